@@ -1,0 +1,58 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace taper {
+
+/// A cache line, and the width of the widest vector registers.
+inline constexpr std::size_t alignment = 64;
+
+/// `count` rounded up so that an array of that many T ends on a 64-byte boundary.
+template <class T>
+constexpr std::size_t padded(std::size_t count) {
+  constexpr std::size_t line = alignment / sizeof(T);
+  return (count + line - 1) / line * line;
+}
+
+/// Owned, 64-byte-aligned, zero-initialized memory for `size` plain numbers; padded to whole cache lines.
+template <class T>
+class AlignedArray {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  AlignedArray() = default;
+  explicit AlignedArray(std::size_t size) : size_(size) {
+    if (size == 0) return;
+    const std::size_t bytes = padded<T>(size) * sizeof(T);
+    memory_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(alignment))));
+    std::fill_n(memory_.get(), padded<T>(size), T{});
+  }
+  AlignedArray(const AlignedArray& other) : AlignedArray(other.size_) {
+    std::copy_n(other.data(), other.size_, data());
+  }
+  AlignedArray(AlignedArray&& other) noexcept
+      : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+  AlignedArray& operator=(AlignedArray other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+
+  T* data() { return memory_.get(); }
+  const T* data() const { return memory_.get(); }
+  std::size_t size() const { return size_; }
+
+ private:
+  struct Release {
+    void operator()(T* memory) const { ::operator delete(memory, std::align_val_t(alignment)); }
+  };
+  std::unique_ptr<T, Release> memory_;
+  std::size_t size_ = 0;
+};
+
+}  // namespace taper

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include <taper/autodiff/aligned.hpp>
+
+namespace taper {
+
+/// Hands out 64-byte-aligned pieces of memory that live until the next reset. It grows by whole chunks that
+/// never move, so pointers into it stay good, and a reset keeps the chunks: the same sequence of requests
+/// allocates only the first time.
+template <class T>
+class Arena {
+ public:
+  /// Memory for `count` numbers, not cleared. Null when `count` is zero.
+  T* take(std::size_t count) {
+    if (count == 0) return nullptr;
+    const std::size_t need = padded<T>(count);
+    while (chunk_ < chunks_.size() && used_ + need > chunks_[chunk_].size()) {
+      ++chunk_;
+      used_ = 0;
+    }
+    if (chunk_ == chunks_.size()) {
+      const std::size_t twice = chunks_.empty() ? first_chunk : 2 * chunks_.back().size();
+      chunks_.emplace_back(std::max(need, twice));
+    }
+    T* piece = chunks_[chunk_].data() + used_;
+    used_ += need;
+    return piece;
+  }
+
+  /// Takes everything back; the memory is kept for what comes next.
+  void reset() { chunk_ = used_ = 0; }
+
+ private:
+  static constexpr std::size_t first_chunk = std::size_t{64} * 1024 / sizeof(T);
+  std::vector<AlignedArray<T>> chunks_;
+  std::size_t chunk_ = 0;  // where the next piece comes from
+  std::size_t used_ = 0;   // numbers taken of that chunk
+};
+
+}  // namespace taper

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include <taper/autodiff/aligned.hpp>
+#include <taper/autodiff/shape.hpp>
+
+namespace taper {
+
+/// The flat memory that the parameters of a model live in: all values in one aligned run, all gradients in
+/// another of the same length. Parameters are views of pieces of it, so that an optimizer step or a norm is
+/// one pass over plain memory.
+template <class T>
+struct Block {
+  explicit Block(Index size) : values(static_cast<std::size_t>(size)), gradients(static_cast<std::size_t>(size)) {}
+
+  AlignedArray<T> values;
+  AlignedArray<T> gradients;
+  /// Set once the parameters have moved to another block. Who still holds this one (a tape, an optimizer)
+  /// must refuse to go on.
+  bool retired = false;
+  /// The recording whose backward pass wrote the gradients last. A pass of another recording clears them
+  /// first, because it need not reach the same parameters.
+  std::uint64_t writer = 0;
+};
+
+}  // namespace taper

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace taper {
+
+/// The one exception of the library. Its text has one voice: `[where] what was given: what was expected`,
+/// for example `[affine] input 128x7 does not fit weight 32x8: expected 8 columns (layer fc1)`.
+class Error : public std::runtime_error {
+ public:
+  /// `where` names the operation, function or option; the `parts` are streamed one after the other.
+  template <class... Parts>
+  explicit Error(std::string_view where, const Parts&... parts) : std::runtime_error(join(where, parts...)) {}
+
+ private:
+  template <class... Parts>
+  static std::string join(std::string_view where, const Parts&... parts) {
+    std::ostringstream text;
+    text << '[' << where << "] ";
+    (text << ... << parts);
+    return text.str();
+  }
+};
+
+}  // namespace taper

@@ -1,0 +1,155 @@
+#include <taper/autodiff/kernels/loss.hpp>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "taper/autodiff/kernels/loss.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once for each instruction set
+// after it, as Highway asks
+#include <hwy/highway.h>
+#include <taper/autodiff/kernels/simd-inl.hpp>
+
+HWY_BEFORE_NAMESPACE();
+namespace taper::kernels::HWY_NAMESPACE {
+
+template <class T, Loss kind>
+HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> t, Vector<T> delta) {
+  const Vector<T> difference = hn::Sub(p, t);
+  if constexpr (kind == Loss::square) return hn::Mul(difference, difference);
+  if constexpr (kind == Loss::absolute) return hn::Abs(difference);
+  if constexpr (kind == Loss::huber) {
+    const Vector<T> size = hn::Abs(difference), half = constant<T>(0.5);
+    const Vector<T> inner = hn::Mul(half, hn::Mul(size, size));
+    return hn::IfThenElse(hn::Le(size, delta), inner, hn::Mul(delta, hn::Sub(size, hn::Mul(half, delta))));
+  }
+  if constexpr (kind == Loss::bce_with_logits) return hn::NegMulAdd(t, p, softplus<T>(p));
+}
+
+template <class T, Loss kind, int of>
+HWY_INLINE Vector<T> slope(Vector<T> p, Vector<T> t, Vector<T> delta) {
+  const Vector<T> zero = hn::Zero(Tag<T>());
+  const Vector<T> difference = of == 0 ? hn::Sub(p, t) : hn::Sub(t, p);
+  if constexpr (kind == Loss::square) return hn::Add(difference, difference);
+  if constexpr (kind == Loss::absolute) {
+    return hn::IfThenElseZero(hn::Ne(difference, zero), hn::CopySign(constant<T>(1), difference));
+  }
+  if constexpr (kind == Loss::huber) return keep_nan<T>(difference, hn::Min(hn::Max(difference, hn::Neg(delta)), delta));
+  if constexpr (kind == Loss::bce_with_logits) return of == 0 ? hn::Sub(sigmoid<T>(p), t) : hn::Neg(p);
+}
+
+template <class T, Loss kind>
+T total(Index n, const T* p, const T* t, T delta) {
+  const Tag<T> d;
+  const Index step = lanes<T>();
+  const Vector<T> bound = hn::Set(d, delta);
+  Vector<T> sums = hn::Zero(d);
+  Index i = 0;
+  for (; i + step <= n; i += step) sums = hn::Add(sums, value<T, kind>(load<T>(p + i), load<T>(t + i), bound));
+  if (i < n) {
+    const Vector<T> last = value<T, kind>(load_some<T>(p + i, n - i), load_some<T>(t + i, n - i), bound);
+    sums = hn::Add(sums, hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(n - i)), last));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sums));
+}
+
+template <class T, Loss kind, int of>
+void map_gradient(Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
+  const Tag<T> d;
+  const Index step = lanes<T>();
+  const Vector<T> bound = hn::Set(d, delta), factor = hn::Set(d, s);
+  for (Index i = 0; i < n; i += step) {
+    if (const Index rest = n - i; rest >= step) {
+      const Vector<T> local = hn::Mul(factor, slope<T, kind, of>(load<T>(p + i), load<T>(t + i), bound));
+      store<T>(add ? hn::Add(load<T>(g + i), local) : local, g + i);
+    } else {
+      const Vector<T> local =
+          hn::Mul(factor, slope<T, kind, of>(load_some<T>(p + i, rest), load_some<T>(t + i, rest), bound));
+      store_some<T>(add ? hn::Add(load_some<T>(g + i, rest), local) : local, g + i, rest);
+    }
+  }
+}
+
+template <class T>
+T forward(Loss kind, Index n, const T* p, const T* t, T delta) {
+  switch (kind) {
+    case Loss::square:
+      return total<T, Loss::square>(n, p, t, delta);
+    case Loss::absolute:
+      return total<T, Loss::absolute>(n, p, t, delta);
+    case Loss::huber:
+      return total<T, Loss::huber>(n, p, t, delta);
+    case Loss::bce_with_logits:
+      return total<T, Loss::bce_with_logits>(n, p, t, delta);
+  }
+  return 0;
+}
+
+template <class T, int of>
+void gradient(Loss kind, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
+  switch (kind) {
+    case Loss::square:
+      return map_gradient<T, Loss::square, of>(n, p, t, delta, s, g, add);
+    case Loss::absolute:
+      return map_gradient<T, Loss::absolute, of>(n, p, t, delta, s, g, add);
+    case Loss::huber:
+      return map_gradient<T, Loss::huber, of>(n, p, t, delta, s, g, add);
+    case Loss::bce_with_logits:
+      return map_gradient<T, Loss::bce_with_logits, of>(n, p, t, delta, s, g, add);
+  }
+}
+
+float loss_f32(Loss kind, Index n, const float* p, const float* t, float delta) { return forward(kind, n, p, t, delta); }
+double loss_f64(Loss kind, Index n, const double* p, const double* t, double delta) {
+  return forward(kind, n, p, t, delta);
+}
+void loss_gradient_f32(Loss kind, int of, Index n, const float* p, const float* t, float delta, float s, float* g,
+                       bool add) {
+  of == 0 ? gradient<float, 0>(kind, n, p, t, delta, s, g, add) : gradient<float, 1>(kind, n, p, t, delta, s, g, add);
+}
+void loss_gradient_f64(Loss kind, int of, Index n, const double* p, const double* t, double delta, double s, double* g,
+                       bool add) {
+  of == 0 ? gradient<double, 0>(kind, n, p, t, delta, s, g, add) : gradient<double, 1>(kind, n, p, t, delta, s, g, add);
+}
+
+}  // namespace taper::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace taper::kernels {
+
+HWY_EXPORT(loss_f32);
+HWY_EXPORT(loss_f64);
+HWY_EXPORT(loss_gradient_f32);
+HWY_EXPORT(loss_gradient_f64);
+
+template <class T>
+double loss(Loss kind, Index n, const T* p, const T* t, T delta) {
+  double result = 0;
+  for (Index begin = 0; begin < n; begin += elementwise_piece) {
+    const Index count = std::min(elementwise_piece, n - begin);
+    if constexpr (std::is_same_v<T, float>) {
+      result += static_cast<double>(HWY_DYNAMIC_DISPATCH(loss_f32)(kind, count, p + begin, t + begin, delta));
+    } else {
+      result += HWY_DYNAMIC_DISPATCH(loss_f64)(kind, count, p + begin, t + begin, delta);
+    }
+  }
+  return result;
+}
+
+template <class T>
+void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
+  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+    const Index count = end - begin;
+    if constexpr (std::is_same_v<T, float>) {
+      HWY_DYNAMIC_DISPATCH(loss_gradient_f32)(kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
+    } else {
+      HWY_DYNAMIC_DISPATCH(loss_gradient_f64)(kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
+    }
+  });
+}
+
+template double loss(Loss, Index, const float*, const float*, float);
+template double loss(Loss, Index, const double*, const double*, double);
+template void loss_gradient(Loss, int, Index, const float*, const float*, float, float, float*, bool);
+template void loss_gradient(Loss, int, Index, const double*, const double*, double, double, double*, bool);
+
+}  // namespace taper::kernels
+#endif

@@ -1,0 +1,184 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <taper/autodiff/random.hpp>
+#include <taper/autodiff/tensor.hpp>
+
+namespace taper {
+
+template <class T>
+class Op;
+
+/// The settings of one use of an operation (an axis, a slope, the ends of a slice), copied into its node.
+struct Attributes {
+  std::array<Index, 5> integers{};
+  std::array<double, 2> reals{};
+  /// For operations of your own: anything that outlives the tape.
+  const void* context = nullptr;
+};
+
+/// One line of the tape: which operation, on which inputs, giving what. A leaf has no operation: its value
+/// is put there from outside.
+template <class T>
+struct Node {
+  const Op<T>* op = nullptr;
+  T* value = nullptr;
+  T* gradient = nullptr;
+  T* scratch = nullptr;
+  Shape shape;
+  Attributes attributes;
+  std::uint32_t first_input = 0;   // where the tape lists the inputs
+  std::uint32_t inputs = 0;        // how many there are
+  std::uint32_t label = 0;         // the module that recorded it, or a leaf's own name
+  bool differentiable = false;     // some leaf below it wants a gradient
+  bool writable = false;           // a leaf whose value the caller may replace
+  std::uint64_t written = 0;       // the backward pass that last wrote its gradient
+};
+
+/// The shapes that go into an operation, for the rules that need no values.
+struct Signature {
+  std::span<const Shape* const> shapes;
+  const Attributes& attributes;
+
+  Index inputs() const { return static_cast<Index>(shapes.size()); }
+  const Shape& operator[](Index input) const { return *shapes[static_cast<std::size_t>(input)]; }
+};
+
+/// What an operation sees when it computes: inputs to read, one output to write, its scratch.
+template <class T>
+class Forward {
+ public:
+  Forward(const Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t seed)
+      : nodes_(nodes), inputs_(inputs), node_(node), seed_(seed) {}
+
+  Index inputs() const { return node_.inputs; }
+  View<const T> input(Index i) const { return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape}; }
+  View<T> output() const { return {node_.value, node_.shape}; }
+  /// Memory that is kept from the forward to the backward pass, as long as the record's `scratch` says.
+  T* scratch() const { return node_.scratch; }
+  const Attributes& attributes() const { return node_.attributes; }
+  /// Random numbers of this operation in this pass: the same for the same seed of the tape.
+  Rng random() const { return Rng(seed_, node_.first_input + 1); }
+
+ private:
+  const Node<T>* nodes_;
+  const std::uint32_t* inputs_;
+  const Node<T>& node_;
+  std::uint64_t seed_;
+};
+
+/// Where an operation leaves the gradient of one input. False when nobody wants it.
+template <class T>
+struct Gradient {
+  T* data = nullptr;
+  /// True: add to what is there. False: store, nothing has been written yet in this pass.
+  bool add = false;
+
+  explicit operator bool() const { return data != nullptr; }
+};
+
+/// What an operation sees on the way back: all values, the gradient of its output, and where the gradients
+/// of its inputs go.
+template <class T>
+class Backward {
+ public:
+  Backward(Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t pass)
+      : nodes_(nodes), inputs_(inputs), node_(node), pass_(pass) {}
+
+  Index inputs() const { return node_.inputs; }
+  View<const T> input(Index i) const { return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape}; }
+  View<const T> output() const { return {node_.value, node_.shape}; }
+  View<const T> output_gradient() const { return {node_.gradient, node_.shape}; }
+  T* scratch() const { return node_.scratch; }
+  const Attributes& attributes() const { return node_.attributes; }
+
+  /// Asks for the gradient of input i, which must then be written in full before the next one is asked for:
+  /// the same variable may be two inputs of one operation, and then the second adds to the first.
+  Gradient<T> gradient(Index i) const {
+    if (!wants(i)) return {};
+    Node<T>& input = nodes_[inputs_[i]];
+    const bool add = input.written == pass_;
+    input.written = pass_;
+    return {input.gradient, add};
+  }
+  /// Whether the gradient of input i is wanted, without taking it on.
+  bool wants(Index i) const;
+
+ private:
+  Node<T>* nodes_;
+  const std::uint32_t* inputs_;
+  const Node<T>& node_;
+  std::uint64_t pass_;
+};
+
+/// How structure passes through an operation, for those who cut networks.
+enum class Channels {
+  mixed,        ///< an output entry may depend on every input entry
+  elementwise,  ///< each output entry depends on the input entry in the same place, by the same function
+};
+
+/// An example use of an operation, on which its gradient is checked. The inputs stay away from points where
+/// the operation is not smooth.
+struct Sample {
+  std::vector<Tensor<double>> inputs;
+  Attributes attributes{};
+};
+
+/// All there is to know about an operation, in one place.
+template <class T>
+struct OpRecord {
+  /// As printed and as it appears in errors.
+  std::string_view name;
+  /// The shape of the output; throws Error when the inputs do not fit.
+  Shape (*shape)(const Signature&);
+  /// Writes every entry of the output.
+  void (*forward)(const Forward<T>&);
+  /// Writes the gradients of the inputs. Null when the output has no derivative.
+  void (*backward)(const Backward<T>&) = nullptr;
+  Channels channels = Channels::mixed;
+  /// Examples for the gradient check that runs over the registry.
+  std::vector<Sample> (*samples)(Rng&) = nullptr;
+  /// How many numbers of scratch it needs. Null for none.
+  Index (*scratch)(const Signature&) = nullptr;
+  /// Multiply-adds of one forward pass, for summaries. Null counts as none.
+  Index (*multiply_adds)(const Signature&) = nullptr;
+  /// Bit i set: input i has no derivative (labels, positions).
+  unsigned constants = 0;
+};
+
+/// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must
+/// outlive the tapes that use it, so it is usually a constant at namespace scope:
+///
+///     template <class T>
+///     const Op<T> cube{{.name = "cube",
+///                       .shape = [](const Signature& s) { return s[0]; },
+///                       .forward = [](const Forward<T>& f) { ... },
+///                       .backward = [](const Backward<T>& b) { ... }}};
+///
+///     Var<double> y = apply(cube<double>, {x});
+template <class T>
+class Op : public OpRecord<T> {
+ public:
+  explicit Op(const OpRecord<T>& record);
+  ~Op();
+  Op(const Op&) = delete;
+  Op& operator=(const Op&) = delete;
+
+  /// Every operation there is for this scalar, in the order in which they were made.
+  static std::span<const Op* const> registry();
+};
+
+template <class T>
+bool Backward<T>::wants(Index i) const {
+  return nodes_[inputs_[i]].differentiable && (node_.op->constants >> i & 1u) == 0;
+}
+
+extern template class Op<float>;
+extern template class Op<double>;
+
+}  // namespace taper

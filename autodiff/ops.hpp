@@ -1,0 +1,139 @@
+#pragma once
+
+#include <limits>
+#include <span>
+
+#include <taper/autodiff/tape.hpp>
+
+/// The operations on variables. Each is recorded on the tape of its inputs, computes at once, and throws Error
+/// when shapes do not fit. Adding one: its record and function in a file of autodiff/ops/, its line here.
+namespace taper {
+
+// One input, entry by entry. Where one is not smooth, its derivative is the one in brackets.
+
+template <class T> Var<T> neg(Var<T> x);
+template <class T> Var<T> exp(Var<T> x);
+template <class T> Var<T> log(Var<T> x);
+template <class T> Var<T> sqrt(Var<T> x);
+template <class T> Var<T> square(Var<T> x);
+/// |x| [0 at 0].
+template <class T> Var<T> abs(Var<T> x);
+/// x^exponent.
+template <class T> Var<T> pow(Var<T> x, std::type_identity_t<T> exponent);
+template <class T> Var<T> tanh(Var<T> x);
+/// 1 / (1 + exp(-x)).
+template <class T> Var<T> sigmoid(Var<T> x);
+/// log(1 + exp(x)).
+template <class T> Var<T> softplus(Var<T> x);
+/// max(x, 0) [0 at 0].
+template <class T> Var<T> relu(Var<T> x);
+/// x, or slope x where x <= 0 [slope at 0].
+template <class T> Var<T> leaky_relu(Var<T> x, std::type_identity_t<T> slope = T(0.01));
+/// x, or alpha (exp(x) - 1) where x <= 0 [alpha at 0] (Clevert et al., 2016).
+template <class T> Var<T> elu(Var<T> x, std::type_identity_t<T> alpha = T(1));
+/// x Phi(x) with the normal distribution function, not its tanh approximation (Hendrycks and Gimpel, 2016).
+template <class T> Var<T> gelu(Var<T> x);
+/// x sigmoid(x).
+template <class T> Var<T> silu(Var<T> x);
+/// min(max(x, low), high) [1 at both ends]. Throws Error unless low <= high.
+template <class T> Var<T> clamp(Var<T> x, std::type_identity_t<T> low, std::type_identity_t<T> high);
+
+// Two inputs, entry by entry. Dimensions are compared from the last one; one that is missing or 1 is repeated,
+// so a row (n), a column (m x 1) and a scalar fit a matrix (m x n).
+
+template <class T> Var<T> add(Var<T> a, Var<T> b);
+template <class T> Var<T> sub(Var<T> a, Var<T> b);
+template <class T> Var<T> mul(Var<T> a, Var<T> b);
+template <class T> Var<T> div(Var<T> a, Var<T> b);
+template <class T> Var<T> pow(Var<T> a, Var<T> b);
+/// [one half to each when they are equal].
+template <class T> Var<T> max(Var<T> a, Var<T> b);
+/// [one half to each when they are equal].
+template <class T> Var<T> min(Var<T> a, Var<T> b);
+
+// Products of matrices.
+
+enum class Transpose { no, yes };
+/// a b for a m x k and b k x n, each read transposed when asked.
+template <class T>
+Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a = Transpose::no, Transpose transpose_b = Transpose::no);
+
+/// What `affine` can apply to its result: those whose derivative follows from it.
+enum class Activation { none, relu, tanh, sigmoid };
+/// activation(x weight' + bias): x is (any dimensions) x in, weight is out x in, bias has out entries, and the
+/// result is (the same dimensions) x out.
+template <class T> Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation = Activation::none);
+/// The same without a bias.
+template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation = Activation::none);
+
+// Reductions: over one axis, which goes away (-1 is the last), or over everything, which gives a scalar.
+
+template <class T> Var<T> sum(Var<T> x);
+template <class T> Var<T> sum(Var<T> x, Index axis);
+template <class T> Var<T> mean(Var<T> x);
+template <class T> Var<T> mean(Var<T> x, Index axis);
+/// The largest entry [the first one, when several are]. Throws Error when there is none.
+template <class T> Var<T> max(Var<T> x);
+template <class T> Var<T> max(Var<T> x, Index axis);
+/// log(sum(exp(x))), shifted by the maximum so that nothing overflows.
+template <class T> Var<T> logsumexp(Var<T> x);
+template <class T> Var<T> logsumexp(Var<T> x, Index axis);
+
+/// exp(x) / sum(exp(x)) along an axis.
+template <class T> Var<T> softmax(Var<T> x, Index axis = -1);
+/// x - logsumexp(x) along an axis.
+template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
+
+// Layout.
+
+/// The same entries in another shape; one dimension may be -1 and is worked out.
+template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions);
+/// Exchanges two axes.
+template <class T> Var<T> transpose(Var<T> x, Index first = -2, Index second = -1);
+/// Positions [begin, end) of an axis.
+template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end);
+/// Joins tensors that agree in all other dimensions along an axis.
+template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis);
+template <class T> Var<T> concat(std::initializer_list<Var<T>> parts, Index axis) {
+  return concat(std::span(parts.begin(), parts.size()), axis);
+}
+/// Rows of a table (n x d) at these positions (an embedding): whole numbers in [0, n), of any shape, to which
+/// the result adds the dimension d. Throws Error for others, in a replay too.
+template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions);
+
+// Losses: each one operation, numerically stable, averaged over all entries (over the rows for cross_entropy).
+
+/// Mean of (prediction - target)^2.
+template <class T> Var<T> mse_loss(Var<T> prediction, Var<T> target);
+/// Mean of |prediction - target| [0 when equal].
+template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target);
+/// Mean of d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).
+template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta = T(1));
+/// Mean of log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities `target`.
+template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target);
+/// Mean over the rows of logits (n x classes) of -log softmax(row)[label]; `labels` are n whole numbers in
+/// [0, classes). Throws Error for others, in a replay too.
+template <class T> Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels);
+
+/// Sets entries to zero with this probability and divides the others by 1 - probability (Srivastava et al.,
+/// 2014, in the "inverted" form). The pattern is drawn anew in each replay, from the seed of the tape.
+template <class T> Var<T> dropout(Var<T> x, double probability);
+
+// The usual signs. A plain number stands for a scalar.
+
+template <class T> Var<T> operator-(Var<T> x) { return neg(x); }
+#define TAPER_OPERATOR(sign, name)                                                        \
+  template <class T> Var<T> operator sign(Var<T> a, Var<T> b) { return name(a, b); }      \
+  template <class T> Var<T> operator sign(Var<T> a, std::type_identity_t<T> b) {          \
+    return name(a, a.tape().constant(b));                                                 \
+  }                                                                                       \
+  template <class T> Var<T> operator sign(std::type_identity_t<T> a, Var<T> b) {          \
+    return name(b.tape().constant(a), b);                                                 \
+  }
+TAPER_OPERATOR(+, add)
+TAPER_OPERATOR(-, sub)
+TAPER_OPERATOR(*, mul)
+TAPER_OPERATOR(/, div)
+#undef TAPER_OPERATOR
+
+}  // namespace taper

@@ -1,0 +1,51 @@
+#include <taper/autodiff/kernels/binary.hpp>
+#include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/ops/samples.hpp>
+
+namespace taper {
+namespace {
+
+using kernels::Binary;
+
+/// reals[0] is the probability. The scratch keeps the factors, 0 or 1 / (1 - probability), for the way back.
+template <class T>
+const Op<T> dropout_op{{
+    .name = "dropout",
+    .shape = [](const Signature& s) { return s[0]; },
+    .forward =
+        [](const Forward<T>& f) {
+          const double probability = f.attributes().reals[0];
+          const T kept = static_cast<T>(1 / (1 - probability));
+          const Index n = f.output().size();
+          Rng rng = f.random();
+          for (Index i = 0; i < n; ++i) f.scratch()[i] = rng.uniform() < probability ? T{0} : kept;
+          kernels::binary<T>(Binary::mul, 1, n, {f.input(0).data(), 0, 1}, {f.scratch(), 0, 1}, f.output().data());
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          if (const Gradient<T> g = b.gradient(0)) {
+            kernels::binary_gradient<T>(Binary::mul, 0, 1, b.output().size(), {b.input(0).data(), 0, 1},
+                                        {b.scratch(), 0, 1}, b.output_gradient().data(), {g.data, 0, 1}, g.add);
+          }
+        },
+    .channels = Channels::elementwise,
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {5, 7})}, {.reals = {0.3}}}};
+        },
+    .scratch = [](const Signature& s) { return s[0].size(); },
+}};
+
+}  // namespace
+
+template <class T> Var<T> dropout(Var<T> x, double probability) {
+  if (!(probability >= 0 && probability < 1)) {
+    throw Error("dropout", "probability ", probability, ": expected 0 <= probability < 1");
+  }
+  return apply(dropout_op<T>, {x}, {.reals = {probability}});
+}
+
+template Var<float> dropout(Var<float>, double);
+template Var<double> dropout(Var<double>, double);
+
+}  // namespace taper

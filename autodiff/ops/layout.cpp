@@ -1,0 +1,315 @@
+#include <cmath>
+
+#include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/ops/samples.hpp>
+
+namespace taper {
+namespace {
+
+/// Copies a run of numbers, or adds it to what is there.
+template <class T> void leave(const T* from, Index count, T* to, bool add) {
+  if (add) {
+    kernels::scale<T>(count, T{1}, from, to, true);
+  } else {
+    std::copy_n(from, count, to);
+  }
+}
+
+Index product(const Shape& shape, Index begin, Index end) {
+  Index result = 1;
+  for (Index k = begin; k < end; ++k) result *= shape[k];
+  return result;
+}
+
+// reshape: integers[0] is the rank, the others are the dimensions, of which one may be -1.
+
+Shape reshaped(const Signature& s) {
+  const auto& [rank, d0, d1, d2, d3] = s.attributes.integers;
+  std::array<Index, 4> dimensions{d0, d1, d2, d3};
+  Index known = 1, open = -1;
+  for (Index k = 0; k < rank; ++k) {
+    Index& dimension = dimensions[static_cast<std::size_t>(k)];
+    if (dimension == -1) {
+      if (open >= 0) throw Error("reshape", "two dimensions are -1: expected at most one");
+      open = k;
+    } else {
+      known *= dimension;
+    }
+  }
+  if (open >= 0) dimensions[static_cast<std::size_t>(open)] = known == 0 ? 0 : s[0].size() / known;
+  const Shape result(dimensions.data(), rank);
+  if (result.size() != s[0].size()) {
+    throw Error("reshape", "a tensor ", s[0], " to ", result, ": expected ", s[0].size(), " entries");
+  }
+  return result;
+}
+
+template <class T>
+const Op<T> reshape_op{{
+    .name = "reshape",
+    .shape = reshaped,
+    .forward = [](const Forward<T>& f) { std::copy_n(f.input(0).data(), f.output().size(), f.output().data()); },
+    .backward =
+        [](const Backward<T>& b) {
+          if (const Gradient<T> g = b.gradient(0)) leave(b.output_gradient().data(), b.output().size(), g.data, g.add);
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, {.integers = {3, 2, -1, 2}}},
+                                     {{ops::uniform(rng, {1, 1})}, {.integers = {0}}}};
+        },
+}};
+
+// transpose: integers[0] < integers[1] are the two axes. Seen from them, a tensor is outer x p x middle x q x inner.
+
+struct Exchange {
+  Index outer, p, middle, q, inner;
+
+  Exchange(const Shape& x, const Attributes& attributes) {
+    const Index first = attributes.integers[0], second = attributes.integers[1];
+    outer = product(x, 0, first);
+    p = x[first];
+    middle = product(x, first + 1, second);
+    q = x[second];
+    inner = product(x, second + 1, x.rank());
+  }
+
+  /// to[o, j, m, i, :] = from[o, i, m, j, :] for i in p and j in q, or the other way round.
+  template <class T> void run(const T* from, T* to, bool back, bool add) const {
+    for (Index o = 0; o < outer; ++o) {
+      for (Index i = 0; i < p; ++i) {
+        for (Index m = 0; m < middle; ++m) {
+          for (Index j = 0; j < q; ++j) {
+            const Index here = (((o * p + i) * middle + m) * q + j) * inner;
+            const Index there = (((o * q + j) * middle + m) * p + i) * inner;
+            const T* source = from + (back ? there : here);
+            T* target = to + (back ? here : there);
+            for (Index k = 0; k < inner; ++k) target[k] = add ? target[k] + source[k] : source[k];
+          }
+        }
+      }
+    }
+  }
+};
+
+template <class T>
+const Op<T> transpose_op{{
+    .name = "transpose",
+    .shape =
+        [](const Signature& s) {
+          const Index first = s.attributes.integers[0], second = s.attributes.integers[1];
+          return s[0].with(first, s[0][second]).with(second, s[0][first]);
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          Exchange(f.input(0).shape(), f.attributes()).run(f.input(0).data(), f.output().data(), false, false);
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          if (const Gradient<T> g = b.gradient(0)) {
+            Exchange(b.input(0).shape(), b.attributes()).run(b.output_gradient().data(), g.data, true, g.add);
+          }
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, {.integers = {0, 1}}},
+                                     {{ops::uniform(rng, {2, 3, 2, 4})}, {.integers = {0, 2}}},
+                                     {{ops::uniform(rng, {2, 3, 2})}, {.integers = {0, 1}}}};
+        },
+}};
+
+// slice: integers are the axis, its begin and its end.
+
+template <class T>
+const Op<T> slice_op{{
+    .name = "slice",
+    .shape =
+        [](const Signature& s) {
+          const auto [axis, begin, end, unused, none] = s.attributes.integers;
+          if (begin < 0 || begin > end || end > s[0][axis]) {
+            throw Error("slice", "[", begin, ", ", end, ") of axis ", axis, " of a tensor ", s[0],
+                        ": expected a range inside [0, ", s[0][axis], ")");
+          }
+          return s[0].with(axis, end - begin);
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const auto [axis, begin, end, unused, none] = f.attributes().integers;
+          const Shape& x = f.input(0).shape();
+          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()), run = (end - begin) * inner;
+          for (Index o = 0; o < outer; ++o) {
+            std::copy_n(f.input(0).data() + (o * x[axis] + begin) * inner, run, f.output().data() + o * run);
+          }
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Gradient<T> g = b.gradient(0);
+          if (!g) return;
+          const auto [axis, begin, end, unused, none] = b.attributes().integers;
+          const Shape& x = b.input(0).shape();
+          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()), run = (end - begin) * inner;
+          if (!g.add) std::fill_n(g.data, x.size(), T{0});
+          for (Index o = 0; o < outer; ++o) {
+            leave(b.output_gradient().data() + o * run, run, g.data + (o * x[axis] + begin) * inner, g.add);
+          }
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {5, 3})}, {.integers = {0, 1, 4}}},
+                                     {{ops::uniform(rng, {2, 6, 3})}, {.integers = {1, 2, 3}}},
+                                     {{ops::uniform(rng, {4, 5})}, {.integers = {1, 0, 2}}}};
+        },
+}};
+
+// concat: integers[0] is the axis.
+
+template <class T>
+const Op<T> concat_op{{
+    .name = "concat",
+    .shape =
+        [](const Signature& s) {
+          const Index axis = s.attributes.integers[0];
+          Index total = 0;
+          for (Index i = 0; i < s.inputs(); ++i) {
+            if (s[i].rank() != s[0].rank() || s[i].with(axis, 0) != s[0].with(axis, 0)) {
+              throw Error("concat", s[i], " next to ", s[0], ": expected equal dimensions except axis ", axis);
+            }
+            total += s[i][axis];
+          }
+          return s[0].with(axis, total);
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const Index axis = f.attributes().integers[0];
+          const Shape& y = f.output().shape();
+          const Index outer = product(y, 0, axis), inner = product(y, axis + 1, y.rank());
+          Index offset = 0;
+          for (Index i = 0; i < f.inputs(); ++i) {
+            const View<const T> x = f.input(i);
+            const Index run = x.shape()[axis] * inner;
+            for (Index o = 0; o < outer; ++o) {
+              std::copy_n(x.data() + o * run, run, f.output().data() + o * y[axis] * inner + offset);
+            }
+            offset += run;
+          }
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Index axis = b.attributes().integers[0];
+          const Shape& y = b.output().shape();
+          const Index outer = product(y, 0, axis), inner = product(y, axis + 1, y.rank());
+          Index offset = 0;
+          for (Index i = 0; i < b.inputs(); ++i) {
+            const Index run = b.input(i).shape()[axis] * inner;
+            if (const Gradient<T> g = b.gradient(i)) {
+              for (Index o = 0; o < outer; ++o) {
+                leave(b.output_gradient().data() + o * y[axis] * inner + offset, run, g.data + o * run, g.add);
+              }
+            }
+            offset += run;
+          }
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{
+              {{ops::uniform(rng, {2, 3}), ops::uniform(rng, {4, 3})}, {.integers = {0}}},
+              {{ops::uniform(rng, {2, 3, 2}), ops::uniform(rng, {2, 1, 2}), ops::uniform(rng, {2, 2, 2})},
+               {.integers = {1}}}};
+        },
+}};
+
+// gather_rows: inputs are the table and the positions.
+
+template <class T> Index position(T number, Index rows) {
+  const T whole = std::floor(number);
+  if (!(whole == number) || number < 0 || number >= static_cast<T>(rows)) {
+    throw Error("gather_rows", "position ", number, ": expected a whole number from 0 to ", rows - 1);
+  }
+  return static_cast<Index>(whole);
+}
+
+template <class T>
+const Op<T> gather_rows_op{{
+    .name = "gather_rows",
+    .shape =
+        [](const Signature& s) {
+          if (s[0].rank() != 2) throw Error("gather_rows", "a table ", s[0], ": expected a matrix");
+          if (s[1].rank() == Shape::max_rank) {
+            throw Error("gather_rows", "positions ", s[1], ": expected at most ", Shape::max_rank - 1, " dimensions");
+          }
+          std::array<Index, Shape::max_rank> dimensions{};
+          for (Index k = 0; k < s[1].rank(); ++k) dimensions[static_cast<std::size_t>(k)] = s[1][k];
+          dimensions[static_cast<std::size_t>(s[1].rank())] = s[0][1];
+          return Shape(dimensions.data(), s[1].rank() + 1);
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const View<const T> table = f.input(0), positions = f.input(1);
+          const Index width = table.shape()[1];
+          for (Index i = 0; i < positions.size(); ++i) {
+            const Index row = position(positions[i], table.shape()[0]);
+            std::copy_n(table.data() + row * width, width, f.output().data() + i * width);
+          }
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Gradient<T> g = b.gradient(0);
+          if (!g) return;
+          const View<const T> table = b.input(0), positions = b.input(1);
+          const Index width = table.shape()[1];
+          if (!g.add) std::fill_n(g.data, table.size(), T{0});
+          for (Index i = 0; i < positions.size(); ++i) {
+            leave(b.output_gradient().data() + i * width, width,
+                  g.data + position(positions[i], table.shape()[0]) * width, true);
+          }
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
+                                     {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}}};
+        },
+    .constants = 0b10,
+}};
+
+}  // namespace
+
+template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions) {
+  if (dimensions.size() > static_cast<std::size_t>(Shape::max_rank)) {
+    throw Error("reshape", dimensions.size(), " dimensions: expected at most ", Shape::max_rank);
+  }
+  Attributes attributes{.integers = {static_cast<Index>(dimensions.size())}};
+  std::copy(dimensions.begin(), dimensions.end(), attributes.integers.begin() + 1);
+  return apply(reshape_op<T>, {x}, attributes);
+}
+
+template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
+  const auto [low, high] = std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
+  if (low == high) throw Error("transpose", "axis ", low, " with itself: expected two different axes");
+  return apply(transpose_op<T>, {x}, {.integers = {low, high}});
+}
+
+template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end) {
+  return apply(slice_op<T>, {x}, {.integers = {x.shape().axis(axis, "slice"), begin, end}});
+}
+
+template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis) {
+  if (parts.empty()) throw Error("concat", "no tensors: expected one or more");
+  return parts[0].tape().record(concat_op<T>, parts, {.integers = {parts[0].shape().axis(axis, "concat")}});
+}
+
+template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions) {
+  return apply(gather_rows_op<T>, {table, positions});
+}
+
+#define TAPER_INSTANTIATE(T)                                       \
+  template Var<T> reshape(Var<T>, std::initializer_list<Index>);   \
+  template Var<T> transpose(Var<T>, Index, Index);                 \
+  template Var<T> slice(Var<T>, Index, Index, Index);              \
+  template Var<T> concat(std::span<const Var<T>>, Index);          \
+  template Var<T> gather_rows(Var<T>, Var<T>);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper

@@ -1,0 +1,155 @@
+#include <cmath>
+
+#include <taper/autodiff/kernels/loss.hpp>
+#include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/ops/samples.hpp>
+
+namespace taper {
+namespace {
+
+using kernels::Loss;
+
+constexpr const char* names[] = {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"};
+
+constexpr const char* name(Loss kind) { return names[static_cast<int>(kind)]; }
+
+// Losses entry by entry: reals[0] is Huber's delta.
+
+template <Loss kind> Shape scalar_of_pair(const Signature& s) {
+  if (s[0] != s[1]) {
+    throw Error(name(kind), "prediction ", s[0], " and target ", s[1], ": expected the same shape");
+  }
+  if (s[0].size() == 0) throw Error(name(kind), "prediction ", s[0], ": expected entries");
+  return Shape{};
+}
+
+template <Loss kind> std::vector<Sample> samples(Rng& rng) {
+  std::vector<Sample> result;
+  for (const Shape& shape : {Shape{7, 3}, Shape{1}, Shape{2, 2, 2, 3}}) {
+    Tensor<double> prediction = ops::uniform(rng, shape, -3, 3), target = ops::uniform(rng, shape, 0, 1);
+    for (Index i = 0; i < prediction.size(); ++i) {  // away from equality, and from the bend of huber at 0.7
+      const double gap = std::abs(prediction[i] - target[i]);
+      if (gap < 0.05 || std::abs(gap - 0.7) < 0.05) prediction[i] += 0.12;
+    }
+    result.push_back({{prediction, target}, {.reals = {0.7}}});
+  }
+  return result;
+}
+
+template <class T, Loss kind>
+const Op<T> loss_op{{
+    .name = name(kind),
+    .shape = scalar_of_pair<kind>,
+    .forward =
+        [](const Forward<T>& f) {
+          const Index n = f.input(0).size();
+          const double total = kernels::loss<T>(kind, n, f.input(0).data(), f.input(1).data(),
+                                                static_cast<T>(f.attributes().reals[0]));
+          f.output()[0] = static_cast<T>(total / static_cast<double>(n));
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Index n = b.input(0).size();
+          const T scale = b.output_gradient()[0] / static_cast<T>(n);
+          for (const int of : {0, 1}) {
+            if (const Gradient<T> g = b.gradient(of)) {
+              kernels::loss_gradient<T>(kind, of, n, b.input(0).data(), b.input(1).data(),
+                                        static_cast<T>(b.attributes().reals[0]), scale, g.data, g.add);
+            }
+          }
+        },
+    .samples = samples<kind>,
+}};
+
+template <Loss kind, class T> Var<T> record(Var<T> prediction, Var<T> target, double delta = 0) {
+  return apply(loss_op<T, kind>, {prediction, target}, {.reals = {delta}});
+}
+
+// cross_entropy: the scratch keeps the log-softmax.
+
+template <class T> Index class_of(T label, Index classes) {
+  if (!(std::floor(label) == label) || label < 0 || label >= static_cast<T>(classes)) {
+    throw Error("cross_entropy_loss", "label ", label, ": expected a whole number from 0 to ", classes - 1);
+  }
+  return static_cast<Index>(label);
+}
+
+template <class T>
+const Op<T> cross_entropy_op{{
+    .name = "cross_entropy_loss",
+    .shape =
+        [](const Signature& s) {
+          if (s[0].rank() != 2 || s[0].size() == 0) {
+            throw Error("cross_entropy_loss", "logits ", s[0], ": expected rows x classes");
+          }
+          if (s[1] != Shape{s[0][0]} && s[1] != Shape{s[0][0], 1}) {
+            throw Error("cross_entropy_loss", "labels ", s[1], " for logits ", s[0], ": expected ", s[0][0], " entries");
+          }
+          return Shape{};
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const Index rows = f.input(0).shape()[0], classes = f.input(0).shape()[1];
+          kernels::softmax_axis<T>(rows, classes, 1, f.input(0).data(), f.scratch(), true);
+          double total = 0;
+          for (Index i = 0; i < rows; ++i) {
+            total -= static_cast<double>(f.scratch()[i * classes + class_of(f.input(1)[i], classes)]);
+          }
+          f.output()[0] = static_cast<T>(total / static_cast<double>(rows));
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Gradient<T> g = b.gradient(0);
+          if (!g) return;
+          // The gradient of -log softmax(row)[label] is softmax(row), less one at the label.
+          const Index rows = b.input(0).shape()[0], classes = b.input(0).shape()[1];
+          const T scale = b.output_gradient()[0] / static_cast<T>(rows);
+          for (Index i = 0; i < rows; ++i) {
+            const T* const logarithms = b.scratch() + i * classes;
+            T* const to = g.data + i * classes;
+            const T zero = 0;
+            // gradient of log sum exp at its own minimum: exp(logarithm - 0) * scale
+            kernels::logsumexp_axis_gradient<T>(1, classes, 1, logarithms, &zero, &scale, to, g.add);
+            to[class_of(b.input(1)[i], classes)] -= scale;
+          }
+        },
+    .samples =
+        [](Rng& rng) {
+          return std::vector<Sample>{{{ops::uniform(rng, {5, 4}), ops::whole(rng, {5}, 4)}},
+                                     {{ops::uniform(rng, {3, 19}), ops::whole(rng, {3, 1}, 19)}}};
+        },
+    .scratch = [](const Signature& s) { return s[0].size(); },
+    .constants = 0b10,
+}};
+
+}  // namespace
+
+template <class T> Var<T> mse_loss(Var<T> prediction, Var<T> target) {
+  return record<Loss::square>(prediction, target);
+}
+template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target) {
+  return record<Loss::absolute>(prediction, target);
+}
+template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta) {
+  if (!(delta > 0)) throw Error("huber_loss", "delta ", delta, ": expected a positive number");
+  return record<Loss::huber>(prediction, target, delta);
+}
+template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target) {
+  return record<Loss::bce_with_logits>(logits, target);
+}
+template <class T> Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels) {
+  return apply(cross_entropy_op<T>, {logits, labels});
+}
+
+#define TAPER_INSTANTIATE(T)                                               \
+  template Var<T> mse_loss(Var<T>, Var<T>);                                \
+  template Var<T> mae_loss(Var<T>, Var<T>);                                \
+  template Var<T> huber_loss(Var<T>, Var<T>, std::type_identity_t<T>);     \
+  template Var<T> bce_with_logits_loss(Var<T>, Var<T>);                    \
+  template Var<T> cross_entropy_loss(Var<T>, Var<T>);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper

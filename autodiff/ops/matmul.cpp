@@ -1,0 +1,195 @@
+#include <taper/autodiff/kernels/gemm.hpp>
+#include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/autodiff/kernels/unary.hpp>
+#include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/ops/samples.hpp>
+
+namespace taper {
+namespace {
+
+using kernels::MatrixRef;
+
+/// The matrix of a view for reading, transposed or not.
+template <class T> MatrixRef<T> read(View<const T> x, bool transposed = false) {
+  const Index columns = x.shape().columns();
+  return transposed ? MatrixRef<T>{x.data(), 1, columns} : MatrixRef<T>{x.data(), columns, 1};
+}
+
+template <class T> MatrixRef<T> swapped(MatrixRef<T> x) { return {x.data, x.column, x.row}; }
+
+/// g = left right, or added to g.
+template <class T>
+void leave(Gradient<T> g, Index rows, Index columns, Index inner, MatrixRef<T> left, MatrixRef<T> right) {
+  if (g) kernels::gemm<T>(rows, columns, inner, left, right, g.data, columns, g.add);
+}
+
+// matmul: integers[0] and [1] say whether a and b are read transposed.
+
+struct Product {
+  Index rows, columns, inner;
+};
+
+Product product(const Signature& s) {
+  const bool ta = s.attributes.integers[0] != 0, tb = s.attributes.integers[1] != 0;
+  if (s[0].rank() != 2 || s[1].rank() != 2) {
+    throw Error("matmul", "shapes ", s[0], " and ", s[1], ": expected two matrices");
+  }
+  const Product p{s[0][ta ? 1 : 0], s[1][tb ? 0 : 1], s[0][ta ? 0 : 1]};
+  if (s[1][tb ? 1 : 0] != p.inner) {
+    throw Error("matmul", s[0], ta ? " (transposed)" : "", " times ", s[1], tb ? " (transposed)" : "",
+                ": expected a right side with ", p.inner, tb ? " columns" : " rows");
+  }
+  return p;
+}
+
+std::vector<Sample> matmul_samples(Rng& rng) {
+  std::vector<Sample> result;
+  for (const Index ta : {0, 1}) {
+    for (const Index tb : {0, 1}) {
+      const Shape a = ta ? Shape{4, 3} : Shape{3, 4}, b = tb ? Shape{5, 4} : Shape{4, 5};
+      result.push_back({{ops::uniform(rng, a), ops::uniform(rng, b)}, {.integers = {ta, tb}}});
+    }
+  }
+  return result;
+}
+
+template <class T>
+const Op<T> matmul_op{{
+    .name = "matmul",
+    .shape =
+        [](const Signature& s) {
+          const Product p = product(s);
+          return Shape{p.rows, p.columns};
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const bool ta = f.attributes().integers[0] != 0, tb = f.attributes().integers[1] != 0;
+          const Shape& out = f.output().shape();
+          const Index inner = f.input(0).shape()[ta ? 0 : 1];
+          kernels::gemm<T>(out[0], out[1], inner, read<T>(f.input(0), ta), read<T>(f.input(1), tb), f.output().data(),
+                           out[1], false);
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          // With C = A B: dA = dC B' and dB = A' dC; an operand that is read transposed gets the transpose.
+          const bool ta = b.attributes().integers[0] != 0, tb = b.attributes().integers[1] != 0;
+          const Index rows = b.output().shape()[0], columns = b.output().shape()[1];
+          const Index inner = b.input(0).shape()[ta ? 0 : 1];
+          const MatrixRef<T> left = read<T>(b.input(0), ta), right = read<T>(b.input(1), tb);
+          const MatrixRef<T> g = read<T>(b.output_gradient());
+          const Gradient<T> ga = b.gradient(0);
+          ta ? leave(ga, inner, rows, columns, right, swapped(g)) : leave(ga, rows, inner, columns, g, swapped(right));
+          const Gradient<T> gb = b.gradient(1);
+          tb ? leave(gb, columns, inner, rows, swapped(g), left) : leave(gb, inner, columns, rows, swapped(left), g);
+        },
+    .samples = matmul_samples,
+    .multiply_adds =
+        [](const Signature& s) {
+          const Product p = product(s);
+          return p.rows * p.columns * p.inner;
+        },
+}};
+
+// affine: integers[0] is the activation. Inputs: x, weight, and perhaps a bias.
+
+constexpr kernels::Unary kernel(Activation activation) {
+  switch (activation) {
+    case Activation::relu:
+      return kernels::Unary::relu;
+    case Activation::tanh:
+      return kernels::Unary::tanh;
+    default:
+      return kernels::Unary::sigmoid;
+  }
+}
+
+Activation activation(const Attributes& attributes) { return static_cast<Activation>(attributes.integers[0]); }
+
+Shape affine_shape(const Signature& s) {
+  const Shape &x = s[0], &weight = s[1];
+  if (weight.rank() != 2) throw Error("affine", "weight ", weight, ": expected a matrix, outputs x inputs");
+  if (x.rank() == 0 || x.columns() != weight[1]) {
+    throw Error("affine", "input ", x, " does not fit weight ", weight, ": expected ", weight[1], " columns");
+  }
+  if (s.inputs() == 3 && s[2] != Shape{weight[0]}) {
+    throw Error("affine", "bias ", s[2], " does not fit weight ", weight, ": expected ", weight[0], " entries");
+  }
+  return x.with(x.rank() - 1, weight[0]);
+}
+
+std::vector<Sample> affine_samples(Rng& rng) {
+  std::vector<Sample> result;
+  for (const Activation f : {Activation::none, Activation::relu, Activation::tanh, Activation::sigmoid}) {
+    const Attributes attributes{.integers = {static_cast<Index>(f)}};
+    // Inputs of one sign and a bias far enough out keep relu away from its kink, on both sides of it.
+    Tensor<double> bias = ops::uniform(rng, {4}, 0.1, 0.5);
+    bias[0] = -40;
+    result.push_back({{ops::uniform(rng, {6, 3}, 0, 1), ops::uniform(rng, {4, 3}, 0, 1), bias}, attributes});
+    result.push_back({{ops::uniform(rng, {2, 2, 3}, 0.1, 1), ops::uniform(rng, {4, 3}, 0.1, 1)}, attributes});
+    result.push_back({{ops::uniform(rng, {9, 20}, 0.1, 1), ops::uniform(rng, {1, 20}, 0.1, 1)}, attributes});
+  }
+  return result;
+}
+
+template <class T>
+const Op<T> affine_op{{
+    .name = "affine",
+    .shape = affine_shape,
+    .forward =
+        [](const Forward<T>& f) {
+          const View<const T> x = f.input(0), weight = f.input(1);
+          const View<T> y = f.output();
+          const Index outputs = weight.shape()[0];
+          kernels::gemm<T>(x.shape().rows(), outputs, weight.shape()[1], read<T>(x), read<T>(weight, true), y.data(),
+                           outputs, false, f.inputs() == 3 ? f.input(2).data() : nullptr);
+          const Activation function = activation(f.attributes());
+          if (function != Activation::none) kernels::unary<T>(kernel(function), y.size(), y.data(), y.data());
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const View<const T> x = b.input(0), weight = b.input(1), y = b.output();
+          const Index rows = x.shape().rows(), inputs = weight.shape()[1], outputs = weight.shape()[0];
+          View<const T> gy = b.output_gradient();
+          if (const Activation function = activation(b.attributes()); function != Activation::none) {
+            // The slopes of these functions follow from y; nothing reads the argument.
+            kernels::unary_gradient<T>(kernel(function), y.size(), y.data(), y.data(), gy.data(), b.scratch(), false);
+            gy = {b.scratch(), gy.shape()};
+          }
+          const MatrixRef<T> g = read<T>(gy);
+          leave(b.gradient(0), rows, inputs, outputs, g, read<T>(weight));
+          leave(b.gradient(1), outputs, inputs, rows, swapped(g), read<T>(x));
+          if (b.inputs() < 3) return;
+          if (const Gradient<T> bias = b.gradient(2)) {
+            T* const sums = bias.add ? b.scratch() + y.size() : bias.data;
+            kernels::sum_axis<T>(1, rows, outputs, gy.data(), sums);
+            if (bias.add) kernels::scale<T>(outputs, T{1}, sums, bias.data, true);
+          }
+        },
+    .samples = affine_samples,
+    .scratch = [](const Signature& s) { return (s[0].rows() + 1) * s[1][0]; },
+    .multiply_adds = [](const Signature& s) { return s[0].rows() * s[1].size(); },
+}};
+
+}  // namespace
+
+template <class T> Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a, Transpose transpose_b) {
+  return apply(matmul_op<T>, {a, b},
+               {.integers = {static_cast<Index>(transpose_a), static_cast<Index>(transpose_b)}});
+}
+
+template <class T> Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation) {
+  return apply(affine_op<T>, {x, weight, bias}, {.integers = {static_cast<Index>(activation)}});
+}
+
+template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation) {
+  return apply(affine_op<T>, {x, weight}, {.integers = {static_cast<Index>(activation)}});
+}
+
+template Var<float> matmul(Var<float>, Var<float>, Transpose, Transpose);
+template Var<double> matmul(Var<double>, Var<double>, Transpose, Transpose);
+template Var<float> affine(Var<float>, Var<float>, Var<float>, Activation);
+template Var<double> affine(Var<double>, Var<double>, Var<double>, Activation);
+template Var<float> affine(Var<float>, Var<float>, Activation);
+template Var<double> affine(Var<double>, Var<double>, Activation);
+
+}  // namespace taper

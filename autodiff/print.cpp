@@ -1,0 +1,75 @@
+#include <ostream>
+#include <sstream>
+
+#include <taper/autodiff/tape.hpp>
+
+namespace taper {
+namespace {
+
+template <class T>
+std::string leaf_kind(const Node<T>& node) {
+  if (!node.differentiable) return "constant";
+  return node.writable ? "variable" : "parameter";
+}
+
+/// `affine(%0, %1, %2)`, or `parameter` for a leaf.
+template <class T>
+std::string expression(const Tape<T>& tape, const Node<T>& node) {
+  if (node.op == nullptr) return leaf_kind(node);
+  std::ostringstream text;
+  text << node.op->name << '(';
+  const char* separator = "";
+  for (const std::uint32_t input : tape.inputs(node)) {
+    text << separator << '%' << input;
+    separator = ", ";
+  }
+  text << ')';
+  return text.str();
+}
+
+/// Inside a quoted string of the dot language.
+std::string escaped(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') result += '\\';
+    result += c;
+  }
+  return result;
+}
+
+}  // namespace
+
+template <class T>
+std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
+  std::size_t position = 0;
+  for (const Node<T>& node : tape.nodes()) {
+    out << '%' << position++ << " = " << expression(tape, node) << "  " << node.shape;
+    const std::string path = tape.path(node);
+    if (!path.empty()) out << "  " << path;
+    out << '\n';
+  }
+  return out;
+}
+
+template <class T>
+void write_dot(std::ostream& out, const Tape<T>& tape) {
+  out << "digraph tape {\n  node [shape=box, fontname=\"sans-serif\"];\n";
+  std::size_t position = 0;
+  for (const Node<T>& node : tape.nodes()) {
+    const std::string path = tape.path(node);
+    const std::string title = node.op == nullptr ? leaf_kind(node) : std::string(node.op->name);
+    out << "  n" << position << " [label=\"" << escaped(title);
+    if (!path.empty()) out << "\\n" << escaped(path);
+    out << "\\n" << node.shape << '"' << (node.op == nullptr ? ", style=rounded" : "") << "];\n";
+    for (const std::uint32_t input : tape.inputs(node)) out << "  n" << input << " -> n" << position << ";\n";
+    ++position;
+  }
+  out << "}\n";
+}
+
+template std::ostream& operator<<(std::ostream&, const Tape<float>&);
+template std::ostream& operator<<(std::ostream&, const Tape<double>&);
+template void write_dot(std::ostream&, const Tape<float>&);
+template void write_dot(std::ostream&, const Tape<double>&);
+
+}  // namespace taper

@@ -1,0 +1,55 @@
+#include <taper/autodiff/random.hpp>
+
+#include <cmath>
+
+namespace taper {
+
+Rng::Rng(std::uint64_t seed, std::uint64_t stream) {
+  // SplitMix64 (Steele, Lea and Flood, 2014); the stream is spread over all bits before it enters the seed.
+  std::uint64_t x = seed ^ (stream * 0xd1342543de82ef95ULL);
+  for (std::uint64_t& word : state_) {
+    x += 0x9e3779b97f4a7c15ULL;
+    std::uint64_t z = x;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    word = z ^ (z >> 31);
+  }
+}
+
+double Rng::normal() {
+  if (has_spare_) {
+    has_spare_ = false;
+    return spare_;
+  }
+  double x, y, square;
+  do {
+    x = uniform(-1, 1);
+    y = uniform(-1, 1);
+    square = x * x + y * y;
+  } while (square >= 1 || square == 0);
+  const double scale = std::sqrt(-2 * std::log(square) / square);
+  spare_ = y * scale;
+  has_spare_ = true;
+  return x * scale;
+}
+
+Index Rng::below(Index count) {
+  // Draws past the largest multiple of count are thrown away, so that no remainder is favoured.
+  const auto n = static_cast<std::uint64_t>(count);
+  const std::uint64_t limit = (~std::uint64_t{0} / n) * n;
+  std::uint64_t draw;
+  do {
+    draw = bits();
+  } while (draw >= limit);
+  return static_cast<Index>(draw % n);
+}
+
+namespace {
+thread_local Rng generator(0);
+}  // namespace
+
+void manual_seed(std::uint64_t seed) { generator = Rng(seed); }
+
+Rng& default_rng() { return generator; }
+
+}  // namespace taper

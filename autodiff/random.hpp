@@ -1,0 +1,60 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+
+#include <taper/autodiff/shape.hpp>
+
+namespace taper {
+
+/// The library's random numbers: xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number
+/// generators", 2021), seeded through SplitMix64. All draws are computed by our own code, so the same seed
+/// gives the same numbers on every platform.
+class Rng {
+ public:
+  /// `stream` separates generators of one seed, for example one per layer.
+  explicit Rng(std::uint64_t seed, std::uint64_t stream = 0);
+
+  /// 64 random bits.
+  std::uint64_t bits() {
+    const std::uint64_t sum = rotate(state_[0] + state_[3], 23) + state_[0];
+    const std::uint64_t shifted = state_[1] << 17;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= shifted;
+    state_[3] = rotate(state_[3], 45);
+    return sum;
+  }
+  /// Uniform in [0, 1), a multiple of 2^-53.
+  double uniform() { return static_cast<double>(bits() >> 11) * 0x1.0p-53; }
+  /// Uniform in [low, high).
+  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  /// Normal with mean 0 and variance 1 (the polar method of Marsaglia and Bray, 1964).
+  double normal();
+  /// A whole number in [0, count), every one equally likely. `count` is at least 1.
+  Index below(Index count);
+
+  /// Puts [first, last) in random order (Fisher-Yates).
+  template <class Iterator>
+  void shuffle(Iterator first, Iterator last) {
+    for (Index left = last - first; left > 1; --left) std::swap(first[left - 1], first[below(left)]);
+  }
+
+ private:
+  static std::uint64_t rotate(std::uint64_t x, int by) { return (x << by) | (x >> (64 - by)); }
+  std::array<std::uint64_t, 4> state_;
+  double spare_ = 0;  // normals come in pairs
+  bool has_spare_ = false;
+};
+
+/// Starts the generator that initial weights are drawn from afresh; it starts at seed 0. Each thread has
+/// one of its own.
+void manual_seed(std::uint64_t seed);
+
+/// The generator that `manual_seed` starts.
+Rng& default_rng();
+
+}  // namespace taper

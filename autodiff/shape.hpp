@@ -1,0 +1,56 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+#include <iosfwd>
+#include <string>
+
+namespace taper {
+
+/// Counts, dimensions and positions; signed, so that differences are safe.
+using Index = std::ptrdiff_t;
+
+/// The dimensions of a tensor: up to four, the last one contiguous (row-major). No dimension at all is a
+/// scalar, which has one entry. Dimensions may be zero.
+class Shape {
+ public:
+  static constexpr Index max_rank = 4;
+
+  /// A scalar.
+  Shape() = default;
+  /// Throws Error for more than four dimensions, a negative one, or more entries than memory can address.
+  Shape(std::initializer_list<Index> dimensions) : Shape(dimensions.begin(), static_cast<Index>(dimensions.size())) {}
+  Shape(const Index* dimensions, Index rank);
+
+  Index rank() const { return rank_; }
+  /// Number of entries.
+  Index size() const { return size_; }
+  Index operator[](Index axis) const { return dimensions_[static_cast<std::size_t>(axis)]; }
+
+  /// Read as a matrix: the last dimension is the columns, all others together the rows. A scalar is 1x1.
+  Index rows() const;
+  Index columns() const { return rank_ == 0 ? 1 : (*this)[rank_ - 1]; }
+
+  /// Turns an axis counted from the end (-1 is the last) into one counted from the front. `where` names the
+  /// caller in the Error thrown when there is no such axis.
+  Index axis(Index axis, const char* where) const;
+
+  /// This shape with one dimension replaced, or taken out.
+  Shape with(Index axis, Index dimension) const;
+  Shape without(Index axis) const;
+
+  /// "128x32", or "scalar".
+  std::string str() const;
+
+  friend bool operator==(const Shape&, const Shape&) = default;
+
+ private:
+  std::array<Index, max_rank> dimensions_{};
+  Index rank_ = 0;
+  Index size_ = 1;
+};
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape);
+
+}  // namespace taper

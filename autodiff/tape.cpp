@@ -1,0 +1,342 @@
+#include <taper/autodiff/tape.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+namespace taper {
+namespace {
+
+std::uint64_t next_recording() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+/// The first entry that is not finite, or -1.
+template <class T>
+Index first_not_finite(const T* values, Index size) {
+  for (Index i = 0; i < size; ++i) {
+    if (!std::isfinite(values[i])) return i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+template <class T>
+Tape<T>& Var<T>::tape() const {
+  if (tape_ == nullptr) throw Error("tape", "a variable that is on no tape was used");
+  return *tape_;
+}
+
+template <class T>
+const Shape& Var<T>::shape() const {
+  return tape().node(*this, "shape").shape;
+}
+
+template <class T>
+View<const T> Var<T>::value() const {
+  const Node<T>& node = tape().node(*this, "value");
+  return {node.value, node.shape};
+}
+
+template <class T>
+View<const T> Var<T>::gradient() const {
+  const Node<T>& node = tape().node(*this, "gradient");
+  if (node.written != tape_->pass_ || tape_->pass_ == 0) {
+    throw Error("gradient", "variable %", index_, " was not reached by a backward pass",
+                node.differentiable ? "" : ": it wants no gradient");
+  }
+  return {node.gradient, node.shape};
+}
+
+template <class T>
+T Var<T>::item() const {
+  const View<const T> view = value();
+  if (view.size() != 1) throw Error("item", "a tensor ", view.shape(), ": expected one entry");
+  return view[0];
+}
+
+template <class T>
+View<T> Var<T>::data() const {
+  const Node<T>& node = tape().node(*this, "assign");
+  if (!node.writable) throw Error("assign", "variable %", index_, " is computed or a parameter: expected an input");
+  return {node.value, node.shape};
+}
+
+template <class T>
+void Var<T>::assign(View<const T> value) const {
+  const View<T> target = data();
+  if (value.shape() != target.shape()) {
+    throw Error("assign", "a value ", value.shape(), " for variable %", index_, ": expected ", target.shape());
+  }
+  std::copy(value.begin(), value.end(), target.begin());
+}
+
+template <class T>
+Tape<T>::Tape() : recording_(next_recording()) {
+  clear();
+}
+
+template <class T>
+void Tape<T>::clear() {
+  nodes_.clear();
+  inputs_.clear();
+  leaves_.clear();
+  blocks_.clear();
+  memo_.clear();
+  values_.reset();
+  gradients_.reset();
+  with_gradient_ = 0;
+  label_count_ = 0;
+  scope_ = label("");
+  recording_ = next_recording();
+  pass_ = 0;
+  ++seed_;
+}
+
+template <class T>
+Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
+  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place());
+  if (var.recording_ != recording_) {
+    throw Error(where, "a variable was used after its tape was cleared", place());
+  }
+  return nodes_[var.index_];
+}
+
+template <class T>
+std::uint32_t Tape<T>::label(std::string_view name) {
+  if (label_count_ == labels_.size()) labels_.emplace_back();
+  labels_[label_count_].name.assign(name);
+  labels_[label_count_].outer = scope_;
+  return label_count_++;
+}
+
+template <class T>
+std::string Tape<T>::path(std::uint32_t label) const {
+  if (label == 0) return "";
+  const std::string outer = path(labels_[label].outer);
+  return outer.empty() ? labels_[label].name : outer + '.' + labels_[label].name;
+}
+
+template <class T>
+std::string Tape<T>::place() const {
+  const std::string name = path(scope_);
+  return name.empty() ? "" : " (layer " + name + ")";
+}
+
+template <class T>
+Node<T>& Tape<T>::append_leaf(const Shape& shape, std::string_view name) {
+  Node<T>& node = nodes_.emplace_back();
+  node.shape = shape;
+  node.label = label(name);
+  return node;
+}
+
+template <class T>
+Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
+  Node<T>& node = append_leaf(shape, name);
+  node.value = values_.take(static_cast<std::size_t>(shape.size()));
+  std::fill_n(node.value, shape.size(), T{0});
+  node.writable = true;
+  return at(static_cast<Index>(nodes_.size()) - 1);
+}
+
+template <class T>
+Var<T> Tape<T>::constant(View<const T> value, std::string_view name) {
+  const Var<T> leaf = input(value.shape(), name);
+  leaf.assign(value);
+  return leaf;
+}
+
+template <class T>
+Var<T> Tape<T>::constant(T value) {
+  return constant(View<const T>(&value, Shape{}));
+}
+
+template <class T>
+Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
+  const Var<T> leaf = constant(value, name);
+  nodes_.back().differentiable = true;
+  leaves_.push_back(leaf.index_);
+  return leaf;
+}
+
+template <class T>
+Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
+                          std::string_view name) {
+  if (offset < 0 || offset + shape.size() > static_cast<Index>(block->values.size())) {
+    throw Error("parameter", shape, " from position ", offset, " on leaves its block of ", block->values.size());
+  }
+  if (block->retired) throw Error("parameter", "'", name, "' is bound in a block that its model has left");
+  T* const value = block->values.data() + offset;
+  for (const std::uint32_t leaf : leaves_) {
+    if (nodes_[leaf].value == value && nodes_[leaf].shape == shape) return at(leaf);
+  }
+  if (std::ranges::find(blocks_, block) == blocks_.end()) blocks_.push_back(block);
+  Node<T>& node = append_leaf(shape, name);
+  node.value = value;
+  node.gradient = block->gradients.data() + offset;
+  node.differentiable = true;
+  leaves_.push_back(static_cast<std::uint32_t>(nodes_.size()) - 1);
+  return at(leaves_.back());
+}
+
+template <class T>
+Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes) {
+  shapes_.clear();
+  const auto first_input = static_cast<std::uint32_t>(inputs_.size());
+  bool differentiable = false;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Node<T>& input = node(inputs[i], op.name);
+    shapes_.push_back(&input.shape);
+    differentiable |= input.differentiable && (op.constants >> i & 1u) == 0;
+  }
+  const Signature signature{shapes_, attributes};
+  Node<T> next;
+  next.op = &op;
+  next.attributes = attributes;
+  next.label = scope_;
+  next.first_input = first_input;
+  next.inputs = static_cast<std::uint32_t>(inputs.size());
+  next.differentiable = differentiable && op.backward != nullptr;
+  try {
+    next.shape = op.shape(signature);
+  } catch (const Error& error) {
+    if (scope_ == 0) throw;
+    throw Error(op.name, std::string_view(error.what()).substr(op.name.size() + 3), place());
+  }
+  next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
+  if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
+  for (const Var<T>& input : inputs) inputs_.push_back(input.index_);
+  nodes_.push_back(next);
+  compute(nodes_.back());
+  return at(static_cast<Index>(nodes_.size()) - 1);
+}
+
+template <class T>
+void Tape<T>::compute(const Node<T>& node) {
+  node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
+  if (check_finite_) blame_value(node);
+}
+
+template <class T>
+void Tape<T>::replay() {
+  replay(seed_ + 1);
+}
+
+template <class T>
+void Tape<T>::replay(std::uint64_t seed) {
+  for (const auto& block : blocks_) {
+    if (block->retired) {
+      throw Error("replay", "the model's parameters were laid out anew since this tape was recorded: record again");
+    }
+  }
+  seed_ = seed;
+  for (const Node<T>& node : nodes_) {
+    if (node.op != nullptr) compute(node);
+  }
+}
+
+template <class T>
+void Tape<T>::backward(Var<T> output, Accumulate accumulate) {
+  const Node<T>& root = node(output, "backward");
+  if (root.shape.size() != 1) {
+    throw Error("backward", "an output ", root.shape, ": expected one entry, or a seed of that shape");
+  }
+  const T one = 1;
+  backward(output, View<const T>(&one, root.shape), accumulate);
+}
+
+template <class T>
+void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate) {
+  Node<T>& root = node(output, "backward");
+  if (seed.shape() != root.shape) {
+    throw Error("backward", "a seed ", seed.shape(), " for an output ", root.shape, ": expected the same shape");
+  }
+  if (!root.differentiable) throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
+  start_pass(output.index_, accumulate);
+  if (root.written == pass_) {  // a parameter that is its own output, and accumulates
+    for (Index i = 0; i < seed.size(); ++i) root.gradient[i] += seed[i];
+  } else {
+    std::copy(seed.begin(), seed.end(), root.gradient);
+    root.written = pass_;
+  }
+  for (std::uint32_t i = output.index_ + 1; i-- > 0;) {
+    const Node<T>& node = nodes_[i];
+    if (node.op == nullptr || node.written != pass_) continue;
+    node.op->backward(Backward<T>(nodes_.data(), inputs_.data() + node.first_input, node, pass_));
+    if (check_finite_) blame_gradient(node);
+  }
+  finish_pass();
+}
+
+template <class T>
+void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
+  ++pass_;
+  for (; with_gradient_ <= output; ++with_gradient_) {
+    Node<T>& node = nodes_[with_gradient_];
+    if (node.differentiable && node.gradient == nullptr) {
+      node.gradient = gradients_.take(static_cast<std::size_t>(node.shape.size()));
+    }
+  }
+  for (const auto& block : blocks_) {
+    if (block->retired) throw Error("backward", "the model's parameters were laid out anew: record again");
+    if (block->writer != recording_ && accumulate == Accumulate::no) {
+      std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
+    }
+    block->writer = recording_;
+  }
+  if (accumulate == Accumulate::yes) {
+    for (const std::uint32_t leaf : leaves_) {
+      if (!nodes_[leaf].writable) nodes_[leaf].written = pass_;  // what a parameter has counts as written
+    }
+  }
+}
+
+template <class T>
+void Tape<T>::finish_pass() {
+  // A leaf that the output does not depend on has gradient zero, not what an earlier pass left.
+  for (const std::uint32_t leaf : leaves_) {
+    Node<T>& node = nodes_[leaf];
+    if (node.written == pass_ || node.gradient == nullptr) continue;
+    std::fill_n(node.gradient, node.shape.size(), T{0});
+    node.written = pass_;
+  }
+}
+
+template <class T>
+void Tape<T>::blame_value(const Node<T>& node) const {
+  const Index bad = first_not_finite(node.value, node.shape.size());
+  if (bad < 0) return;
+  for (const std::uint32_t input : inputs(node)) {
+    const Index given = first_not_finite(nodes_[input].value, nodes_[input].shape.size());
+    if (given >= 0) {
+      throw Error(node.op->name, "was given ", nodes_[input].value[given], " at entry ", given, " of %", input, " (",
+                  path(nodes_[input]), ")", place());
+    }
+  }
+  const std::string layer = path(node);
+  throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %", &node - nodes_.data(), ", ",
+              node.shape, layer.empty() ? "" : " (layer " + layer + ")");
+}
+
+template <class T>
+void Tape<T>::blame_gradient(const Node<T>& node) const {
+  for (const std::uint32_t input : inputs(node)) {
+    const Node<T>& from = nodes_[input];
+    if (from.written != pass_) continue;
+    const Index bad = first_not_finite(from.gradient, from.shape.size());
+    if (bad < 0) continue;
+    const std::string layer = path(node);
+    throw Error(node.op->name, "made ", from.gradient[bad], " at entry ", bad, " of the gradient of %", input, ", ",
+                from.shape, layer.empty() ? "" : " (layer " + layer + ")");
+  }
+}
+
+template class Var<float>;
+template class Var<double>;
+template class Tape<float>;
+template class Tape<double>;
+
+}  // namespace taper

@@ -1,0 +1,202 @@
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <iosfwd>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <taper/autodiff/arena.hpp>
+#include <taper/autodiff/block.hpp>
+#include <taper/autodiff/op.hpp>
+
+namespace taper {
+
+template <class T>
+class Tape;
+
+/// A value on a tape: a position and nothing else, copied freely. It belongs to one recording of its tape;
+/// using it after the tape was cleared is an Error.
+template <class T>
+class Var {
+ public:
+  Var() = default;
+
+  Tape<T>& tape() const;
+  const Shape& shape() const;
+  /// The value as last computed. It stays readable until the tape is cleared.
+  View<const T> value() const;
+  /// The gradient left by the last backward pass; throws Error if that pass did not reach this variable.
+  View<const T> gradient() const;
+  /// The value of a variable with one entry.
+  T item() const;
+  /// Gives an input, constant or variable of the tape a new value of the same shape, to be replayed with.
+  void assign(View<const T> value) const;
+  /// The memory of such a leaf, for writing a value in place.
+  View<T> data() const;
+  /// Its position on the tape.
+  Index index() const { return static_cast<Index>(index_); }
+
+ private:
+  friend class Tape<T>;
+  Var(Tape<T>* tape, std::uint32_t index, std::uint64_t recording)
+      : tape_(tape), index_(index), recording_(recording) {}
+
+  Tape<T>* tape_ = nullptr;
+  std::uint32_t index_ = 0;
+  std::uint64_t recording_ = 0;
+};
+
+/// Whether a backward pass replaces the gradients of the parameters or adds to them.
+enum class Accumulate { no, yes };
+
+/// Records tensor operations while they are computed, and differentiates them in reverse (Griewank and
+/// Walther, "Evaluating Derivatives", 2008, chapter 3; the textbook's "adjoint mode").
+///
+/// A node is one operation on whole tensors, and the nodes lie in a flat list in the order of computation.
+/// A backward pass walks that list from the end. A recording can be replayed with new leaf values, which is
+/// one walk from the front and no allocation, or cleared and recorded again, which keeps the memory.
+template <class T>
+class Tape {
+ public:
+  Tape();
+  Tape(const Tape&) = delete;  // variables point here
+  Tape& operator=(const Tape&) = delete;
+
+  /// A leaf whose values the caller provides, before each replay; zero until then. It gets no gradient.
+  Var<T> input(const Shape& shape, std::string_view name = "input");
+  /// A leaf with a copy of these values and no gradient.
+  Var<T> constant(View<const T> value, std::string_view name = "constant");
+  /// A scalar leaf without gradient.
+  Var<T> constant(T value);
+  /// A leaf with a copy of these values that gets a gradient.
+  Var<T> variable(View<const T> value, std::string_view name = "variable");
+  /// A leaf that lives in a block of parameters from position `offset` on: it is read there at each replay,
+  /// and its gradient is left there. Bound once per recording: the same place gives the same variable.
+  Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
+                   std::string_view name = "parameter");
+
+  /// Computes an operation and appends it. Throws Error when the shapes do not fit or an input is not of
+  /// this recording.
+  Var<T> record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes = {});
+
+  /// Computes everything again, from the present values of the leaves. Allocates nothing. Operations that
+  /// draw random numbers draw new ones.
+  void replay();
+  /// Replays with the random numbers of this seed, so that the result is a pure function of leaves and seed.
+  void replay(std::uint64_t seed);
+
+  /// Leaves d(output)/d(leaf) with every leaf that wants a gradient; `output` has one entry. Gradients are
+  /// stored, not added up, from one pass to the next, unless `accumulate` says so for parameters.
+  void backward(Var<T> output, Accumulate accumulate = Accumulate::no);
+  /// The same for an output of any shape, contracted with `seed` of that shape: the gradient of
+  /// sum(output * seed).
+  void backward(Var<T> output, View<const T> seed, Accumulate accumulate = Accumulate::no);
+
+  /// Forgets the recording and keeps its memory. All variables of it become invalid.
+  void clear();
+
+  /// Looks for the first operation that makes a NaN or an infinity, in value or gradient, and throws an Error
+  /// that names it. Costs one more pass over every result; off at first.
+  void check_finite(bool on) { check_finite_ = on; }
+
+  /// Computes once per recording what is asked for under this key, and returns the same variable after that.
+  template <class Make>
+  Var<T> once(std::uint64_t key, Make&& make) {
+    for (const auto& [known, index] : memo_) {
+      if (known == key) return at(index);
+    }
+    const Var<T> made = make();
+    memo_.emplace_back(key, made.index_);
+    return made;
+  }
+
+  /// While it lives, what is recorded carries this name (and those around it) in errors and print-outs.
+  class Scope {
+   public:
+    Scope(Tape& tape, std::string_view name) : tape_(tape), outer_(tape.scope_) {
+      tape.scope_ = tape.label(name);
+    }
+    ~Scope() { tape_.scope_ = outer_; }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Tape& tape_;
+    std::uint32_t outer_;
+  };
+
+  /// The list itself, for those who read structure off it (printing, summaries, shrinking).
+  std::span<const Node<T>> nodes() const { return nodes_; }
+  std::span<const std::uint32_t> inputs(const Node<T>& node) const {
+    return std::span(inputs_).subspan(node.first_input, node.inputs);
+  }
+  /// The names around a node, outermost first, joined by dots.
+  std::string path(const Node<T>& node) const { return path(node.label); }
+
+  /// The variable at a position.
+  Var<T> at(Index index) { return {this, static_cast<std::uint32_t>(index), recording_}; }
+
+ private:
+  friend class Var<T>;
+
+  struct Label {
+    std::string name;
+    std::uint32_t outer;
+  };
+
+  Node<T>& node(Var<T> var, std::string_view where);
+  Node<T>& append_leaf(const Shape& shape, std::string_view name);
+  std::uint32_t label(std::string_view name);
+  std::string path(std::uint32_t label) const;
+  std::string place() const;
+  void compute(const Node<T>& node);
+  void start_pass(std::uint32_t output, Accumulate accumulate);
+  void finish_pass();
+  void blame_value(const Node<T>& node) const;
+  void blame_gradient(const Node<T>& node) const;
+
+  std::vector<Node<T>> nodes_;
+  std::vector<std::uint32_t> inputs_;
+  Arena<T> values_, gradients_;
+  std::vector<std::uint32_t> leaves_;                          // those that want a gradient
+  std::vector<std::shared_ptr<Block<T>>> blocks_;              // those that leaves are bound to
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;  // what `once` knows
+  std::vector<const Shape*> shapes_;                           // of the operation being recorded
+  std::vector<Label> labels_;                                  // a pool: strings keep their memory
+  std::uint32_t label_count_ = 0;
+  std::uint32_t scope_ = 0;                                    // label 0 is "no name"
+  std::uint32_t with_gradient_ = 0;                            // nodes before it have gradient memory
+  std::uint64_t recording_;                                    // unique over all tapes
+  std::uint64_t pass_ = 0;
+  std::uint64_t seed_ = 0;
+  bool check_finite_ = false;
+};
+
+/// Records one operation on the tape that the inputs are on.
+template <class T>
+Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attributes& attributes = {}) {
+  return inputs.begin()->tape().record(op, std::span(inputs.begin(), inputs.size()), attributes);
+}
+
+/// One line for each node: `%3 = affine(%0, %1, %2)  128x32  fc1`.
+template <class T>
+std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
+
+/// The tape as a graph in the language of Graphviz: `tape.dot | dot -Tsvg`.
+template <class T>
+void write_dot(std::ostream& out, const Tape<T>& tape);
+
+extern template class Var<float>;
+extern template class Var<double>;
+extern template class Tape<float>;
+extern template class Tape<double>;
+extern template std::ostream& operator<<(std::ostream&, const Tape<float>&);
+extern template std::ostream& operator<<(std::ostream&, const Tape<double>&);
+extern template void write_dot(std::ostream&, const Tape<float>&);
+extern template void write_dot(std::ostream&, const Tape<double>&);
+
+}  // namespace taper

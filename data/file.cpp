@@ -1,0 +1,102 @@
+#include <taper/data/file.hpp>
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+#include <system_error>
+
+#include <taper/autodiff/error.hpp>
+
+namespace taper::data {
+namespace {
+
+constexpr std::string_view gzip_magic = "\x1f\x8b";
+
+/// Everything in the file as it is stored. Only regular files: a pipe could make the reader wait for ever.
+std::string read_raw(const std::filesystem::path& path, const char* where) {
+  std::error_code problem;
+  const auto type = std::filesystem::status(path, problem).type();
+  if (type == std::filesystem::file_type::not_found) throw Error(where, path.string(), ": no such file");
+  if (type == std::filesystem::file_type::none) throw Error(where, path.string(), ": ", problem.message());
+  if (type == std::filesystem::file_type::directory) {
+    throw Error(where, path.string(), " is a directory: expected a file");
+  }
+  if (type != std::filesystem::file_type::regular) {
+    throw Error(where, path.string(), " is a device, pipe or socket: expected a regular file");
+  }
+
+  const auto close = [](std::FILE* file) { std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.string().c_str(), "rb"), close);
+  if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
+  const auto size = std::filesystem::file_size(path, problem);
+  if (problem) throw Error(where, path.string(), ": ", problem.message());
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
+  if (std::ferror(file.get()) != 0)
+    throw Error(where, path.string(), " cannot be read: ", std::strerror(errno));
+  return bytes;
+}
+
+/// zlib's state for unpacking gzip, released at the end of its scope.
+class Inflater {
+ public:
+  Inflater() {
+    constexpr int gzip_only = 16;
+    if (inflateInit2(&stream, MAX_WBITS + gzip_only) != Z_OK) throw std::bad_alloc();
+  }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+  ~Inflater() { inflateEnd(&stream); }
+
+  z_stream stream{};
+};
+
+std::string gunzip(std::string_view packed, const std::string& name, const char* where) {
+  Inflater inflater;
+  z_stream& stream = inflater.stream;
+  std::string text;
+  std::array<char, 1 << 16> piece;
+  while (true) {
+    // zlib counts in 32 bits, so the packed bytes are handed over in portions.
+    constexpr std::size_t portion = std::size_t{1} << 30;
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+    stream.avail_in = static_cast<uInt>(std::min(packed.size(), portion));
+    stream.next_out = reinterpret_cast<Bytef*>(piece.data());
+    stream.avail_out = static_cast<uInt>(piece.size());
+    const uInt offered = stream.avail_in;
+    const int status = inflate(&stream, Z_NO_FLUSH);
+    packed.remove_prefix(offered - stream.avail_in);
+    text.append(piece.data(), piece.size() - stream.avail_out);
+
+    if (status == Z_STREAM_END) {
+      if (packed.find_first_not_of('\0') == std::string_view::npos) return text;
+      if (!packed.starts_with(gzip_magic)) {
+        throw Error(where, name, ": ", packed.size(), " bytes after the gzip data that are not gzip");
+      }
+      inflateReset(&stream);
+    } else if (status == Z_BUF_ERROR) {
+      throw Error(where, name, ": the gzip data is cut short, after ", text.size(), " unpacked bytes");
+    } else if (status == Z_MEM_ERROR) {
+      throw std::bad_alloc();
+    } else if (status != Z_OK) {
+      throw Error(where, name, ": the gzip data is damaged after ", text.size(), " unpacked bytes (",
+                  stream.msg != nullptr ? stream.msg : "not gzip", ")");
+    }
+  }
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, const char* where) {
+  std::string bytes = read_raw(path, where);
+  return bytes.starts_with(gzip_magic) ? gunzip(bytes, path.string(), where) : bytes;
+}
+
+}  // namespace taper::data
