@@ -96,8 +96,7 @@ class Check {
     const double apart = std::abs(analytic - numeric) / scale;
     const bool fine = apart <= options_.tolerance;  // false for NaN
     if (!fine) report_.ok = false;
-    if (fine && apart <= report_.worst) return;
-    if (!fine && report_.worst >= apart) return;
+    if (apart <= report_.worst || std::isnan(report_.worst)) return;  // a NaN is the worst
     report_.worst = apart;
     report_.where = where() + ": derivative " + std::to_string(analytic) + ", difference " + std::to_string(numeric);
   }

@@ -115,8 +115,8 @@ std::uint32_t Tape<T>::label(std::string_view name) {
 template <class T>
 std::string Tape<T>::path(std::uint32_t label) const {
   if (label == 0) return "";
-  const std::string outer = path(labels_[label].outer);
-  return outer.empty() ? labels_[label].name : outer + '.' + labels_[label].name;
+  const std::string outer = path(labels_[label].outer), &name = labels_[label].name;
+  return outer.empty() ? name : name.empty() ? outer : outer + '.' + name;
 }
 
 template <class T>
@@ -204,7 +204,8 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     next.shape = op.shape(signature);
   } catch (const Error& error) {
     if (scope_ == 0) throw;
-    throw Error(op.name, std::string_view(error.what()).substr(op.name.size() + 3), place());
+    const std::string_view text = error.what();
+    throw Error(op.name, text.substr(text.find("] ") + 2), place());
   }
   next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
   if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
@@ -282,10 +283,10 @@ void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
   }
   for (const auto& block : blocks_) {
     if (block->retired) throw Error("backward", "the model's parameters were laid out anew: record again");
-    if (block->writer != recording_ && accumulate == Accumulate::no) {
-      std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
-    }
-    block->writer = recording_;
+    if (block->writer == recording_) continue;
+    if (accumulate == Accumulate::no) std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
+    // Gradients of several recordings added up belong to none: the next pass that stores clears them.
+    block->writer = accumulate == Accumulate::no ? recording_ : 0;
   }
   if (accumulate == Accumulate::yes) {
     for (const std::uint32_t leaf : leaves_) {
@@ -309,16 +310,17 @@ template <class T>
 void Tape<T>::blame_value(const Node<T>& node) const {
   const Index bad = first_not_finite(node.value, node.shape.size());
   if (bad < 0) return;
+  const std::string layer = path(node);
+  const std::string where = layer.empty() ? "" : " (layer " + layer + ")";
   for (const std::uint32_t input : inputs(node)) {
     const Index given = first_not_finite(nodes_[input].value, nodes_[input].shape.size());
     if (given >= 0) {
       throw Error(node.op->name, "was given ", nodes_[input].value[given], " at entry ", given, " of %", input, " (",
-                  path(nodes_[input]), ")", place());
+                  path(nodes_[input]), ")", where);
     }
   }
-  const std::string layer = path(node);
   throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %", &node - nodes_.data(), ", ",
-              node.shape, layer.empty() ? "" : " (layer " + layer + ")");
+              node.shape, where);
 }
 
 template <class T>

@@ -20,7 +20,11 @@ HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> t, Vector<T> delta) {
     const Vector<T> inner = hn::Mul(half, hn::Mul(size, size));
     return hn::IfThenElse(hn::Le(size, delta), inner, hn::Mul(delta, hn::Sub(size, hn::Mul(half, delta))));
   }
-  if constexpr (kind == Loss::bce_with_logits) return hn::NegMulAdd(t, p, softplus<T>(p));
+  if constexpr (kind == Loss::bce_with_logits) {
+    // softplus(p) - t p with its two large parts together, so that what is left of a good fit keeps its digits.
+    const Vector<T> large = hn::NegMulAdd(t, p, hn::Max(p, hn::Zero(Tag<T>())));
+    return hn::Add(large, log1p_unit<T>(exp<T>(hn::Neg(hn::Abs(p)))));
+  }
 }
 
 template <class T, Loss kind, int of>

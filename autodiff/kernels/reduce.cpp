@@ -387,6 +387,7 @@ void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, cons
 
 template <class T>
 void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log) {
+  if (n == 0) return;
   for_slices(outer, n * inner, [&](Index o) {
     const Index at = o * n * inner;
     if (inner == 1) {

@@ -32,8 +32,8 @@ Shape reduced(const Signature& s) {
 }
 
 /// For a maximum, which needs something to choose from.
-Shape reduced_nonempty(const Signature& s) {
-  if (Axis(s[0], s.attributes.integers[0]).n == 0) throw Error("max", "a tensor ", s[0], ": expected entries");
+Shape reduced_nonempty(const Signature& s, const char* name) {
+  if (Axis(s[0], s.attributes.integers[0]).n == 0) throw Error(name, "a tensor ", s[0], ": expected entries");
   return reduced(s);
 }
 
@@ -90,7 +90,7 @@ const Op<T> mean_op{{
 template <class T>
 const Op<T> max_op{{
     .name = "max",
-    .shape = reduced_nonempty,
+    .shape = [](const Signature& s) { return reduced_nonempty(s, "max"); },
     .forward =
         [](const Forward<T>& f) {
           const Axis axis = axis_of<T>(f);
@@ -110,7 +110,7 @@ const Op<T> max_op{{
 template <class T>
 const Op<T> logsumexp_op{{
     .name = "logsumexp",
-    .shape = reduced_nonempty,
+    .shape = [](const Signature& s) { return reduced_nonempty(s, "logsumexp"); },
     .forward =
         [](const Forward<T>& f) {
           const Axis axis = axis_of<T>(f);

@@ -1,0 +1,154 @@
+#include <taper/nn/parameter.hpp>
+
+#include <atomic>
+
+namespace taper::nn {
+namespace {
+
+std::uint64_t next_id() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+template <class T>
+Parameter<T>::Parameter(const Shape& shape)
+    : id_(next_id()), shape_(shape), block_(std::make_shared<Block<T>>(shape.size())) {}
+
+template <class T>
+Parameter<T>::Parameter(const Parameter& other)
+    : id_(next_id()), shape_(other.shape_), parametrization_(other.parametrization_), factors_(other.factors_) {
+  if (parametrization_) return;
+  block_ = std::make_shared<Block<T>>(shape_.size());
+  const View<const T> from = other.value();
+  std::copy(from.begin(), from.end(), block_->values.data());
+}
+
+template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other) {
+  return *this = Parameter(other);
+}
+
+template <class T> void Parameter<T>::require_numbers(const char* where) const {
+  if (parametrization_) {
+    throw Error(where, "a parameter ", shape_, " that is computed from factors: expected its factors or effective()");
+  }
+}
+
+template <class T> View<T> Parameter<T>::value() {
+  require_numbers("value");
+  return {block_->values.data() + offset_, shape_};
+}
+
+template <class T> View<const T> Parameter<T>::value() const {
+  require_numbers("value");
+  return {block_->values.data() + offset_, shape_};
+}
+
+template <class T> View<const T> Parameter<T>::gradient() const {
+  require_numbers("gradient");
+  return {block_->gradients.data() + offset_, shape_};
+}
+
+template <class T> Tensor<T> Parameter<T>::effective() const {
+  if (!parametrization_) return Tensor<T>(value());
+  Tape<T> tape;
+  return Tensor<T>(on(tape).value());
+}
+
+template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name) const {
+  if (!parametrization_) return tape.parameter(block_, offset_, shape_, name);
+  return tape.once(id_, [&] {
+    const typename Tape<T>::Scope scope(tape, name);
+    // Few factors, on the stack: recording again every step must not allocate.
+    std::array<Var<T>, 8> factors;
+    const std::vector<std::string> names = parametrization_->factor_names();
+    for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].on(tape, names[i]);
+    return parametrization_->compute(std::span(factors.data(), factors_.size()));
+  });
+}
+
+template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametrization<T>> parametrization) {
+  require_numbers("parametrize");
+  const std::vector<Tensor<T>> start = parametrization->decompose(value());
+  if (start.size() > 8) throw Error("parametrize", start.size(), " factors: expected at most 8");
+  for (const Tensor<T>& factor : start) {
+    Parameter leaf(factor.shape());
+    std::copy(factor.begin(), factor.end(), leaf.value().begin());
+    factors_.push_back(std::move(leaf));
+  }
+  parametrization_ = std::move(parametrization);
+  block_->retired = true;  // the layout that held these numbers is no longer the model's
+  block_.reset();
+  offset_ = 0;
+}
+
+template <class T> void Parameter<T>::collapse() {
+  if (!parametrization_) return;
+  const Tensor<T> numbers = effective();
+  for (Parameter& factor : factors_) {
+    factor.collapse();
+    factor.block_->retired = true;
+  }
+  factors_.clear();
+  parametrization_.reset();
+  offset_ = 0;
+  block_ = std::make_shared<Block<T>>(shape_.size());
+  std::copy(numbers.begin(), numbers.end(), block_->values.data());
+}
+
+template <class T>
+void Parameter<T>::for_leaves(const std::string& path, const std::function<void(const std::string&, Parameter&)>& f) {
+  if (!parametrization_) return f(path, *this);
+  const std::vector<std::string> names = parametrization_->factor_names();
+  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].for_leaves(path + '.' + names[i], f);
+}
+
+template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& block, Index offset) {
+  const View<const T> from = value();
+  std::copy(from.begin(), from.end(), block->values.data() + offset);
+  block_->retired = true;
+  block_ = block;
+  offset_ = offset;
+}
+
+template <class T> Parameters<T>::Parameters(const std::vector<std::pair<std::string, Parameter<T>*>>& leaves) {
+  // Each parameter starts on a cache line. The gaps hold zeros with gradient zero, which every optimizer leaves.
+  Index total = 0;
+  bool laid_out = !leaves.empty();
+  const Index base = leaves.empty() ? 0 : leaves.front().second->offset();
+  for (const auto& [name, leaf] : leaves) {
+    laid_out &= leaf->block() == leaves.front().second->block() && leaf->offset() == base + total;
+    entries_.push_back({name, total, leaf->shape()});
+    total += static_cast<Index>(padded<T>(static_cast<std::size_t>(leaf->shape().size())));
+  }
+  if (laid_out) {
+    block_ = leaves.front().second->block();
+    for (Entry& entry : entries_) entry.offset += base;
+    return;
+  }
+  block_ = std::make_shared<Block<T>>(total);
+  for (std::size_t i = 0; i < leaves.size(); ++i) leaves[i].second->move_to(block_, entries_[i].offset);
+}
+
+template <class T> auto Parameters<T>::entry(std::string_view name) const -> const Entry& {
+  std::string known;
+  for (const Entry& entry : entries_) {
+    if (entry.name == name) return entry;
+    known += (known.empty() ? "" : ", ") + entry.name;
+  }
+  throw Error("parameters", "no parameter '", name, "': expected one of ", known);
+}
+
+template <class T> Index Parameters<T>::count() const {
+  Index total = 0;
+  for (const Entry& entry : entries_) total += entry.shape.size();
+  return total;
+}
+
+template class Parameter<float>;
+template class Parameter<double>;
+template class Parameters<float>;
+template class Parameters<double>;
+
+}  // namespace taper::nn

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <taper/nn/parametrization.hpp>
+
+namespace taper::nn {
+
+/// A tensor that a module learns. Its numbers live in a block: one of its own at first, later a piece of the
+/// one that all parameters of the model share. With a parametrization it has no numbers, but factors, which are
+/// parameters again. Copying a parameter copies its numbers.
+template <class T> class Parameter {
+ public:
+  explicit Parameter(const Shape& shape = {});
+  Parameter(const Parameter& other);
+  Parameter(Parameter&&) noexcept = default;
+  Parameter& operator=(const Parameter& other);
+  Parameter& operator=(Parameter&&) noexcept = default;
+
+  const Shape& shape() const { return shape_; }
+  /// The numbers, to read or write. Throws Error for a parameter that is computed from factors.
+  View<T> value();
+  View<const T> value() const;
+  /// Where a backward pass leaves the gradient. Throws Error like value().
+  View<const T> gradient() const;
+  /// A copy of the value, computed from the factors if there are any.
+  Tensor<T> effective() const;
+
+  /// The parameter on a tape: bound, or computed from its factors, once per recording.
+  Var<T> on(Tape<T>& tape, std::string_view name = "parameter") const;
+
+  /// Replaces the numbers by factors that compute to them. Throws Error when there are factors already.
+  void parametrize(std::shared_ptr<const Parametrization<T>> parametrization);
+  /// Computes the value and keeps it in place of the factors; without factors, does nothing.
+  void collapse();
+  const Parametrization<T>* parametrization() const { return parametrization_.get(); }
+  std::vector<Parameter>& factors() { return factors_; }
+  const std::vector<Parameter>& factors() const { return factors_; }
+
+  /// Calls f(path, parameter) for this parameter, or for the factors that stand for it.
+  void for_leaves(const std::string& path, const std::function<void(const std::string&, Parameter&)>& f);
+
+  const std::shared_ptr<Block<T>>& block() const { return block_; }
+  Index offset() const { return offset_; }
+  /// Moves the numbers to a place in another block.
+  void move_to(const std::shared_ptr<Block<T>>& block, Index offset);
+
+ private:
+  void require_numbers(const char* where) const;
+
+  std::uint64_t id_;  // of this parameter on tapes
+  Shape shape_;
+  std::shared_ptr<Block<T>> block_;
+  Index offset_ = 0;
+  std::shared_ptr<const Parametrization<T>> parametrization_;
+  std::vector<Parameter> factors_;
+};
+
+/// The parameters of a model as an optimizer sees them: named pieces of one block.
+template <class T> class Parameters {
+ public:
+  struct Entry {
+    std::string name;
+    Index offset;
+    Shape shape;
+  };
+
+  /// Lays these parameters out one after the other in a block, unless they already are.
+  explicit Parameters(const std::vector<std::pair<std::string, Parameter<T>*>>& leaves);
+
+  const std::vector<Entry>& entries() const { return entries_; }
+  /// Throws Error naming the known ones.
+  const Entry& entry(std::string_view name) const;
+  /// How many numbers there are in all.
+  Index count() const;
+  View<T> value(const Entry& entry) const { return {block_->values.data() + entry.offset, entry.shape}; }
+  View<T> gradient(const Entry& entry) const { return {block_->gradients.data() + entry.offset, entry.shape}; }
+  const std::shared_ptr<Block<T>>& block() const { return block_; }
+
+ private:
+  std::shared_ptr<Block<T>> block_;
+  std::vector<Entry> entries_;
+};
+
+extern template class Parameter<float>;
+extern template class Parameter<double>;
+extern template class Parameters<float>;
+extern template class Parameters<double>;
+
+}  // namespace taper::nn

@@ -1,0 +1,22 @@
+#include <taper/nn/select.hpp>
+
+namespace taper::nn {
+
+template <class T> Var<T> Select<T>::forward(Var<T> x) const {
+  const Index last = x.shape().rank() - 1;
+  if (columns_.empty()) return slice(x, last, 0, 0);
+  // Neighbouring columns go as one slice.
+  std::vector<Var<T>> runs;
+  for (std::size_t begin = 0; begin < columns_.size();) {
+    std::size_t end = begin + 1;
+    while (end < columns_.size() && columns_[end] == columns_[end - 1] + 1) ++end;
+    runs.push_back(slice(x, last, columns_[begin], columns_[end - 1] + 1));
+    begin = end;
+  }
+  return runs.size() == 1 ? runs.front() : concat(std::span<const Var<T>>(runs), last);
+}
+
+template class Select<float>;
+template class Select<double>;
+
+}  // namespace taper::nn

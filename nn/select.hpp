@@ -1,0 +1,26 @@
+#pragma once
+
+#include <vector>
+
+#include <taper/nn/module.hpp>
+
+namespace taper::nn {
+
+/// Keeps some columns of a batch, in the order given. A shrunk network starts with it when it no longer reads all
+/// of its inputs.
+template <class T = float> class Select : public Module<T> {
+ public:
+  explicit Select(std::vector<Index> columns) : columns_(std::move(columns)) {}
+
+  const std::vector<Index>& columns() const { return columns_; }
+  Var<T> forward(Var<T> x) const override;
+  std::string describe() const override { return "Select(" + std::to_string(columns_.size()) + ")"; }
+
+ private:
+  std::vector<Index> columns_;
+};
+
+extern template class Select<float>;
+extern template class Select<double>;
+
+}  // namespace taper::nn

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <taper/nn/parameter.hpp>
+
+namespace taper::optim {
+
+/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*.bias" is every bias.
+/// What is not given is as for all others. The first group that matches counts.
+struct Group {
+  std::string match;
+  std::optional<double> lr = {};
+  std::optional<double> weight_decay = {};
+};
+
+/// What all optimizers have in common: the parameters, their groups, the clipping of gradients, and the chain
+/// of a step: gradients -> clipping -> decay -> direction -> values.
+template <class T> class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates nothing.
+  /// Throws Error when the model's parameters were laid out anew since the optimizer was built.
+  void step();
+
+  /// All rates are multiplied by this; schedules set it.
+  double rate_factor() const { return rate_factor_; }
+  void set_rate_factor(double factor) { rate_factor_ = factor; }
+  /// The rate of parameters in no group, as it is now.
+  double rate() const { return lr_ * rate_factor_; }
+  /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded.
+  void clip_norm(double most);
+  Index steps() const { return steps_; }
+
+ protected:
+  /// A run of numbers with the same settings.
+  struct Segment {
+    Index offset, size;
+    double lr, weight_decay;
+  };
+
+  Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
+            const std::vector<Group>& groups);
+  /// Moves one segment. `rate` is its learning rate now, `scale` the factor that clipping asks for.
+  virtual void update(const Segment& segment, double rate, double scale) = 0;
+
+  T* values(const Segment& segment) const { return block_->values.data() + segment.offset; }
+  const T* gradients(const Segment& segment) const { return block_->gradients.data() + segment.offset; }
+  /// Memory like the parameters', zero at first, for moments. A segment's part starts at its offset - base().
+  AlignedArray<T> state() const { return AlignedArray<T>(static_cast<std::size_t>(end_ - begin_)); }
+  Index base() const { return begin_; }
+
+  Index steps_ = 0;
+
+ private:
+  std::shared_ptr<Block<T>> block_;
+  const char* name_;
+  Index begin_ = 0, end_ = 0;
+  std::vector<Segment> segments_;
+  double lr_;
+  double rate_factor_ = 1;
+  double most_ = 0;  // of clipping; 0: none
+};
+
+/// Throws the Error of a setting that is not at least zero (or, with `below_one`, not in [0, 1)).
+void require_setting(const char* where, const char* name, double value, bool below_one = false);
+
+extern template class Optimizer<float>;
+extern template class Optimizer<double>;
+
+}  // namespace taper::optim

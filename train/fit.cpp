@@ -1,0 +1,160 @@
+#include <taper/train/fit.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <map>
+
+#include <taper/data/batches.hpp>
+#include <taper/train/progress.hpp>
+
+namespace taper::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// The shape of `rows` rows of a tensor.
+Shape rows_of(const Shape& shape, Index rows) { return shape.with(0, rows); }
+
+/// One step of training for batches of one size, recorded once.
+template <class T> struct Step {
+  Step(const nn::Module<T>& model, const nn::Loss<T>& loss, const data::Dataset<T>& data, Index rows)
+      : x(tape.input(rows_of(data.x.shape(), rows), "x")), y(tape.input(rows_of(data.y.shape(), rows), "y")) {
+    const data::Batches<T> first(data, rows, false, 0);
+    first.copy(0, x.data().data(), y.data().data());  // real values, so that labels are labels
+    output = loss(model(x), y);
+  }
+
+  Tape<T> tape;
+  Var<T> x, y, output;
+};
+
+/// Remembers the best epoch and its parameters, and says when to stop.
+template <class T> class BestEpoch {
+ public:
+  BestEpoch(const std::optional<EarlyStopping>& rule, nn::Parameters<T> parameters)
+      : rule_(rule), parameters_(std::move(parameters)) {}
+
+  bool should_stop(double loss) {
+    if (!rule_) return false;
+    if (loss < best_ - rule_->at_least) {
+      best_ = loss;
+      waited_ = 0;
+      if (rule_->restore_best) kept_ = parameters_.block()->values;
+      return false;
+    }
+    return ++waited_ >= rule_->patience;
+  }
+  void restore() {
+    if (kept_.size() > 0) std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
+  }
+
+ private:
+  std::optional<EarlyStopping> rule_;
+  nn::Parameters<T> parameters_;
+  double best_ = std::numeric_limits<double>::infinity();
+  Index waited_ = 0;
+  AlignedArray<T> kept_;
+};
+
+}  // namespace
+
+template <class T>
+History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
+            optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options) {
+  const auto start = Clock::now();
+  if (options.epochs < 0) throw Error("fit", options.epochs, " epochs: expected 0 or more");
+  data::check(data, "fit");
+  if (options.validation != nullptr) data::check(*options.validation, "fit");
+  data::Batches<T> batches(data, options.batch_size, options.shuffle, options.seed);
+  BestEpoch<T> best(options.early_stopping, model.parameters());
+  ProgressDisplay progress(options.progress, options.title, options.epochs);
+
+  model.train();
+  std::map<Index, Step<T>> steps;  // by batch size: at most two
+  for (const Index batch : {Index{0}, batches.count() - 1}) {
+    const Index size = batches.size(batch);
+    steps.try_emplace(size, model, loss, data, size);
+  }
+  History history;
+  history.epochs.reserve(static_cast<std::size_t>(options.epochs));
+  std::uint64_t seed = options.seed;
+  for (Index number = 0; number < options.epochs; ++number) {
+    const auto epoch_start = Clock::now();
+    if (options.schedule) optimizer.set_rate_factor(options.schedule(number));
+    batches.start_epoch(number);
+    double total = 0;
+    for (Index batch = 0; batch < batches.count(); ++batch) {
+      Step<T>& step = steps.at(batches.size(batch));
+      batches.copy(batch, step.x.data().data(), step.y.data().data());
+      step.tape.replay(++seed);
+      const auto value = static_cast<double>(step.output.item());
+      if (!std::isfinite(value)) {
+        throw Error("fit", "the loss became ", value, " in epoch ", number, ", batch ", batch,
+                    ": expected a finite number; a lower rate may help");
+      }
+      total += value * static_cast<double>(batches.size(batch));
+      step.tape.backward(step.output);
+      optimizer.step();
+    }
+    Epoch epoch{number, total / static_cast<double>(data.rows()), {}, optimizer.rate(), 0};
+    if (options.validation != nullptr) {
+      epoch.validation_loss = evaluate(model, *options.validation, loss);
+      model.train();
+    }
+    epoch.seconds = since(epoch_start);
+    history.epochs.push_back(epoch);
+    progress.show(epoch, since(start));
+    for (const auto& callback : options.callbacks) {
+      if (!callback(epoch)) history.stopped = "a callback asked for it";
+    }
+    if (best.should_stop(epoch.validation_loss.value_or(epoch.loss))) history.stopped = "no improvement";
+    if (!history.stopped.empty()) break;
+  }
+  best.restore();
+  model.eval();
+  history.seconds = since(start);
+  return history;
+}
+
+template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x) {
+  if (x.shape().rank() < 1) throw Error("predict", "an input ", x.shape(), ": expected rows");
+  const bool training = model.training();
+  model.eval();
+  constexpr Index most = 1024;
+  const Index rows = x.shape()[0], width = rows == 0 ? 0 : x.size() / rows;
+  Tensor<T> result;
+  Tape<T> tape;
+  for (Index begin = 0; begin == 0 || begin < rows; begin += most) {
+    const Index count = std::min(most, rows - begin);
+    tape.clear();
+    const Var<T> y = model(tape.constant({x.data() + begin * width, rows_of(x.shape(), count)}, "x"));
+    if (y.shape().rank() < 1 || y.shape()[0] != count) {
+      throw Error("predict", "an output ", y.shape(), " for ", count, " rows: expected one row for each");
+    }
+    if (begin == 0) result = Tensor<T>(rows_of(y.shape(), rows));
+    std::copy(y.value().begin(), y.value().end(), result.data() + (count == 0 ? 0 : begin * (y.value().size() / count)));
+  }
+  if (training) model.train();
+  return result;
+}
+
+template <class T>
+double evaluate(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss) {
+  data::check_rows(data, "evaluate");
+  const Tensor<T> prediction = predict(model, data.x);
+  Tape<T> tape;
+  return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.y)).item());
+}
+
+#define TAPER_INSTANTIATE(T)                                                                                 \
+  template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&,    \
+                       optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                    \
+  template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                           \
+  template double evaluate(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::train

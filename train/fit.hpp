@@ -1,0 +1,91 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <taper/data/dataset.hpp>
+#include <taper/nn/losses.hpp>
+#include <taper/nn/module.hpp>
+#include <taper/optim/optimizer.hpp>
+#include <taper/optim/schedule.hpp>
+
+namespace taper::train {
+
+/// One epoch as it ended.
+struct Epoch {
+  Index number;                           // from 0
+  double loss;                            // mean over the rows, each with the parameters of its time
+  std::optional<double> validation_loss;  // with the parameters at the end of the epoch
+  double rate;
+  double seconds;
+};
+
+struct History {
+  std::vector<Epoch> epochs;
+  double seconds = 0;
+  /// Why it ended before its time; empty when it did not.
+  std::string stopped;
+};
+
+struct EarlyStopping {
+  /// Epochs without improvement that are waited for.
+  Index patience = 10;
+  /// What counts as improvement.
+  double at_least = 0;
+  /// Whether the parameters of the best epoch are put back at the end.
+  bool restore_best = true;
+};
+
+/// How progress is shown on standard error: a bar on a terminal, a line for each tenth elsewhere, or nothing.
+enum class Progress { automatic, quiet };
+
+template <class T> struct FitOptions {
+  Index epochs = 10;
+  Index batch_size = 32;
+  bool shuffle = true;
+  std::uint64_t seed = 0;
+  optim::Schedule schedule = {};
+  /// Evaluated after each epoch, when given; it must outlive the call.
+  const data::Dataset<T>* validation = nullptr;
+  /// Called after each epoch; one that returns false ends the training.
+  std::vector<std::function<bool(const Epoch&)>> callbacks = {};
+  /// On the validation loss, or on the training loss without validation.
+  std::optional<EarlyStopping> early_stopping = {};
+  Progress progress = Progress::automatic;
+  /// Shown in front of the progress.
+  std::string title = "fit";
+};
+
+/// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole batches
+/// and the remainder) and replays it after that, so the steady state allocates nothing. Leaves the model in
+/// evaluation mode. Throws Error for a batch size of 0, fewer than 0 epochs, data that are empty or not finite or
+/// do not fit the model, and a loss that becomes NaN or infinite.
+template <class T>
+History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
+            optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options = {});
+/// The same with an optimizer that is not needed afterwards.
+template <class T>
+History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
+            optim::Optimizer<T>&& optimizer, const std::type_identity_t<FitOptions<T>>& options = {}) {
+  return fit(model, data, loss, optimizer, options);
+}
+
+/// The predictions of a model in evaluation mode for all rows of x, in batches.
+template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x);
+
+/// The mean loss of a model in evaluation mode over a data set.
+template <class T>
+double evaluate(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss);
+
+#define TAPER_EXTERN(T)                                                                                          \
+  extern template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
+                              optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                 \
+  extern template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                        \
+  extern template double evaluate(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&);
+TAPER_EXTERN(float)
+TAPER_EXTERN(double)
+#undef TAPER_EXTERN
+
+}  // namespace taper::train
