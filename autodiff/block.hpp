@@ -16,9 +16,9 @@ struct Block {
 
   AlignedArray<T> values;
   AlignedArray<T> gradients;
-  /// Set once the parameters have moved to another block. Who still holds this one (a tape, an optimizer)
-  /// must refuse to go on.
-  bool retired = false;
+  /// Counts the times that a parameter moved away. Who remembers places in the block (a tape, an optimizer) must
+  /// refuse to go on once this has changed.
+  std::uint64_t version = 0;
   /// The recording whose backward pass wrote the gradients last. A pass of another recording clears them
   /// first, because it need not reach the same parameters.
   std::uint64_t writer = 0;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cmath>
 
+#include <taper/autodiff/kernels/denormals.hpp>
+
 namespace taper {
 namespace {
 
@@ -168,12 +170,12 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
   if (offset < 0 || offset + shape.size() > static_cast<Index>(block->values.size())) {
     throw Error("parameter", shape, " from position ", offset, " on leaves its block of ", block->values.size());
   }
-  if (block->retired) throw Error("parameter", "'", name, "' is bound in a block that its model has left");
   T* const value = block->values.data() + offset;
   for (const std::uint32_t leaf : leaves_) {
     if (nodes_[leaf].value == value && nodes_[leaf].shape == shape) return at(leaf);
   }
-  if (std::ranges::find(blocks_, block) == blocks_.end()) blocks_.push_back(block);
+  const auto known = std::ranges::find_if(blocks_, [&](const auto& bound) { return bound.first == block; });
+  if (known == blocks_.end()) blocks_.emplace_back(block, block->version);
   Node<T>& node = append_leaf(shape, name);
   node.value = value;
   node.gradient = block->gradients.data() + offset;
@@ -211,6 +213,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
   for (const Var<T>& input : inputs) inputs_.push_back(input.index_);
   nodes_.push_back(next);
+  const kernels::FlushDenormals flush;
   compute(nodes_.back());
   return at(static_cast<Index>(nodes_.size()) - 1);
 }
@@ -228,11 +231,8 @@ void Tape<T>::replay() {
 
 template <class T>
 void Tape<T>::replay(std::uint64_t seed) {
-  for (const auto& block : blocks_) {
-    if (block->retired) {
-      throw Error("replay", "the model's parameters were laid out anew since this tape was recorded: record again");
-    }
-  }
+  require_current_blocks("replay");
+  const kernels::FlushDenormals flush;
   seed_ = seed;
   for (const Node<T>& node : nodes_) {
     if (node.op != nullptr) compute(node);
@@ -256,6 +256,8 @@ void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate)
     throw Error("backward", "a seed ", seed.shape(), " for an output ", root.shape, ": expected the same shape");
   }
   if (!root.differentiable) throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
+  require_current_blocks("backward");
+  const kernels::FlushDenormals flush;
   start_pass(output.index_, accumulate);
   if (root.written == pass_) {  // a parameter that is its own output, and accumulates
     for (Index i = 0; i < seed.size(); ++i) root.gradient[i] += seed[i];
@@ -273,6 +275,15 @@ void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate)
 }
 
 template <class T>
+void Tape<T>::require_current_blocks(std::string_view where) const {
+  for (const auto& [block, version] : blocks_) {
+    if (block->version != version) {
+      throw Error(where, "the model's parameters were laid out anew since this tape was recorded: record again");
+    }
+  }
+}
+
+template <class T>
 void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
   ++pass_;
   for (; with_gradient_ <= output; ++with_gradient_) {
@@ -281,8 +292,7 @@ void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
       node.gradient = gradients_.take(static_cast<std::size_t>(node.shape.size()));
     }
   }
-  for (const auto& block : blocks_) {
-    if (block->retired) throw Error("backward", "the model's parameters were laid out anew: record again");
+  for (const auto& [block, version] : blocks_) {
     if (block->writer == recording_) continue;
     if (accumulate == Accumulate::no) std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
     // Gradients of several recordings added up belong to none: the next pass that stores clears them.
@@ -300,7 +310,7 @@ void Tape<T>::finish_pass() {
   // A leaf that the output does not depend on has gradient zero, not what an earlier pass left.
   for (const std::uint32_t leaf : leaves_) {
     Node<T>& node = nodes_[leaf];
-    if (node.written == pass_ || node.gradient == nullptr) continue;
+    if (node.written == pass_ || (node.gradient == nullptr && node.shape.size() > 0)) continue;
     std::fill_n(node.gradient, node.shape.size(), T{0});
     node.written = pass_;
   }

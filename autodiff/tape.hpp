@@ -84,7 +84,8 @@ class Tape {
   Var<T> record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes = {});
 
   /// Computes everything again, from the present values of the leaves. Allocates nothing. Operations that
-  /// draw random numbers draw new ones.
+  /// draw random numbers draw new ones. Here and in the other passes, numbers too small to be normal count as
+  /// zero. Throws Error when parameters have moved since they were bound.
   void replay();
   /// Replays with the random numbers of this seed, so that the result is a pure function of leaves and seed.
   void replay(std::uint64_t seed);
@@ -154,6 +155,7 @@ class Tape {
   std::string path(std::uint32_t label) const;
   std::string place() const;
   void compute(const Node<T>& node);
+  void require_current_blocks(std::string_view where) const;
   void start_pass(std::uint32_t output, Accumulate accumulate);
   void finish_pass();
   void blame_value(const Node<T>& node) const;
@@ -163,7 +165,7 @@ class Tape {
   std::vector<std::uint32_t> inputs_;
   Arena<T> values_, gradients_;
   std::vector<std::uint32_t> leaves_;                          // those that want a gradient
-  std::vector<std::shared_ptr<Block<T>>> blocks_;              // those that leaves are bound to
+  std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
   std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;  // what `once` knows
   std::vector<const Shape*> shapes_;                           // of the operation being recorded
   std::vector<Label> labels_;                                  // a pool: strings keep their memory

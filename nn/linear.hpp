@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <optional>
 
 #include <taper/nn/init.hpp>
@@ -12,12 +13,12 @@ namespace taper::nn {
 template <class T = float> class Linear : public Module<T> {
  public:
   /// Throws Error for a negative size.
-  Linear(Index inputs, Index outputs, bool bias = true) : weight(Shape{outputs, inputs}) {
+  Linear(Index inputs, Index outputs, bool with_bias = true) : weight(Shape{outputs, inputs}) {
     init::kaiming_uniform(weight.value(), 0.5773502691896258);  // gain 1 / sqrt(3)
-    if (!bias) return;
-    this->bias.emplace(Shape{outputs});
+    if (!with_bias) return;
+    bias.emplace(Shape{outputs});
     const double bound = inputs > 0 ? 1 / std::sqrt(static_cast<double>(inputs)) : 0;
-    init::uniform(this->bias->value(), -bound, bound);
+    init::uniform(bias->value(), -bound, bound);
   }
 
   Index inputs() const { return weight.shape()[1]; }

@@ -78,7 +78,7 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
     factors_.push_back(std::move(leaf));
   }
   parametrization_ = std::move(parametrization);
-  block_->retired = true;  // the layout that held these numbers is no longer the model's
+  ++block_->version;  // the layout that held these numbers is no longer the model's
   block_.reset();
   offset_ = 0;
 }
@@ -88,7 +88,7 @@ template <class T> void Parameter<T>::collapse() {
   const Tensor<T> numbers = effective();
   for (Parameter& factor : factors_) {
     factor.collapse();
-    factor.block_->retired = true;
+    ++factor.block_->version;
   }
   factors_.clear();
   parametrization_.reset();
@@ -107,7 +107,7 @@ void Parameter<T>::for_leaves(const std::string& path, const std::function<void(
 template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& block, Index offset) {
   const View<const T> from = value();
   std::copy(from.begin(), from.end(), block->values.data() + offset);
-  block_->retired = true;
+  ++block_->version;
   block_ = block;
   offset_ = offset;
 }

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/optim/optimizer.hpp>
 
@@ -15,7 +16,7 @@ void require_setting(const char* where, const char* name, double value, bool bel
 template <class T>
 Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
                         const std::vector<Group>& groups)
-    : block_(parameters.block()), name_(name), lr_(lr) {
+    : block_(parameters.block()), version_(block_->version), name_(name), lr_(lr) {
   require_setting(name, "lr", lr);
   require_setting(name, "weight_decay", weight_decay);
   std::vector<bool> used(groups.size());
@@ -52,9 +53,10 @@ template <class T> void Optimizer<T>::clip_norm(double most) {
 }
 
 template <class T> void Optimizer<T>::step() {
-  if (block_->retired) {
+  if (block_->version != version_) {
     throw Error(name_, "the model's parameters were laid out anew since this optimizer was built: build a new one");
   }
+  const kernels::FlushDenormals flush;
   double scale = 1;
   if (most_ > 0) {
     // torch.nn.utils.clip_grad_norm_ adds 1e-6 too, so that a vanishing norm divides nothing by zero.

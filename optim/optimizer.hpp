@@ -57,6 +57,7 @@ template <class T> class Optimizer {
 
  private:
   std::shared_ptr<Block<T>> block_;
+  std::uint64_t version_;  // of the block, as it was
   const char* name_;
   Index begin_ = 0, end_ = 0;
   std::vector<Segment> segments_;

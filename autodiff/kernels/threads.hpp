@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include <taper/autodiff/kernels/denormals.hpp>
+
 /// Loops over raw memory: SIMD, cache blocking, threads. Nothing here knows tensors or tapes, nothing
 /// allocates in the steady state, and nothing checks: callers have.
 namespace taper::kernels {
@@ -23,8 +25,15 @@ void for_pieces(Index count, Index piece, const F& f) {
     for (Index begin = 0; begin < count; begin += piece) f(begin, std::min(begin + piece, count));
     return;
   }
-#pragma omp parallel for schedule(static) num_threads(threads())
-  for (Index k = 0; k < pieces; ++k) f(k * piece, std::min((k + 1) * piece, count));
+  const unsigned mode = float_mode();  // every thread computes as the caller does
+#pragma omp parallel num_threads(threads())
+  {
+    const unsigned before = float_mode();
+    set_float_mode(mode);
+#pragma omp for schedule(static)
+    for (Index k = 0; k < pieces; ++k) f(k * piece, std::min((k + 1) * piece, count));
+    set_float_mode(before);
+  }
 }
 
 /// A piece long enough that starting a thread for it pays, for loops that are bound by memory.

@@ -1,0 +1,106 @@
+// The main job: train a network sparse, shrink it to a small dense one that computes the same, train that again.
+
+#include <iostream>
+#include <taper/taper.hpp>
+
+#include "common.hpp"
+
+using namespace taper;
+
+namespace {
+
+struct Options : apps::CommonOptions {
+  bool no_shuffle = false;
+  Index epochs = 200;
+  Index batch_size = 128;
+  double lr = 2e-3;
+  double weight_decay = 1e-3;
+  double refit_decay = 1e-6;
+};
+
+struct Split {
+  data::Dataset<float> train, test;
+};
+
+/// California housing, or the embedded set made like it, standardized by the training set.
+Split load(const Options& options) {
+  Split split;
+  if (const auto folder = options.folder()) {
+    const auto read = [&](const char* file) {
+      return data::to_dataset<float>(data::read_csv(*folder / file), "median_house_value");
+    };
+    split = {read("california_housing_train.csv"), read("california_housing_test.csv")};
+  } else {
+    auto [train, test] = data::train_test_split(data::make_housing<float>({.seed = options.seed}), 0.2, options.seed);
+    split = {std::move(train), std::move(test)};
+  }
+  data::StandardScaler<float> x, y;
+  x.fit(split.train.x);
+  y.fit(split.train.y);
+  for (data::Dataset<float>* half : {&split.train, &split.test}) {
+    x.transform(half->x);
+    y.transform(half->y);
+  }
+  return split;
+}
+
+void program(const Options& options) {
+  set_threads(options.threads);
+  manual_seed(options.seed);
+  const auto [train_set, test_set] = load(options);
+
+  nn::Sequential<float> net(nn::Linear(8, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(), nn::Linear(64, 32),
+                            nn::ReLU(), nn::Linear(32, 1));
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  train::FitOptions<float> fit{.epochs = options.epochs,
+                               .batch_size = options.batch_size,
+                               .shuffle = !options.no_shuffle,
+                               .seed = options.seed,
+                               .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
+                               .title = "phase 1"};
+  const train::History phase1 =
+      train::fit(net, train_set, nn::mse_loss,
+                 optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
+  const double phase1_mse = train::evaluate(net, test_set, nn::mse_loss);
+
+  auto [small, report] = sparsity::shrink(net, {}, test_set.x);
+  const double shrunk_mse = train::evaluate(small, test_set, nn::mse_loss);
+
+  fit.title = "phase 2";
+  const train::History phase2 = sparsity::refit(small, train_set, nn::mse_loss,
+                                                {.lr = options.lr, .weight_decay = options.refit_decay}, fit);
+  const double phase2_mse = train::evaluate(small, test_set, nn::mse_loss);
+
+  apps::publish({{"data", options.folder() ? "california_housing" : "embedded"},
+                 {"rows", {{"train", train_set.rows()}, {"test", test_set.rows()}}},
+                 {"phase1",
+                  {{"parameters", report.parameters_before},
+                   {"widths", report.widths_before},
+                   {"test_mse", phase1_mse},
+                   {"seconds", phase1.seconds}}},
+                 {"shrunk",
+                  {{"parameters", report.parameters_after},
+                   {"widths", report.widths_after},
+                   {"inputs", report.inputs},
+                   {"max_abs_difference", report.max_abs_difference},
+                   {"max_relative_difference", report.max_relative_difference},
+                   {"test_mse", shrunk_mse}}},
+                 {"phase2", {{"test_mse", phase2_mse}, {"seconds", phase2.seconds}}}},
+                options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.", "sparse_mlp");
+  app.add_flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
+  app.add_option("--epochs", options.epochs, "Passes over the data in each phase")->capture_default_str();
+  app.add_option("--batch-size", options.batch_size, "Rows in a batch")->capture_default_str();
+  app.add_option("--lr", options.lr, "Learning rate of Adam")->capture_default_str();
+  app.add_option("--weight-decay", options.weight_decay, "Weight decay of phase 1: the group penalty")
+      ->capture_default_str();
+  app.add_option("--refit-decay", options.refit_decay, "Weight decay of phase 2")->capture_default_str();
+  options.add_to(app);
+  return apps::run(app, argc, argv, [&] { program(options); });
+}

@@ -1,0 +1,76 @@
+#include <taper/sparsity/shrink.hpp>
+
+#include <ostream>
+
+#include <taper/sparsity/chain.hpp>
+#include <taper/train/fit.hpp>
+
+namespace taper::sparsity {
+namespace {
+
+/// Compares both networks on these inputs and notes the largest difference.
+template <class T>
+void compare(nn::Sequential<T>& before, nn::Sequential<T>& after, View<const T> x, ShrinkReport& report) {
+  if (x.size() == 0) return;
+  const Tensor<T> expected = train::predict(before, x), got = train::predict(after, x);
+  const auto difference = (got.vector() - expected.vector()).template cast<double>().cwiseAbs().eval();
+  const double largest = difference.size() == 0 ? 0 : difference.maxCoeff();
+  if (difference.hasNaN()) throw Error("shrink", "an output of the network is NaN: expected finite outputs on the probes");
+  const double scale = expected.size() == 0 ? 0 : static_cast<double>(expected.vector().cwiseAbs().maxCoeff());
+  report.probes += x.shape().rows();
+  report.max_abs_difference = std::max(report.max_abs_difference, largest);
+  if (scale > 0) report.max_relative_difference = std::max(report.max_relative_difference, largest / scale);
+}
+
+void print(std::ostream& out, const std::vector<Index>& widths) {
+  const char* separator = "";
+  for (const Index width : widths) {
+    out << separator << width;
+    separator = "-";
+  }
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const ShrinkReport& report) {
+  out << report.parameters_before << " -> " << report.parameters_after << " parameters (";
+  print(out, report.widths_before);
+  out << " -> ";
+  print(out, report.widths_after);
+  out << "), " << report.inputs.size() << " of " << report.widths_before.front() << " inputs read, max |difference| "
+      << report.max_abs_difference << " (" << report.max_relative_difference << " relative) on " << report.probes
+      << " probes";
+  return out;
+}
+
+template <class T>
+Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options, std::type_identity_t<View<const T>> probes) {
+  if (!(options.threshold >= 0)) throw Error("shrink", "threshold ", options.threshold, ": expected 0 or more");
+  const bool training = model.training();
+  model.eval();
+  Chain<T> chain(model);
+  Shrunk<T> result;
+  ShrinkReport& report = result.report;
+  report.parameters_before = chain.parameters();
+  report.widths_before = chain.widths();
+  chain.zero_below(options.threshold);
+  chain.cut();
+  report.parameters_after = chain.parameters();
+  report.widths_after = chain.widths();
+  report.inputs = chain.inputs();
+  result.model = chain.build(model);
+  result.model.eval();
+
+  Tensor<T> random({options.random_probes, chain.input_width()});
+  Rng rng(options.seed);
+  for (T& entry : random) entry = static_cast<T>(rng.normal());
+  compare<T>(model, result.model, random, report);
+  if (probes.data() != nullptr) compare<T>(model, result.model, probes, report);
+  if (training) model.train();
+  return result;
+}
+
+template Shrunk<float> shrink(nn::Sequential<float>&, const ShrinkOptions&, View<const float>);
+template Shrunk<double> shrink(nn::Sequential<double>&, const ShrinkOptions&, View<const double>);
+
+}  // namespace taper::sparsity

@@ -1,0 +1,190 @@
+#include <taper/autodiff/gradcheck.hpp>
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <sstream>
+
+#include <taper/autodiff/ops.hpp>
+
+#include "random_tensors.hpp"
+
+using namespace taper;
+
+namespace {
+
+using Record = OpRecord<double>;
+
+Shape same(const Signature& s) {
+  return s[0];
+}
+
+void cube_forward(const Forward<double>& f) {
+  for (Index i = 0; i < f.output().size(); ++i) f.output()[i] = std::pow(f.input(0)[i], 3);
+}
+
+/// The gradient of a cube where `slope(i, x)` stands for the derivative 3 x^2.
+template <class Slope> void cube_backward(const Backward<double>& b, const Slope& slope) {
+  const Gradient<double> g = b.gradient(0);
+  for (Index i = 0; i < b.output().size(); ++i) {
+    const double local = b.output_gradient()[i] * slope(i, b.input(0)[i]);
+    g.data[i] = g.add ? g.data[i] + local : local;
+  }
+}
+
+void right(const Backward<double>& b) {
+  cube_backward(b, [](Index, double x) { return 3 * x * x; });
+}
+
+void product_forward(const Forward<double>& f) {
+  for (Index i = 0; i < f.output().size(); ++i) f.output()[i] = f.input(0)[i] * f.input(1)[i];
+}
+
+/// The gradient of a product of two, which adds to what is there, or forgets to.
+template <bool forgets> void product_backward(const Backward<double>& b) {
+  for (const Index of : {0, 1}) {
+    const Gradient<double> g = b.gradient(of);
+    for (Index i = 0; i < b.output().size(); ++i) {
+      const double local = b.output_gradient()[i] * b.input(1 - of)[i];
+      g.data[i] = g.add && !forgets ? g.data[i] + local : local;
+    }
+  }
+}
+
+std::vector<Tensor<double>> inputs() {
+  Rng rng(1);
+  return {random_tensor<double>(rng, {3, 7}, 0.5, 2)};
+}
+
+/// Whether a check by entries, and one along directions alone, find the gradient right; both must agree.
+void expect(const TapeFunction& f, bool ok) {
+  GradcheckOptions entries, directions;
+  entries.projections = 0;
+  directions.most_entries = 0;
+  CHECK(gradcheck(f, inputs(), entries).ok == ok);
+  CHECK(gradcheck(f, inputs(), directions).ok == ok);
+  CHECK(gradcheck(f, inputs()).ok == ok);
+}
+
+void expect_cube(void (*backward)(const Backward<double>&), bool ok) {
+  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  expect([&](std::span<const Var<double>> x) { return apply(cube, {x[0]}); }, ok);
+  CHECK(gradcheck(cube, {inputs()}).ok == ok);
+}
+
+}  // namespace
+
+TEST_CASE("gradcheck: passes a right derivative") {
+  expect_cube(right, true);
+}
+
+TEST_CASE("gradcheck: catches a wrong sign") {
+  expect_cube([](const Backward<double>& b) { cube_backward(b, [](Index, double x) { return -3 * x * x; }); },
+              false);
+}
+
+TEST_CASE("gradcheck: catches a missing factor") {
+  expect_cube([](const Backward<double>& b) { cube_backward(b, [](Index, double x) { return x * x; }); },
+              false);
+}
+
+TEST_CASE("gradcheck: catches a gradient of zero, and one a millionth off") {
+  expect_cube([](const Backward<double>& b) { cube_backward(b, [](Index, double) { return 0.0; }); }, false);
+  expect_cube(
+      [](const Backward<double>& b) { cube_backward(b, [](Index, double x) { return 3.00001 * x * x; }); },
+      false);
+}
+
+TEST_CASE("gradcheck: catches one wrong entry, and says which") {
+  const auto backward = [](const Backward<double>& b) {
+    cube_backward(b, [](Index i, double x) { return i == 11 ? 0 : 3 * x * x; });
+  };
+  expect_cube(backward, false);
+  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  const GradcheckReport report = gradcheck(cube, {inputs()}, {.projections = 0});
+  CHECK(report.where.find("entry 11 of input 0: derivative 0.000000") == 0);
+  std::ostringstream text;
+  text << report;
+  CHECK(text.str().find("gradients differ, at most 0.") == 0);
+  CHECK(text.str().find("entry 11") != std::string::npos);
+}
+
+TEST_CASE("gradcheck: catches a NaN, which stays the worst") {
+  const auto backward = [](const Backward<double>& b) {
+    cube_backward(b, [](Index i, double x) { return i == 4 ? std::nan("") : 3 * x * x; });
+  };
+  expect_cube(backward, false);
+  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  const GradcheckReport report = gradcheck(cube, {inputs()});
+  CHECK(std::isnan(report.worst));
+  CHECK(report.where.find("entry 4 of input 0") == 0);
+}
+
+TEST_CASE("gradcheck: catches a gradient that is stored where it must be added") {
+  for (const bool forgets : {false, true}) {
+    CAPTURE(forgets);
+    const Op<double> product{Record{.name = "product",
+                                    .shape = same,
+                                    .forward = product_forward,
+                                    .backward = forgets ? product_backward<true> : product_backward<false>}};
+    // The same variable twice in one operation, and in two operations.
+    expect([&](std::span<const Var<double>> x) { return apply(product, {x[0], x[0]}); }, !forgets);
+    expect([&](std::span<const Var<double>> x) { return apply(product, {x[0], exp(x[0])}); }, !forgets);
+    // With different variables there is nothing to forget.
+    const auto two = [&](std::span<const Var<double>> x) { return apply(product, {x[0], x[1]}); };
+    CHECK(gradcheck(two, std::vector{inputs()[0], inputs()[0]}).ok);
+  }
+}
+
+TEST_CASE("gradcheck: catches a backward pass that depends on the recording's values") {
+  static double frozen;
+  const Op<double> scaled{
+      Record{.name = "scaled",
+             .shape = same,
+             .forward =
+                 [](const Forward<double>& f) {
+                   if (frozen == 0)
+                     frozen = f.input(0)[0];  // computed once, as a constant would be: replay disagrees
+                   for (Index i = 0; i < f.output().size(); ++i) f.output()[i] = frozen * f.input(0)[i];
+                 },
+             .backward =
+                 [](const Backward<double>& b) { cube_backward(b, [](Index, double x) { return 2 * x; }); }}};
+  frozen = 0;
+  CHECK(!gradcheck(scaled, {inputs()}).ok);
+}
+
+TEST_CASE("gradcheck: inputs without derivative are held fixed; random operations keep their pattern") {
+  CHECK(gradcheck([](std::span<const Var<double>> x) { return dropout(x[0] * x[0], 0.5); }, inputs()).ok);
+  const Op<double> first{Record{.name = "first",
+                                .shape = same,
+                                .forward = product_forward,
+                                .backward =
+                                    [](const Backward<double>& b) {
+                                      const Gradient<double> g = b.gradient(0);
+                                      for (Index i = 0; i < b.output().size(); ++i) {
+                                        g.data[i] = b.output_gradient()[i] * b.input(1)[i];
+                                      }
+                                    },
+                                .constants = 0b10}};
+  CHECK(gradcheck(first, {{inputs()[0], inputs()[0]}}).ok);
+}
+
+TEST_CASE("registry: knows an operation while it lives, and forgets it afterwards") {
+  const auto known = [] {
+    return std::ranges::count(Op<double>::registry(), "short-lived cube",
+                              [](const Op<double>* op) { return op->name; });
+  };
+  const std::size_t before = Op<double>::registry().size(), floats = Op<float>::registry().size();
+  {
+    const Record record{
+        .name = "short-lived cube", .shape = same, .forward = cube_forward, .backward = right};
+    const Op<double> cube(record), twin(record);
+    CHECK(known() == 2);
+    CHECK(Op<double>::registry().size() == before + 2);
+    CHECK(Op<float>::registry().size() == floats);
+  }
+  CHECK(known() == 0);
+  CHECK(Op<double>::registry().size() == before);
+}

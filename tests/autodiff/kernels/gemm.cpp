@@ -1,0 +1,138 @@
+#include <taper/autodiff/kernels/gemm.hpp>
+
+#include <doctest/doctest.h>
+
+#include <limits>
+
+#include "../random_tensors.hpp"
+
+using namespace taper;
+using kernels::MatrixRef;
+
+namespace {
+
+/// The number of threads, put back at the end of the scope.
+struct Threads {
+  explicit Threads(int count) : before(kernels::threads()) { kernels::set_threads(count); }
+  ~Threads() { kernels::set_threads(before); }
+  int before;
+};
+
+/// Operands of a random product, and how they are stored and used.
+template <class T> struct Product {
+  Index m, n, k, ldc;
+  bool ta, tb, add, with_bias;
+  Tensor<T> a, b, bias, c;
+
+  Product(Rng& rng, Index rows, Index columns, Index inner, int kind)
+      : m(rows),
+        n(columns),
+        k(inner),
+        ldc(columns + (kind & 16 ? 3 : 0)),
+        ta(kind & 1),
+        tb(kind & 2),
+        add(kind & 4),
+        with_bias(!add && (kind & 8)),
+        a(random_tensor<T>(rng, {m * k}, -1, 1)),
+        b(random_tensor<T>(rng, {k * n}, -1, 1)),
+        bias(random_tensor<T>(rng, {n}, -1, 1)),
+        c(random_tensor<T>(rng, {m * ldc}, -1, 1)) {}
+
+  MatrixRef<T> left() const { return ta ? MatrixRef<T>{a.data(), 1, m} : MatrixRef<T>{a.data(), k, 1}; }
+  MatrixRef<T> right() const { return tb ? MatrixRef<T>{b.data(), 1, k} : MatrixRef<T>{b.data(), n, 1}; }
+
+  void run(Tensor<T>& to) const {
+    kernels::gemm<T>(m, n, k, left(), right(), to.data(), ldc, add, with_bias ? bias.data() : nullptr);
+  }
+  /// Three loops in double; what lies between the rows stays.
+  Tensor<double> expected() const {
+    Tensor<double> result(c.shape());
+    for (Index i = 0; i < c.size(); ++i) result[i] = static_cast<double>(c[i]);
+    for (Index i = 0; i < m; ++i) {
+      for (Index j = 0; j < n; ++j) {
+        double sum = add ? result[i * ldc + j] : with_bias ? static_cast<double>(bias[j]) : 0;
+        for (Index p = 0; p < k; ++p) {
+          sum += static_cast<double>(left().data[i * left().row + p * left().column]) *
+                 static_cast<double>(right().data[p * right().row + j * right().column]);
+        }
+        result[i * ldc + j] = sum;
+      }
+    }
+    return result;
+  }
+};
+
+template <class T> void check(Rng& rng, Index m, Index n, Index k, int kind) {
+  CAPTURE(m);
+  CAPTURE(n);
+  CAPTURE(k);
+  CAPTURE(kind);
+  const Product<T> product(rng, m, n, k, kind);
+  Tensor<T> c = product.c;
+  product.run(c);
+  // Each of k steps rounds a sum of about sqrt(k) once.
+  const double tolerance =
+      (2 + static_cast<double>(k)) * static_cast<double>(std::numeric_limits<T>::epsilon());
+  CHECK(apart(c.view(), product.expected().view()) <= tolerance);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("gemm: all small and ragged sizes agree with three loops", T, float, double) {
+  Rng rng(1);
+  for (const Index m : {0, 1, 2, 5, 6, 7, 13, 25}) {
+    for (const Index n : {0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 33}) {
+      for (const Index k : {0, 1, 2, 3, 9, 16, 33}) check<T>(rng, m, n, k, static_cast<int>(rng.below(32)));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("gemm: every way to store and add, with more than one inner block", T, float, double) {
+  Rng rng(2);
+  for (int kind = 0; kind < 32; ++kind) {
+    check<T>(rng, 31, 37, 300, kind);
+    check<T>(rng, 101, 1, 515, kind);
+    check<T>(rng, 1, 70, 257, kind);
+    check<T>(rng, 3, 40, 256, kind);
+  }
+  for (int i = 0; i < 40; ++i) {
+    check<T>(rng, rng.below(150), rng.below(150), rng.below(600), static_cast<int>(rng.below(32)));
+  }
+}
+
+TEST_CASE_TEMPLATE("gemm: a result without inner dimension is zero, the bias, or what was there", T, float,
+                   double) {
+  const T bias[] = {3, 4};
+  T c[] = {1, 2};
+  const MatrixRef<T> none{nullptr, 1, 1};
+  kernels::gemm<T>(1, 2, 0, none, none, c, 2, true);
+  CHECK((c[0] == 1 && c[1] == 2));
+  kernels::gemm<T>(1, 2, 0, none, none, c, 2, false, bias);
+  CHECK((c[0] == 3 && c[1] == 4));
+  kernels::gemm<T>(1, 2, 0, none, none, c, 2, false);
+  CHECK((c[0] == 0 && c[1] == 0));
+}
+
+TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads", T, float, double) {
+  Rng rng(3);
+  const Index sizes[][3] = {{300, 200, 600}, {997, 129, 131}, {100, 1000, 40}, {5000, 1, 300}};
+  for (const auto& [m, n, k] : sizes) {
+    for (const int kind : {0, 1, 2, 3, 4, 8 + 16}) {
+      CAPTURE(m);
+      CAPTURE(kind);
+      const Product<T> product(rng, m, n, k, kind);
+      Tensor<T> one = product.c;
+      {
+        const Threads threads(1);
+        product.run(one);
+      }
+      for (const int count : {2, 3, 4}) {
+        const Threads threads(count);
+        Tensor<T> several = product.c;
+        product.run(several);
+        CHECK(same_bits(several.view(), one.view()));
+      }
+      if (kind == 0) CHECK(apart(one.view(), product.expected().view()) < (sizeof(T) == 4 ? 1e-5 : 1e-13));
+    }
+  }
+}

@@ -1,0 +1,316 @@
+#include <taper/autodiff/tape.hpp>
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <sstream>
+
+#include <taper/autodiff/ops.hpp>
+
+#include "../check.hpp"
+#include "random_tensors.hpp"
+
+using namespace taper;
+
+namespace {
+
+using Numbers = Tensor<double>;
+
+const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+template <class T> struct Net {
+  Var<T> x, w, b, loss;
+
+  Net(Tape<T>& tape, const Tensor<T>& input, const Tensor<T>& weight, const Tensor<T>& bias)
+      : x(tape.constant(input, "x")), w(tape.variable(weight, "w")), b(tape.variable(bias, "b")) {
+    const Var<T> hidden = affine(x, w, b, Activation::tanh);
+    loss = mean(logsumexp(hidden * hidden + exp(-hidden), -1));
+  }
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Tape: a replay equals a fresh recording bit for bit", T, float, double) {
+  Rng rng(1);
+  const auto draw = [&](const Shape& shape) { return random_tensor<T>(rng, shape); };
+  Tape<T> tape;
+  const Net<T> net(tape, draw({9, 5}), draw({7, 5}), draw({7}));
+  for (int i = 0; i < 3; ++i) {
+    const Tensor<T> x = draw({9, 5}), w = draw({7, 5}), b = draw({7});
+    net.x.assign(x);
+    net.w.assign(w);
+    net.b.assign(b);
+    tape.replay();
+    tape.backward(net.loss);
+    Tape<T> other;
+    const Net<T> fresh(other, x, w, b);
+    other.backward(fresh.loss);
+    CHECK(same_bits(net.loss.value(), fresh.loss.value()));
+    CHECK(same_bits(net.w.gradient(), fresh.w.gradient()));
+    CHECK(same_bits(net.b.gradient(), fresh.b.gradient()));
+  }
+}
+
+TEST_CASE("Tape: a cleared tape records again in the same memory") {
+  Rng rng(2);
+  const Numbers x = random_tensor<double>(rng, {4, 3}), w = random_tensor<double>(rng, {2, 3}), b({2});
+  Tape<double> tape;
+  const Net<double> first(tape, x, w, b);
+  tape.backward(first.loss);
+  const Numbers gradient(first.w.gradient());
+  const double* const memory = first.loss.value().data();
+  const std::size_t nodes = tape.nodes().size();
+  tape.clear();
+  CHECK(tape.nodes().empty());
+  const Net<double> second(tape, x, w, b);
+  tape.backward(second.loss);
+  CHECK(tape.nodes().size() == nodes);
+  CHECK(second.loss.value().data() == memory);
+  CHECK(same_bits(second.w.gradient(), gradient.view()));
+}
+
+TEST_CASE("Tape: inputs start at zero, are written in place, and data() shows them") {
+  Tape<double> tape;
+  const Var<double> x = tape.input({2}, "x"), y = x * 3 + 1;
+  CHECK(y.value()[0] == 1);
+  x.data()[0] = 5;
+  tape.replay();
+  CHECK(y.value()[0] == 16);
+  CHECK(y.value()[1] == 1);
+  CHECK(x.index() == 0);
+  CHECK_ERROR(x.assign(Numbers({3}).view()), "[assign] a value 3 for variable %0: expected 2");
+  CHECK_ERROR(y.data(), "[assign] variable %", "is computed or a parameter: expected an input");
+  CHECK_ERROR(y.item(), "[item] a tensor 2: expected one entry");
+  CHECK(sum(y).item() == 17);
+}
+
+TEST_CASE("backward: the same variable twice in one operation") {
+  Tape<double> tape;
+  const Var<double> x = tape.variable(Numbers({3}, {2, -3, 0.5}));
+  tape.backward(sum(x * x));
+  CHECK(apart(x.gradient(), Numbers({3}, {4, -6, 1}).view()) == 0);
+  tape.backward(sum(x - x));
+  CHECK(apart(x.gradient(), Numbers({3}).view()) == 0);
+  tape.backward(sum(max(x, x)));  // one half from each side
+  CHECK(apart(x.gradient(), Numbers({3}, {1, 1, 1}).view()) == 0);
+}
+
+TEST_CASE("backward: contracts with a seed") {
+  Tape<double> tape;
+  const Var<double> x = tape.variable(Numbers({2, 2}, {1, 2, 3, 4}));
+  const Var<double> y = x * x;
+  tape.backward(y, Numbers({2, 2}, {1, 10, 100, 0}).view());
+  CHECK(apart(x.gradient(), Numbers({2, 2}, {2, 40, 600, 0}).view()) == 0);
+  tape.backward(x, Numbers({2, 2}, {1, 2, 3, 4}).view());  // a leaf as its own output
+  CHECK(apart(x.gradient(), Numbers({2, 2}, {1, 2, 3, 4}).view()) == 0);
+}
+
+TEST_CASE("backward: gradients are stored from pass to pass, added for parameters when asked") {
+  const auto block = std::make_shared<Block<double>>(4);
+  std::fill_n(block->values.data(), 4, 3.0);
+  Tape<double> tape;
+  const Var<double> p = tape.parameter(block, 0, {2}), q = tape.parameter(block, 2, {2});
+  const Var<double> x = tape.variable(Numbers({2}, {1, 2}));
+  const Var<double> both = sum(p * x) + sum(q * q), only_p = sum(p * x);
+  for (int pass = 0; pass < 2; ++pass) {
+    tape.backward(both);
+    CHECK(apart(p.gradient(), Numbers({2}, {1, 2}).view()) == 0);
+    CHECK(apart(q.gradient(), Numbers({2}, {6, 6}).view()) == 0);
+    CHECK(apart(x.gradient(), Numbers({2}, {3, 3}).view()) == 0);
+  }
+  tape.backward(only_p, Accumulate::yes);
+  CHECK(apart(p.gradient(), Numbers({2}, {2, 4}).view()) == 0);
+  CHECK(apart(q.gradient(), Numbers({2}, {6, 6}).view()) == 0);
+  CHECK(apart(x.gradient(), Numbers({2}, {3, 3}).view()) == 0);  // not a parameter: stored
+  tape.backward(p, Numbers({2}, {10, 10}).view(), Accumulate::yes);
+  CHECK(apart(p.gradient(), Numbers({2}, {12, 14}).view()) == 0);
+  tape.backward(only_p);
+  CHECK(apart(p.gradient(), Numbers({2}, {1, 2}).view()) == 0);
+  CHECK(apart(q.gradient(), Numbers({2}).view()) == 0);  // not reached: zero, not what was there
+  CHECK(block->gradients.data()[1] == 2);
+}
+
+TEST_CASE("backward: a variable that the output does not depend on gets zero") {
+  Tape<double> tape;
+  const Var<double> x = tape.variable(Numbers({2}, {1, 2})), y = tape.variable(Numbers({2}, {3, 4}));
+  tape.backward(sum(x * y));
+  CHECK(y.gradient()[0] == 1);
+  tape.backward(sum(x));
+  CHECK(apart(y.gradient(), Numbers({2}).view()) == 0);
+  CHECK(apart(x.gradient(), Numbers({2}, {1, 1}).view()) == 0);
+}
+
+TEST_CASE("backward: two tapes on one block clear each other's gradients") {
+  const auto block = std::make_shared<Block<double>>(2);
+  block->values.data()[0] = 2;
+  block->values.data()[1] = 5;
+  Tape<double> first, second;
+  const Var<double> a = square(first.parameter(block, 0, {})), b = square(second.parameter(block, 1, {}));
+  const double* const g = block->gradients.data();
+  first.backward(a);
+  CHECK((g[0] == 4 && g[1] == 0));
+  second.backward(b);
+  CHECK((g[0] == 0 && g[1] == 10));
+  first.backward(a, Accumulate::yes);
+  CHECK((g[0] == 4 && g[1] == 10));
+  first.backward(a, Accumulate::yes);
+  CHECK((g[0] == 8 && g[1] == 10));
+  first.backward(a);  // what the second tape left among the sums goes too
+  CHECK((g[0] == 4 && g[1] == 0));
+}
+
+TEST_CASE("Tape: a parameter is bound once, reads its block, and must lie inside it") {
+  const auto block = std::make_shared<Block<double>>(6);
+  Tape<double> tape;
+  const Var<double> p = tape.parameter(block, 2, {2, 2}, "weight");
+  CHECK(tape.parameter(block, 2, {2, 2}).index() == p.index());
+  CHECK(tape.parameter(block, 0, {2}).index() != p.index());
+  const Var<double> total = sum(p);
+  block->values.data()[5] = 7;
+  tape.replay();
+  CHECK(total.item() == 7);
+  CHECK_ERROR(p.data(), "[assign]", "is computed or a parameter");
+  CHECK_ERROR(tape.parameter(block, 3, {2, 2}), "[parameter] 2x2 from position 3 on leaves its block of 6");
+  CHECK_ERROR(tape.parameter(block, -1, {2}), "[parameter] 2 from position -1");
+}
+
+TEST_CASE("Tape: parameters that have moved since they were bound are refused") {
+  const auto block = std::make_shared<Block<double>>(2);
+  Tape<double> tape;
+  const Var<double> total = sum(tape.parameter(block, 0, {2}));
+  ++block->version;
+  CHECK_ERROR(tape.replay(), "[replay] the model's parameters were laid out anew", "record again");
+  CHECK_ERROR(tape.backward(total), "[backward] the model's parameters were laid out anew", "record again");
+  tape.clear();
+  tape.backward(sum(tape.parameter(block, 0, {2})));  // a new recording is of the new version
+  CHECK(block->gradients.data()[1] == 1);
+}
+
+TEST_CASE("Tape: misuse is an error with words") {
+  Tape<double> tape, other;
+  const Var<double> x = tape.variable(Numbers({2})), y = other.variable(Numbers({2}));
+  const Var<double> none, constant = tape.constant(1.0);
+  CHECK_ERROR(exp(none), "[tape] a variable that is on no tape was used");
+  CHECK_ERROR(add(x, y), "[add] a variable of another tape was used");
+  CHECK_ERROR(tape.backward(y), "[backward] a variable of another tape was used");
+  CHECK_ERROR(tape.backward(x * 2), "[backward] an output 2: expected one entry, or a seed of that shape");
+  CHECK_ERROR(tape.backward(x, Numbers({2, 1}).view()),
+              "[backward] a seed 2x1 for an output 2: expected the same shape");
+  CHECK_ERROR(tape.backward(exp(constant)), "[backward] nothing below output %", "wants a gradient");
+  CHECK_ERROR(x.gradient(), "[gradient] variable %0 was not reached by a backward pass");
+  tape.backward(sum(x));
+  CHECK_ERROR(constant.gradient(), "was not reached by a backward pass: it wants no gradient");
+  tape.clear();
+  CHECK_ERROR(x.value(), "[value] a variable was used after its tape was cleared");
+  CHECK_ERROR(x.gradient(), "[gradient] a variable was used after its tape was cleared");
+  CHECK_ERROR(exp(x), "[exp] a variable was used after its tape was cleared");
+  tape.input({2});  // in the same place, and still not the same variable
+  CHECK_ERROR(x.shape(), "[shape] a variable was used after its tape was cleared");
+}
+
+TEST_CASE("Scope: names the layer in errors, and a failed operation leaves no trace") {
+  Tape<double> tape;
+  const Var<double> x = tape.input({2, 7}), w = tape.input({8, 3}), empty = tape.input({0});
+  const Tape<double>::Scope outer(tape, "encoder");
+  {
+    const Tape<double>::Scope inner(tape, "fc1");
+    CHECK_ERROR(affine(x, w),
+                "[affine] input 2x7 does not fit weight 8x3: expected 3 columns (layer encoder.fc1)");
+  }
+  CHECK_ERROR(affine(x, w), "expected 3 columns (layer encoder)");
+  CHECK_ERROR(logsumexp(empty), "[logsumexp] a tensor 0: expected entries (layer encoder)");
+  CHECK_ERROR(reshape(x, {-2, 7}), "[reshape] dimension 0 is -2: expected 0 or more (layer encoder)");
+  CHECK(tape.nodes().size() == 3);
+  CHECK(tape.path(tape.nodes()[static_cast<std::size_t>(exp(x).index())]) == "encoder");
+}
+
+TEST_CASE("once: computes once per recording") {
+  Tape<double> tape;
+  int made = 0;
+  const auto make = [&] {
+    ++made;
+    return tape.constant(static_cast<double>(made));
+  };
+  const Var<double> first = tape.once(7, make);
+  CHECK(tape.once(7, make).index() == first.index());
+  CHECK(made == 1);
+  CHECK(tape.once(8, make).item() == 2);
+  tape.clear();
+  CHECK(tape.once(7, make).item() == 3);
+}
+
+TEST_CASE("check_finite: names the first operation that makes a NaN or an infinity") {
+  Tape<double> tape;
+  tape.check_finite(true);
+  const Var<double> x = tape.input({3}, "x");
+  Var<double> y;
+  {
+    const Tape<double>::Scope scope(tape, "fc1");
+    y = exp(x);
+  }
+  const Var<double> z = log(y - 0.5) + 1;
+  x.data()[1] = 1000;
+  CHECK_ERROR(tape.replay(), "[exp] made inf at entry 1 of %1, 3 (layer fc1)");
+  x.data()[1] = -1;
+  CHECK_ERROR(tape.replay(), "[log] made ", "nan at entry 1 of %");
+  x.data()[1] = not_a_number;
+  CHECK_ERROR(tape.replay(), "[exp] was given nan at entry 1 of %0 (x) (layer fc1)");
+  CHECK_ERROR(log(tape.constant(-1.0)), "[log] made ", "nan at entry 0");
+  x.data()[1] = 0;
+  tape.clear();
+  tape.check_finite(false);
+  CHECK(std::isnan(log(tape.constant(-1.0)).item()));
+}
+
+TEST_CASE("check_finite: names the operation that makes a gradient infinite") {
+  Tape<double> tape;
+  tape.check_finite(true);
+  const Var<double> x = tape.variable(Numbers({2}, {4, 0}), "x");
+  Var<double> root;
+  {
+    const Tape<double>::Scope scope(tape, "norm");
+    root = sqrt(x * 2);
+  }
+  CHECK_ERROR(tape.backward(sum(root)), "[sqrt] made inf at entry 1 of the gradient of %2, 2 (layer norm)");
+  tape.check_finite(false);
+  tape.backward(sum(root));
+  CHECK(std::isinf(x.gradient()[1]));
+  CHECK(x.gradient()[0] == doctest::Approx(1 / std::sqrt(8.0)));
+}
+
+TEST_CASE("Tape: prints one line for each node, and a graph") {
+  const auto block = std::make_shared<Block<double>>(6);
+  Tape<double> tape;
+  const Var<double> x = tape.input({4, 3}, "x");
+  {
+    const Tape<double>::Scope scope(tape, "fc1");
+    affine(x, tape.parameter(block, 0, {2, 3}, "weight"));
+  }
+  tape.variable(Numbers(Shape{}), "say \"v\"");
+  std::ostringstream lines, graph;
+  lines << tape;
+  CHECK(lines.str() ==
+        "%0 = constant  4x3  x\n"
+        "%1 = parameter  2x3  fc1.weight\n"
+        "%2 = affine(%0, %1)  4x2  fc1\n"
+        "%3 = variable  scalar  say \"v\"\n");
+  write_dot(graph, tape);
+  for (const char* part : {"digraph tape {", "n1 [label=\"parameter\\nfc1.weight\\n2x3\", style=rounded];",
+                           "n2 [label=\"affine\\nfc1\\n4x2\"];", "n0 -> n2;", "n1 -> n2;", "say \\\"v\\\""}) {
+    CAPTURE(part);
+    CHECK(graph.str().find(part) != std::string::npos);
+  }
+}
+
+TEST_CASE("Tape: tensors without entries pass through") {
+  Tape<double> tape;
+  const Var<double> x = tape.variable(Numbers(Shape{0, 3})),
+                    w = tape.variable(Numbers({2, 3}, {1, 2, 3, 4, 5, 6}));
+  const Var<double> b = tape.variable(Numbers({2}, {1, 2}));
+  tape.backward(sum(square(affine(x, w, b, Activation::relu))) + sum(w));
+  CHECK(apart(w.gradient(), Numbers({2, 3}, {1, 1, 1, 1, 1, 1}).view()) == 0);
+  CHECK(apart(b.gradient(), Numbers({2}).view()) == 0);
+  CHECK(x.gradient().size() == 0);
+  tape.backward(sum(b));
+  CHECK(x.gradient().size() == 0);
+}
