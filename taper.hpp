@@ -15,6 +15,7 @@
 #include <taper/nn/losses.hpp>
 #include <taper/nn/select.hpp>
 #include <taper/nn/sequential.hpp>
+#include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>

@@ -6,7 +6,6 @@
 #include <fstream>
 #include <taper/autodiff/error.hpp>
 
-
 namespace taper::apps {
 namespace {
 
@@ -23,12 +22,15 @@ void print(const std::string& name, const Json& value) {
   }
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 }  // namespace
 
 void CommonOptions::add_to(CLI::App& app) {
-  app.add_option("--data", data, "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)");
+  app.add_option("--data", data,
+                 "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)");
   app.add_option("--seed", seed, "Seed of everything that is random")->capture_default_str();
   app.add_option("--threads", threads, "Threads at most; the results do not depend on it")
       ->capture_default_str()

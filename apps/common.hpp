@@ -20,14 +20,17 @@ struct CommonOptions {
   bool quiet = false;
 
   void add_to(CLI::App& app);
-  /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is used.
+  /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
+  /// used.
   std::optional<std::filesystem::path> folder() const;
 };
 
-/// Parses the command line, runs the program, and turns every way to fail into one sentence and exit status 2.
+/// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
+/// status 2.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& program);
 
-/// Writes the report as JSON where --json says, and as a table of the same figures on standard output unless quiet.
+/// Writes the report as JSON where --json says, and as a table of the same figures on standard output unless
+/// quiet.
 void publish(const Json& report, const CommonOptions& options);
 
 }  // namespace taper::apps

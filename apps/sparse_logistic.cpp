@@ -1,5 +1,5 @@
-// L1 logistic regression by smooth means: every weight is a product u * v, and ordinary weight decay on the factors
-// is an L1 penalty on the product.
+// L1 logistic regression by smooth means: every weight is a product u * v, and ordinary weight decay on the
+// factors is an L1 penalty on the product.
 
 #include <chrono>
 #include <cmath>
@@ -21,8 +21,9 @@ struct Options : apps::CommonOptions {
 /// Madelon, or the embedded set made like it: standardized columns, and the target 1 for class -1.
 data::Dataset<float> load(const Options& options) {
   const auto folder = options.folder();
-  data::Dataset<float> set = folder ? data::to_dataset<float>(data::read_csv(*folder / "madelon.csv.gz"), "Class")
-                                    : data::make_madelon<float>({.seed = options.seed}).data;
+  data::Dataset<float> set =
+      folder ? data::to_dataset<float>(data::read_csv(*folder / "madelon.csv.gz"), "Class")
+             : data::make_madelon<float>({.seed = options.seed}).data;
   data::StandardScaler<float> scaler;
   scaler.fit(set.x);
   scaler.transform(set.x);
@@ -53,7 +54,8 @@ void program(const Options& options) {
   const double norm = weight.vector().cast<double>().lpNorm<1>();
   // Products whose factors have decayed are many orders below those that the data hold up.
   const double cutoff = 1e-4 * static_cast<double>(weight.vector().cwiseAbs().maxCoeff());
-  const auto nonzero = std::count_if(weight.begin(), weight.end(), [&](float w) { return std::abs(w) > cutoff; });
+  const auto nonzero =
+      std::count_if(weight.begin(), weight.end(), [&](float w) { return std::abs(w) > cutoff; });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   apps::publish({{"data", options.folder() ? "madelon" : "embedded"},
                  {"rows", set.rows()},

@@ -1,4 +1,5 @@
-// The main job: train a network sparse, shrink it to a small dense one that computes the same, train that again.
+// The main job: train a network sparse, shrink it to a small dense one that computes the same, train that
+// again.
 
 #include <iostream>
 #include <taper/taper.hpp>
@@ -31,7 +32,8 @@ Split load(const Options& options) {
     };
     split = {read("california_housing_train.csv"), read("california_housing_test.csv")};
   } else {
-    auto [train, test] = data::train_test_split(data::make_housing<float>({.seed = options.seed}), 0.2, options.seed);
+    auto [train, test] =
+        data::train_test_split(data::make_housing<float>({.seed = options.seed}), 0.2, options.seed);
     split = {std::move(train), std::move(test)};
   }
   data::StandardScaler<float> x, y;
@@ -52,15 +54,16 @@ void program(const Options& options) {
   nn::Sequential<float> net(nn::Linear(8, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(), nn::Linear(64, 32),
                             nn::ReLU(), nn::Linear(32, 1));
   sparsity::factorize(net, sparsity::Groups::inputs);
-  train::FitOptions<float> fit{.epochs = options.epochs,
-                               .batch_size = options.batch_size,
-                               .shuffle = !options.no_shuffle,
-                               .seed = options.seed,
-                               .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
-                               .title = "phase 1"};
-  const train::History phase1 =
-      train::fit(net, train_set, nn::mse_loss,
-                 optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
+  train::FitOptions<float> fit{
+      .epochs = options.epochs,
+      .batch_size = options.batch_size,
+      .shuffle = !options.no_shuffle,
+      .seed = options.seed,
+      .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
+      .title = "phase 1"};
+  const train::History phase1 = train::fit(
+      net, train_set, nn::mse_loss,
+      optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
   const double phase1_mse = train::evaluate(net, test_set, nn::mse_loss);
 
   auto [small, report] = sparsity::shrink(net, {}, test_set.x);
@@ -93,7 +96,8 @@ void program(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.", "sparse_mlp");
+  CLI::App app("Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.",
+               "sparse_mlp");
   app.add_flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
   app.add_option("--epochs", options.epochs, "Passes over the data in each phase")->capture_default_str();
   app.add_option("--batch-size", options.batch_size, "Rows in a batch")->capture_default_str();

@@ -13,15 +13,13 @@ namespace taper {
 inline constexpr std::size_t alignment = 64;
 
 /// `count` rounded up so that an array of that many T ends on a 64-byte boundary.
-template <class T>
-constexpr std::size_t padded(std::size_t count) {
+template <class T> constexpr std::size_t padded(std::size_t count) {
   constexpr std::size_t line = alignment / sizeof(T);
   return (count + line - 1) / line * line;
 }
 
 /// Owned, 64-byte-aligned, zero-initialized memory for `size` plain numbers; padded to whole cache lines.
-template <class T>
-class AlignedArray {
+template <class T> class AlignedArray {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:

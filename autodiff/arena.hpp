@@ -10,8 +10,7 @@ namespace taper {
 /// Hands out 64-byte-aligned pieces of memory that live until the next reset. It grows by whole chunks that
 /// never move, so pointers into it stay good, and a reset keeps the chunks: the same sequence of requests
 /// allocates only the first time.
-template <class T>
-class Arena {
+template <class T> class Arena {
  public:
   /// Memory for `count` numbers, not cleared. Null when `count` is zero.
   T* take(std::size_t count) {

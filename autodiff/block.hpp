@@ -10,14 +10,14 @@ namespace taper {
 /// The flat memory that the parameters of a model live in: all values in one aligned run, all gradients in
 /// another of the same length. Parameters are views of pieces of it, so that an optimizer step or a norm is
 /// one pass over plain memory.
-template <class T>
-struct Block {
-  explicit Block(Index size) : values(static_cast<std::size_t>(size)), gradients(static_cast<std::size_t>(size)) {}
+template <class T> struct Block {
+  explicit Block(Index size)
+      : values(static_cast<std::size_t>(size)), gradients(static_cast<std::size_t>(size)) {}
 
   AlignedArray<T> values;
   AlignedArray<T> gradients;
-  /// Counts the times that a parameter moved away. Who remembers places in the block (a tape, an optimizer) must
-  /// refuse to go on once this has changed.
+  /// Counts the times that a parameter moved away. Who remembers places in the block (a tape, an optimizer)
+  /// must refuse to go on once this has changed.
   std::uint64_t version = 0;
   /// The recording whose backward pass wrote the gradients last. A pass of another recording clears them
   /// first, because it need not reach the same parameters.

@@ -16,8 +16,7 @@ class Error : public std::runtime_error {
   explicit Error(std::string_view where, const Parts&... parts) : std::runtime_error(join(where, parts...)) {}
 
  private:
-  template <class... Parts>
-  static std::string join(std::string_view where, const Parts&... parts) {
+  template <class... Parts> static std::string join(std::string_view where, const Parts&... parts) {
     std::ostringstream text;
     text << '[' << where << "] ";
     (text << ... << parts);

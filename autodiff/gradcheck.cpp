@@ -68,9 +68,8 @@ class Check {
     const double numeric = difference(options_.step * std::max(1.0, std::abs(start)));
     directions_[k][entry] = 0;
     x[entry] = start;  // to the bit
-    note(gradients_[k][entry], numeric, [&] {
-      return "entry " + std::to_string(entry) + " of input " + std::to_string(free_[k]);
-    });
+    note(gradients_[k][entry], numeric,
+         [&] { return "entry " + std::to_string(entry) + " of input " + std::to_string(free_[k]); });
   }
 
   void check_projection(int number) {
@@ -98,7 +97,8 @@ class Check {
     if (!fine) report_.ok = false;
     if (apart <= report_.worst || std::isnan(report_.worst)) return;  // a NaN is the worst
     report_.worst = apart;
-    report_.where = where() + ": derivative " + std::to_string(analytic) + ", difference " + std::to_string(numeric);
+    report_.where =
+        where() + ": derivative " + std::to_string(analytic) + ", difference " + std::to_string(numeric);
   }
 
   GradcheckOptions options_;
@@ -125,7 +125,9 @@ GradcheckReport gradcheck(const TapeFunction& f, std::span<const Tensor<double>>
 }
 
 GradcheckReport gradcheck(const Op<double>& op, const Sample& sample, const GradcheckOptions& options) {
-  const TapeFunction f = [&](std::span<const Var<double>> x) { return x[0].tape().record(op, x, sample.attributes); };
+  const TapeFunction f = [&](std::span<const Var<double>> x) {
+    return x[0].tape().record(op, x, sample.attributes);
+  };
   return Check(f, sample.inputs, op.constants, options).run();
 }
 

@@ -11,8 +11,7 @@
 
 namespace taper {
 
-template <class T>
-class Op;
+template <class T> class Op;
 
 /// The settings of one use of an operation (an axis, a slope, the ends of a slice), copied into its node.
 struct Attributes {
@@ -24,20 +23,19 @@ struct Attributes {
 
 /// One line of the tape: which operation, on which inputs, giving what. A leaf has no operation: its value
 /// is put there from outside.
-template <class T>
-struct Node {
+template <class T> struct Node {
   const Op<T>* op = nullptr;
   T* value = nullptr;
   T* gradient = nullptr;
   T* scratch = nullptr;
   Shape shape;
   Attributes attributes;
-  std::uint32_t first_input = 0;   // where the tape lists the inputs
-  std::uint32_t inputs = 0;        // how many there are
-  std::uint32_t label = 0;         // the module that recorded it, or a leaf's own name
-  bool differentiable = false;     // some leaf below it wants a gradient
-  bool writable = false;           // a leaf whose value the caller may replace
-  std::uint64_t written = 0;       // the backward pass that last wrote its gradient
+  std::uint32_t first_input = 0;  // where the tape lists the inputs
+  std::uint32_t inputs = 0;       // how many there are
+  std::uint32_t label = 0;        // the module that recorded it, or a leaf's own name
+  bool differentiable = false;    // some leaf below it wants a gradient
+  bool writable = false;          // a leaf whose value the caller may replace
+  std::uint64_t written = 0;      // the backward pass that last wrote its gradient
 };
 
 /// The shapes that go into an operation, for the rules that need no values.
@@ -50,8 +48,7 @@ struct Signature {
 };
 
 /// What an operation sees when it computes: inputs to read, one output to write, its scratch.
-template <class T>
-class Forward {
+template <class T> class Forward {
  public:
   Forward(const Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t seed)
       : nodes_(nodes), inputs_(inputs), node_(node), seed_(seed) {}
@@ -73,8 +70,7 @@ class Forward {
 };
 
 /// Where an operation leaves the gradient of one input. False when nobody wants it.
-template <class T>
-struct Gradient {
+template <class T> struct Gradient {
   T* data = nullptr;
   /// True: add to what is there. False: store, nothing has been written yet in this pass.
   bool add = false;
@@ -84,8 +80,7 @@ struct Gradient {
 
 /// What an operation sees on the way back: all values, the gradient of its output, and where the gradients
 /// of its inputs go.
-template <class T>
-class Backward {
+template <class T> class Backward {
  public:
   Backward(Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t pass)
       : nodes_(nodes), inputs_(inputs), node_(node), pass_(pass) {}
@@ -130,8 +125,7 @@ struct Sample {
 };
 
 /// All there is to know about an operation, in one place.
-template <class T>
-struct OpRecord {
+template <class T> struct OpRecord {
   /// As printed and as it appears in errors.
   std::string_view name;
   /// The shape of the output; throws Error when the inputs do not fit.
@@ -161,8 +155,7 @@ struct OpRecord {
 ///                       .backward = [](const Backward<T>& b) { ... }}};
 ///
 ///     Var<double> y = apply(cube<double>, {x});
-template <class T>
-class Op : public OpRecord<T> {
+template <class T> class Op : public OpRecord<T> {
  public:
   explicit Op(const OpRecord<T>& record);
   ~Op();
@@ -173,8 +166,7 @@ class Op : public OpRecord<T> {
   static std::span<const Op* const> registry();
 };
 
-template <class T>
-bool Backward<T>::wants(Index i) const {
+template <class T> bool Backward<T>::wants(Index i) const {
   return nodes_[inputs_[i]].differentiable && (node_.op->constants >> i & 1u) == 0;
 }
 

@@ -5,8 +5,9 @@
 
 #include <taper/autodiff/tape.hpp>
 
-/// The operations on variables. Each is recorded on the tape of its inputs, computes at once, and throws Error
-/// when shapes do not fit. Adding one: its record and function in a file of autodiff/ops/, its line here.
+/// The operations on variables. Each is recorded on the tape of its inputs, computes at once, and throws
+/// Error when shapes do not fit. Adding one: its record and function in a file of autodiff/ops/, its line
+/// here.
 namespace taper {
 
 // One input, entry by entry. Where one is not smooth, its derivative is the one in brackets.
@@ -38,8 +39,8 @@ template <class T> Var<T> silu(Var<T> x);
 /// min(max(x, low), high) [1 at both ends]. Throws Error unless low <= high.
 template <class T> Var<T> clamp(Var<T> x, std::type_identity_t<T> low, std::type_identity_t<T> high);
 
-// Two inputs, entry by entry. Dimensions are compared from the last one; one that is missing or 1 is repeated,
-// so a row (n), a column (m x 1) and a scalar fit a matrix (m x n).
+// Two inputs, entry by entry. Dimensions are compared from the last one; one that is missing or 1 is
+// repeated, so a row (n), a column (m x 1) and a scalar fit a matrix (m x n).
 
 template <class T> Var<T> add(Var<T> a, Var<T> b);
 template <class T> Var<T> sub(Var<T> a, Var<T> b);
@@ -56,13 +57,15 @@ template <class T> Var<T> min(Var<T> a, Var<T> b);
 enum class Transpose { no, yes };
 /// a b for a m x k and b k x n, each read transposed when asked.
 template <class T>
-Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a = Transpose::no, Transpose transpose_b = Transpose::no);
+Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a = Transpose::no,
+              Transpose transpose_b = Transpose::no);
 
 /// What `affine` can apply to its result: those whose derivative follows from it.
 enum class Activation { none, relu, tanh, sigmoid };
-/// activation(x weight' + bias): x is (any dimensions) x in, weight is out x in, bias has out entries, and the
-/// result is (the same dimensions) x out.
-template <class T> Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation = Activation::none);
+/// activation(x weight' + bias): x is (any dimensions) x in, weight is out x in, bias has out entries, and
+/// the result is (the same dimensions) x out.
+template <class T>
+Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation = Activation::none);
 /// The same without a bias.
 template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation = Activation::none);
 
@@ -101,7 +104,8 @@ template <class T> Var<T> concat(std::initializer_list<Var<T>> parts, Index axis
 /// the result adds the dimension d. Throws Error for others, in a replay too.
 template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions);
 
-// Losses: each one operation, numerically stable, averaged over all entries (over the rows for cross_entropy).
+// Losses: each one operation, numerically stable, averaged over all entries (over the rows for
+// cross_entropy).
 
 /// Mean of (prediction - target)^2.
 template <class T> Var<T> mse_loss(Var<T> prediction, Var<T> target);
@@ -109,7 +113,8 @@ template <class T> Var<T> mse_loss(Var<T> prediction, Var<T> target);
 template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target);
 /// Mean of d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).
 template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta = T(1));
-/// Mean of log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities `target`.
+/// Mean of log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities
+/// `target`.
 template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target);
 /// Mean over the rows of logits (n x classes) of -log softmax(row)[label]; `labels` are n whole numbers in
 /// [0, classes). Throws Error for others, in a replay too.
@@ -121,14 +126,18 @@ template <class T> Var<T> dropout(Var<T> x, double probability);
 
 // The usual signs. A plain number stands for a scalar.
 
-template <class T> Var<T> operator-(Var<T> x) { return neg(x); }
-#define TAPER_OPERATOR(sign, name)                                                        \
-  template <class T> Var<T> operator sign(Var<T> a, Var<T> b) { return name(a, b); }      \
-  template <class T> Var<T> operator sign(Var<T> a, std::type_identity_t<T> b) {          \
-    return name(a, a.tape().constant(b));                                                 \
-  }                                                                                       \
-  template <class T> Var<T> operator sign(std::type_identity_t<T> a, Var<T> b) {          \
-    return name(b.tape().constant(a), b);                                                 \
+template <class T> Var<T> operator-(Var<T> x) {
+  return neg(x);
+}
+#define TAPER_OPERATOR(sign, name)                                               \
+  template <class T> Var<T> operator sign(Var<T> a, Var<T> b) {                  \
+    return name(a, b);                                                           \
+  }                                                                              \
+  template <class T> Var<T> operator sign(Var<T> a, std::type_identity_t<T> b) { \
+    return name(a, a.tape().constant(b));                                        \
+  }                                                                              \
+  template <class T> Var<T> operator sign(std::type_identity_t<T> a, Var<T> b) { \
+    return name(b.tape().constant(a), b);                                        \
   }
 TAPER_OPERATOR(+, add)
 TAPER_OPERATOR(-, sub)

@@ -6,15 +6,13 @@
 namespace taper {
 namespace {
 
-template <class T>
-std::string leaf_kind(const Node<T>& node) {
+template <class T> std::string leaf_kind(const Node<T>& node) {
   if (!node.differentiable) return "constant";
   return node.writable ? "variable" : "parameter";
 }
 
 /// `affine(%0, %1, %2)`, or `parameter` for a leaf.
-template <class T>
-std::string expression(const Tape<T>& tape, const Node<T>& node) {
+template <class T> std::string expression(const Tape<T>& tape, const Node<T>& node) {
   if (node.op == nullptr) return leaf_kind(node);
   std::ostringstream text;
   text << node.op->name << '(';
@@ -39,8 +37,7 @@ std::string escaped(const std::string& text) {
 
 }  // namespace
 
-template <class T>
-std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
+template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
   std::size_t position = 0;
   for (const Node<T>& node : tape.nodes()) {
     out << '%' << position++ << " = " << expression(tape, node) << "  " << node.shape;
@@ -51,8 +48,7 @@ std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
   return out;
 }
 
-template <class T>
-void write_dot(std::ostream& out, const Tape<T>& tape) {
+template <class T> void write_dot(std::ostream& out, const Tape<T>& tape) {
   out << "digraph tape {\n  node [shape=box, fontname=\"sans-serif\"];\n";
   std::size_t position = 0;
   for (const Node<T>& node : tape.nodes()) {

@@ -48,8 +48,12 @@ namespace {
 thread_local Rng generator(0);
 }  // namespace
 
-void manual_seed(std::uint64_t seed) { generator = Rng(seed); }
+void manual_seed(std::uint64_t seed) {
+  generator = Rng(seed);
+}
 
-Rng& default_rng() { return generator; }
+Rng& default_rng() {
+  return generator;
+}
 
 }  // namespace taper

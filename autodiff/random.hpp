@@ -38,8 +38,7 @@ class Rng {
   Index below(Index count);
 
   /// Puts [first, last) in random order (Fisher-Yates).
-  template <class Iterator>
-  void shuffle(Iterator first, Iterator last) {
+  template <class Iterator> void shuffle(Iterator first, Iterator last) {
     for (Index left = last - first; left > 1; --left) std::swap(first[left - 1], first[below(left)]);
   }
 

@@ -20,7 +20,8 @@ class Shape {
   /// A scalar.
   Shape() = default;
   /// Throws Error for more than four dimensions, a negative one, or more entries than memory can address.
-  Shape(std::initializer_list<Index> dimensions) : Shape(dimensions.begin(), static_cast<Index>(dimensions.size())) {}
+  Shape(std::initializer_list<Index> dimensions)
+      : Shape(dimensions.begin(), static_cast<Index>(dimensions.size())) {}
   Shape(const Index* dimensions, Index rank);
 
   Index rank() const { return rank_; }

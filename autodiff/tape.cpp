@@ -15,8 +15,7 @@ std::uint64_t next_recording() {
 }
 
 /// The first entry that is not finite, or -1.
-template <class T>
-Index first_not_finite(const T* values, Index size) {
+template <class T> Index first_not_finite(const T* values, Index size) {
   for (Index i = 0; i < size; ++i) {
     if (!std::isfinite(values[i])) return i;
   }
@@ -25,25 +24,21 @@ Index first_not_finite(const T* values, Index size) {
 
 }  // namespace
 
-template <class T>
-Tape<T>& Var<T>::tape() const {
+template <class T> Tape<T>& Var<T>::tape() const {
   if (tape_ == nullptr) throw Error("tape", "a variable that is on no tape was used");
   return *tape_;
 }
 
-template <class T>
-const Shape& Var<T>::shape() const {
+template <class T> const Shape& Var<T>::shape() const {
   return tape().node(*this, "shape").shape;
 }
 
-template <class T>
-View<const T> Var<T>::value() const {
+template <class T> View<const T> Var<T>::value() const {
   const Node<T>& node = tape().node(*this, "value");
   return {node.value, node.shape};
 }
 
-template <class T>
-View<const T> Var<T>::gradient() const {
+template <class T> View<const T> Var<T>::gradient() const {
   const Node<T>& node = tape().node(*this, "gradient");
   if (node.written != tape_->pass_ || tape_->pass_ == 0) {
     throw Error("gradient", "variable %", index_, " was not reached by a backward pass",
@@ -52,36 +47,33 @@ View<const T> Var<T>::gradient() const {
   return {node.gradient, node.shape};
 }
 
-template <class T>
-T Var<T>::item() const {
+template <class T> T Var<T>::item() const {
   const View<const T> view = value();
   if (view.size() != 1) throw Error("item", "a tensor ", view.shape(), ": expected one entry");
   return view[0];
 }
 
-template <class T>
-View<T> Var<T>::data() const {
+template <class T> View<T> Var<T>::data() const {
   const Node<T>& node = tape().node(*this, "assign");
-  if (!node.writable) throw Error("assign", "variable %", index_, " is computed or a parameter: expected an input");
+  if (!node.writable)
+    throw Error("assign", "variable %", index_, " is computed or a parameter: expected an input");
   return {node.value, node.shape};
 }
 
-template <class T>
-void Var<T>::assign(View<const T> value) const {
+template <class T> void Var<T>::assign(View<const T> value) const {
   const View<T> target = data();
   if (value.shape() != target.shape()) {
-    throw Error("assign", "a value ", value.shape(), " for variable %", index_, ": expected ", target.shape());
+    throw Error("assign", "a value ", value.shape(), " for variable %", index_, ": expected ",
+                target.shape());
   }
   std::copy(value.begin(), value.end(), target.begin());
 }
 
-template <class T>
-Tape<T>::Tape() : recording_(next_recording()) {
+template <class T> Tape<T>::Tape() : recording_(next_recording()) {
   clear();
 }
 
-template <class T>
-void Tape<T>::clear() {
+template <class T> void Tape<T>::clear() {
   nodes_.clear();
   inputs_.clear();
   leaves_.clear();
@@ -97,8 +89,7 @@ void Tape<T>::clear() {
   ++seed_;
 }
 
-template <class T>
-Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
+template <class T> Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
   if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place());
   if (var.recording_ != recording_) {
     throw Error(where, "a variable was used after its tape was cleared", place());
@@ -106,37 +97,32 @@ Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
   return nodes_[var.index_];
 }
 
-template <class T>
-std::uint32_t Tape<T>::label(std::string_view name) {
+template <class T> std::uint32_t Tape<T>::label(std::string_view name) {
   if (label_count_ == labels_.size()) labels_.emplace_back();
   labels_[label_count_].name.assign(name);
   labels_[label_count_].outer = scope_;
   return label_count_++;
 }
 
-template <class T>
-std::string Tape<T>::path(std::uint32_t label) const {
+template <class T> std::string Tape<T>::path(std::uint32_t label) const {
   if (label == 0) return "";
   const std::string outer = path(labels_[label].outer), &name = labels_[label].name;
   return outer.empty() ? name : name.empty() ? outer : outer + '.' + name;
 }
 
-template <class T>
-std::string Tape<T>::place() const {
+template <class T> std::string Tape<T>::place() const {
   const std::string name = path(scope_);
   return name.empty() ? "" : " (layer " + name + ")";
 }
 
-template <class T>
-Node<T>& Tape<T>::append_leaf(const Shape& shape, std::string_view name) {
+template <class T> Node<T>& Tape<T>::append_leaf(const Shape& shape, std::string_view name) {
   Node<T>& node = nodes_.emplace_back();
   node.shape = shape;
   node.label = label(name);
   return node;
 }
 
-template <class T>
-Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
+template <class T> Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
   Node<T>& node = append_leaf(shape, name);
   node.value = values_.take(static_cast<std::size_t>(shape.size()));
   std::fill_n(node.value, shape.size(), T{0});
@@ -144,20 +130,17 @@ Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
   return at(static_cast<Index>(nodes_.size()) - 1);
 }
 
-template <class T>
-Var<T> Tape<T>::constant(View<const T> value, std::string_view name) {
+template <class T> Var<T> Tape<T>::constant(View<const T> value, std::string_view name) {
   const Var<T> leaf = input(value.shape(), name);
   leaf.assign(value);
   return leaf;
 }
 
-template <class T>
-Var<T> Tape<T>::constant(T value) {
+template <class T> Var<T> Tape<T>::constant(T value) {
   return constant(View<const T>(&value, Shape{}));
 }
 
-template <class T>
-Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
+template <class T> Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
   const Var<T> leaf = constant(value, name);
   nodes_.back().differentiable = true;
   leaves_.push_back(leaf.index_);
@@ -168,7 +151,8 @@ template <class T>
 Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
                           std::string_view name) {
   if (offset < 0 || offset + shape.size() > static_cast<Index>(block->values.size())) {
-    throw Error("parameter", shape, " from position ", offset, " on leaves its block of ", block->values.size());
+    throw Error("parameter", shape, " from position ", offset, " on leaves its block of ",
+                block->values.size());
   }
   T* const value = block->values.data() + offset;
   for (const std::uint32_t leaf : leaves_) {
@@ -214,23 +198,26 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   for (const Var<T>& input : inputs) inputs_.push_back(input.index_);
   nodes_.push_back(next);
   const kernels::FlushDenormals flush;
-  compute(nodes_.back());
+  try {
+    compute(nodes_.back());
+  } catch (...) {  // a label out of range, say: the tape stays as it was
+    nodes_.pop_back();
+    inputs_.resize(first_input);
+    throw;
+  }
   return at(static_cast<Index>(nodes_.size()) - 1);
 }
 
-template <class T>
-void Tape<T>::compute(const Node<T>& node) {
+template <class T> void Tape<T>::compute(const Node<T>& node) {
   node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
   if (check_finite_) blame_value(node);
 }
 
-template <class T>
-void Tape<T>::replay() {
+template <class T> void Tape<T>::replay() {
   replay(seed_ + 1);
 }
 
-template <class T>
-void Tape<T>::replay(std::uint64_t seed) {
+template <class T> void Tape<T>::replay(std::uint64_t seed) {
   require_current_blocks("replay");
   const kernels::FlushDenormals flush;
   seed_ = seed;
@@ -239,8 +226,7 @@ void Tape<T>::replay(std::uint64_t seed) {
   }
 }
 
-template <class T>
-void Tape<T>::backward(Var<T> output, Accumulate accumulate) {
+template <class T> void Tape<T>::backward(Var<T> output, Accumulate accumulate) {
   const Node<T>& root = node(output, "backward");
   if (root.shape.size() != 1) {
     throw Error("backward", "an output ", root.shape, ": expected one entry, or a seed of that shape");
@@ -249,13 +235,14 @@ void Tape<T>::backward(Var<T> output, Accumulate accumulate) {
   backward(output, View<const T>(&one, root.shape), accumulate);
 }
 
-template <class T>
-void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate) {
+template <class T> void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate) {
   Node<T>& root = node(output, "backward");
   if (seed.shape() != root.shape) {
-    throw Error("backward", "a seed ", seed.shape(), " for an output ", root.shape, ": expected the same shape");
+    throw Error("backward", "a seed ", seed.shape(), " for an output ", root.shape,
+                ": expected the same shape");
   }
-  if (!root.differentiable) throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
+  if (!root.differentiable)
+    throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
   require_current_blocks("backward");
   const kernels::FlushDenormals flush;
   start_pass(output.index_, accumulate);
@@ -274,17 +261,16 @@ void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate)
   finish_pass();
 }
 
-template <class T>
-void Tape<T>::require_current_blocks(std::string_view where) const {
+template <class T> void Tape<T>::require_current_blocks(std::string_view where) const {
   for (const auto& [block, version] : blocks_) {
     if (block->version != version) {
-      throw Error(where, "the model's parameters were laid out anew since this tape was recorded: record again");
+      throw Error(where,
+                  "the model's parameters were laid out anew since this tape was recorded: record again");
     }
   }
 }
 
-template <class T>
-void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
+template <class T> void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
   ++pass_;
   for (; with_gradient_ <= output; ++with_gradient_) {
     Node<T>& node = nodes_[with_gradient_];
@@ -305,8 +291,7 @@ void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
   }
 }
 
-template <class T>
-void Tape<T>::finish_pass() {
+template <class T> void Tape<T>::finish_pass() {
   // A leaf that the output does not depend on has gradient zero, not what an earlier pass left.
   for (const std::uint32_t leaf : leaves_) {
     Node<T>& node = nodes_[leaf];
@@ -316,8 +301,7 @@ void Tape<T>::finish_pass() {
   }
 }
 
-template <class T>
-void Tape<T>::blame_value(const Node<T>& node) const {
+template <class T> void Tape<T>::blame_value(const Node<T>& node) const {
   const Index bad = first_not_finite(node.value, node.shape.size());
   if (bad < 0) return;
   const std::string layer = path(node);
@@ -325,24 +309,23 @@ void Tape<T>::blame_value(const Node<T>& node) const {
   for (const std::uint32_t input : inputs(node)) {
     const Index given = first_not_finite(nodes_[input].value, nodes_[input].shape.size());
     if (given >= 0) {
-      throw Error(node.op->name, "was given ", nodes_[input].value[given], " at entry ", given, " of %", input, " (",
-                  path(nodes_[input]), ")", where);
+      throw Error(node.op->name, "was given ", nodes_[input].value[given], " at entry ", given, " of %",
+                  input, " (", path(nodes_[input]), ")", where);
     }
   }
-  throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %", &node - nodes_.data(), ", ",
-              node.shape, where);
+  throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %", &node - nodes_.data(),
+              ", ", node.shape, where);
 }
 
-template <class T>
-void Tape<T>::blame_gradient(const Node<T>& node) const {
+template <class T> void Tape<T>::blame_gradient(const Node<T>& node) const {
   for (const std::uint32_t input : inputs(node)) {
     const Node<T>& from = nodes_[input];
     if (from.written != pass_) continue;
     const Index bad = first_not_finite(from.gradient, from.shape.size());
     if (bad < 0) continue;
     const std::string layer = path(node);
-    throw Error(node.op->name, "made ", from.gradient[bad], " at entry ", bad, " of the gradient of %", input, ", ",
-                from.shape, layer.empty() ? "" : " (layer " + layer + ")");
+    throw Error(node.op->name, "made ", from.gradient[bad], " at entry ", bad, " of the gradient of %", input,
+                ", ", from.shape, layer.empty() ? "" : " (layer " + layer + ")");
   }
 }
 

@@ -15,13 +15,11 @@
 
 namespace taper {
 
-template <class T>
-class Tape;
+template <class T> class Tape;
 
 /// A value on a tape: a position and nothing else, copied freely. It belongs to one recording of its tape;
 /// using it after the tape was cleared is an Error.
-template <class T>
-class Var {
+template <class T> class Var {
  public:
   Var() = default;
 
@@ -59,8 +57,7 @@ enum class Accumulate { no, yes };
 /// A node is one operation on whole tensors, and the nodes lie in a flat list in the order of computation.
 /// A backward pass walks that list from the end. A recording can be replayed with new leaf values, which is
 /// one walk from the front and no allocation, or cleared and recorded again, which keeps the memory.
-template <class T>
-class Tape {
+template <class T> class Tape {
  public:
   Tape();
   Tape(const Tape&) = delete;  // variables point here
@@ -105,8 +102,7 @@ class Tape {
   void check_finite(bool on) { check_finite_ = on; }
 
   /// Computes once per recording what is asked for under this key, and returns the same variable after that.
-  template <class Make>
-  Var<T> once(std::uint64_t key, Make&& make) {
+  template <class Make> Var<T> once(std::uint64_t key, Make&& make) {
     for (const auto& [known, index] : memo_) {
       if (known == key) return at(index);
     }
@@ -164,15 +160,15 @@ class Tape {
   std::vector<Node<T>> nodes_;
   std::vector<std::uint32_t> inputs_;
   Arena<T> values_, gradients_;
-  std::vector<std::uint32_t> leaves_;                          // those that want a gradient
+  std::vector<std::uint32_t> leaves_;                                        // those that want a gradient
   std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;  // what `once` knows
-  std::vector<const Shape*> shapes_;                           // of the operation being recorded
-  std::vector<Label> labels_;                                  // a pool: strings keep their memory
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `once` knows
+  std::vector<const Shape*> shapes_;  // of the operation being recorded
+  std::vector<Label> labels_;         // a pool: strings keep their memory
   std::uint32_t label_count_ = 0;
-  std::uint32_t scope_ = 0;                                    // label 0 is "no name"
-  std::uint32_t with_gradient_ = 0;                            // nodes before it have gradient memory
-  std::uint64_t recording_;                                    // unique over all tapes
+  std::uint32_t scope_ = 0;          // label 0 is "no name"
+  std::uint32_t with_gradient_ = 0;  // nodes before it have gradient memory
+  std::uint64_t recording_;          // unique over all tapes
   std::uint64_t pass_ = 0;
   std::uint64_t seed_ = 0;
   bool check_finite_ = false;
@@ -185,12 +181,10 @@ Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attrib
 }
 
 /// One line for each node: `%3 = affine(%0, %1, %2)  128x32  fc1`.
-template <class T>
-std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
+template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
 
 /// The tape as a graph in the language of Graphviz: `tape.dot | dot -Tsvg`.
-template <class T>
-void write_dot(std::ostream& out, const Tape<T>& tape);
+template <class T> void write_dot(std::ostream& out, const Tape<T>& tape);
 
 extern template class Var<float>;
 extern template class Var<double>;

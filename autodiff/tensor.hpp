@@ -12,13 +12,11 @@
 namespace taper {
 
 /// A row-major Eigen matrix of any size.
-template <class T>
-using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <class T> using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// Numbers somewhere in memory, seen as a tensor: a pointer and a shape, contiguous and row-major. It owns
 /// nothing and copies like a pointer. `View<const T>` reads only.
-template <class T>
-class View {
+template <class T> class View {
   using Plain = std::remove_const_t<T>;
   template <class Eigenlike>
   using Map = Eigen::Map<std::conditional_t<std::is_const_v<T>, const Eigenlike, Eigenlike>>;
@@ -49,8 +47,7 @@ class View {
 };
 
 /// A tensor that owns its numbers: up to four dimensions, row-major, 64-byte aligned, zero at first.
-template <class T>
-class Tensor {
+template <class T> class Tensor {
  public:
   /// A scalar zero.
   Tensor() : Tensor(Shape{}) {}

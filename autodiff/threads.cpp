@@ -10,6 +10,8 @@ void set_threads(int count) {
   kernels::set_threads(count);
 }
 
-int threads() { return kernels::threads(); }
+int threads() {
+  return kernels::threads();
+}
 
 }  // namespace taper

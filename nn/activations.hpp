@@ -5,11 +5,11 @@
 /// Activations as modules: each applies the operation of its name to every entry.
 namespace taper::nn {
 
-#define TAPER_ACTIVATION(Name, operation)                                        \
-  template <class T = float> class Name : public Module<T> {                     \
-   public:                                                                       \
-    Var<T> forward(Var<T> x) const override { return taper::operation(x); }      \
-    std::string describe() const override { return #Name; }                      \
+#define TAPER_ACTIVATION(Name, operation)                                   \
+  template <class T = float> class Name : public Module<T> {                \
+   public:                                                                  \
+    Var<T> forward(Var<T> x) const override { return taper::operation(x); } \
+    std::string describe() const override { return #Name; }                 \
   };
 TAPER_ACTIVATION(ReLU, relu)
 TAPER_ACTIVATION(Tanh, tanh)

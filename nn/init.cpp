@@ -12,9 +12,13 @@ double fan_of(const Shape& shape, Fan fan) {
 }
 
 /// A fan of zero belongs to a weight without entries; any deviation will do.
-double root(double numerator, double denominator) { return denominator > 0 ? std::sqrt(numerator / denominator) : 0; }
+double root(double numerator, double denominator) {
+  return denominator > 0 ? std::sqrt(numerator / denominator) : 0;
+}
 
-double both(const Shape& shape) { return fan_of(shape, Fan::in) + fan_of(shape, Fan::out); }
+double both(const Shape& shape) {
+  return fan_of(shape, Fan::in) + fan_of(shape, Fan::out);
+}
 
 }  // namespace
 
@@ -42,13 +46,13 @@ template <class T> void xavier_normal(View<T> weight, double gain, Rng& rng) {
   normal(weight, 0, gain * root(2, both(weight.shape())), rng);
 }
 
-#define TAPER_INSTANTIATE(T)                                     \
-  template void uniform(View<T>, double, double, Rng&);          \
-  template void normal(View<T>, double, double, Rng&);           \
-  template void constant(View<T>, double);                       \
-  template void kaiming_uniform(View<T>, double, Fan, Rng&);     \
-  template void kaiming_normal(View<T>, double, Fan, Rng&);      \
-  template void xavier_uniform(View<T>, double, Rng&);           \
+#define TAPER_INSTANTIATE(T)                                 \
+  template void uniform(View<T>, double, double, Rng&);      \
+  template void normal(View<T>, double, double, Rng&);       \
+  template void constant(View<T>, double);                   \
+  template void kaiming_uniform(View<T>, double, Fan, Rng&); \
+  template void kaiming_normal(View<T>, double, Fan, Rng&);  \
+  template void xavier_uniform(View<T>, double, Rng&);       \
   template void xavier_normal(View<T>, double, Rng&);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -33,7 +33,8 @@ template <class T = float> class Linear : public Module<T> {
     if (bias) m("bias", *bias);
   }
   std::string describe() const override {
-    return "Linear(" + std::to_string(inputs()) + ", " + std::to_string(outputs()) + (bias ? ")" : ", no bias)");
+    return "Linear(" + std::to_string(inputs()) + ", " + std::to_string(outputs()) +
+           (bias ? ")" : ", no bias)");
   }
 
   Parameter<T> weight;

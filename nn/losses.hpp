@@ -10,11 +10,11 @@ namespace taper::nn {
 /// A loss of a prediction and a target: a scalar on their tape.
 template <class T> using Loss = std::function<Var<T>(Var<T> prediction, Var<T> target)>;
 
-#define TAPER_LOSS(name)                                                          \
-  inline constexpr struct {                                                       \
+#define TAPER_LOSS(name)                                                           \
+  inline constexpr struct {                                                        \
     template <class T> Var<T> operator()(Var<T> prediction, Var<T> target) const { \
-      return taper::name(prediction, target);                                     \
-    }                                                                             \
+      return taper::name(prediction, target);                                      \
+    }                                                                              \
   } name;
 TAPER_LOSS(mse_loss)
 TAPER_LOSS(mae_loss)

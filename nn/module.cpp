@@ -6,7 +6,8 @@ namespace {
 /// Visits the parts of a module and calls a function for each.
 template <class T, class OnParameter, class OnModule> class Visitor : public Members<T> {
  public:
-  Visitor(OnParameter on_parameter, OnModule on_module) : on_parameter_(on_parameter), on_module_(on_module) {}
+  Visitor(OnParameter on_parameter, OnModule on_module)
+      : on_parameter_(on_parameter), on_module_(on_module) {}
   void operator()(std::string_view name, Parameter<T>& parameter) override { on_parameter_(name, parameter); }
   void operator()(std::string_view name, Module<T>& module) override { on_module_(name, module); }
 
@@ -40,7 +41,8 @@ template <class T> void Module<T>::for_modules(const std::function<void(const st
   walk_modules<T>("", *this, f);
 }
 
-template <class T> void Module<T>::for_parameters(const std::function<void(const std::string&, Parameter<T>&)>& f) {
+template <class T>
+void Module<T>::for_parameters(const std::function<void(const std::string&, Parameter<T>&)>& f) {
   for_modules([&](const std::string& path, Module<T>& module) {
     visit<T>(
         module, [&](std::string_view name, Parameter<T>& parameter) { f(join(path, name), parameter); },
@@ -51,7 +53,8 @@ template <class T> void Module<T>::for_parameters(const std::function<void(const
 template <class T> Parameters<T> Module<T>::parameters() {
   std::vector<std::pair<std::string, Parameter<T>*>> leaves;
   for_parameters([&](const std::string& name, Parameter<T>& parameter) {
-    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) { leaves.emplace_back(path, &leaf); });
+    parameter.for_leaves(
+        name, [&](const std::string& path, Parameter<T>& leaf) { leaves.emplace_back(path, &leaf); });
   });
   return Parameters<T>(leaves);
 }

@@ -18,8 +18,8 @@ template <class T> class Members {
   virtual void operator()(std::string_view name, Module<T>& module) = 0;
 };
 
-/// A piece of a model: a function of one variable with parts that learn. A module of your own says which parts
-/// it has and how it computes; it is copied and moved like any value.
+/// A piece of a model: a function of one variable with parts that learn. A module of your own says which
+/// parts it has and how it computes; it is copied and moved like any value.
 ///
 ///     struct Residual : nn::Module<float> {
 ///       nn::Linear<float> fc1{8, 8}, fc2{8, 8};

@@ -18,7 +18,10 @@ Parameter<T>::Parameter(const Shape& shape)
 
 template <class T>
 Parameter<T>::Parameter(const Parameter& other)
-    : id_(next_id()), shape_(other.shape_), parametrization_(other.parametrization_), factors_(other.factors_) {
+    : id_(next_id()),
+      shape_(other.shape_),
+      parametrization_(other.parametrization_),
+      factors_(other.factors_) {
   if (parametrization_) return;
   block_ = std::make_shared<Block<T>>(shape_.size());
   const View<const T> from = other.value();
@@ -31,7 +34,8 @@ template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other)
 
 template <class T> void Parameter<T>::require_numbers(const char* where) const {
   if (parametrization_) {
-    throw Error(where, "a parameter ", shape_, " that is computed from factors: expected its factors or effective()");
+    throw Error(where, "a parameter ", shape_,
+                " that is computed from factors: expected its factors or effective()");
   }
 }
 
@@ -98,7 +102,8 @@ template <class T> void Parameter<T>::collapse() {
 }
 
 template <class T>
-void Parameter<T>::for_leaves(const std::string& path, const std::function<void(const std::string&, Parameter&)>& f) {
+void Parameter<T>::for_leaves(const std::string& path,
+                              const std::function<void(const std::string&, Parameter&)>& f) {
   if (!parametrization_) return f(path, *this);
   const std::vector<std::string> names = parametrization_->factor_names();
   for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].for_leaves(path + '.' + names[i], f);
@@ -112,8 +117,10 @@ template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& b
   offset_ = offset;
 }
 
-template <class T> Parameters<T>::Parameters(const std::vector<std::pair<std::string, Parameter<T>*>>& leaves) {
-  // Each parameter starts on a cache line. The gaps hold zeros with gradient zero, which every optimizer leaves.
+template <class T>
+Parameters<T>::Parameters(const std::vector<std::pair<std::string, Parameter<T>*>>& leaves) {
+  // Each parameter starts on a cache line. The gaps hold zeros with gradient zero, which every optimizer
+  // leaves.
   Index total = 0;
   bool laid_out = !leaves.empty();
   const Index base = leaves.empty() ? 0 : leaves.front().second->offset();

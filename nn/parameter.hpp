@@ -10,8 +10,8 @@
 namespace taper::nn {
 
 /// A tensor that a module learns. Its numbers live in a block: one of its own at first, later a piece of the
-/// one that all parameters of the model share. With a parametrization it has no numbers, but factors, which are
-/// parameters again. Copying a parameter copies its numbers.
+/// one that all parameters of the model share. With a parametrization it has no numbers, but factors, which
+/// are parameters again. Copying a parameter copies its numbers.
 template <class T> class Parameter {
  public:
   explicit Parameter(const Shape& shape = {});
@@ -77,7 +77,9 @@ template <class T> class Parameters {
   /// How many numbers there are in all.
   Index count() const;
   View<T> value(const Entry& entry) const { return {block_->values.data() + entry.offset, entry.shape}; }
-  View<T> gradient(const Entry& entry) const { return {block_->gradients.data() + entry.offset, entry.shape}; }
+  View<T> gradient(const Entry& entry) const {
+    return {block_->gradients.data() + entry.offset, entry.shape};
+  }
   const std::shared_ptr<Block<T>>& block() const { return block_; }
 
  private:

@@ -38,9 +38,9 @@ enum class Groups {
 };
 
 /// The Hadamard product W = U * V of a weight with gates that are shared within groups. Weight decay on both
-/// factors is then an L1 penalty on the entries, or a group lasso on the groups (Hoff, "Lasso, fractional norm
-/// and structured sparse estimation using a Hadamard product parametrization", 2017, section 2; Ziyin and Wang,
-/// "spred: Solving L1 penalty with SGD", 2023, theorem 1).
+/// factors is then an L1 penalty on the entries, or a group lasso on the groups (Hoff, "Lasso, fractional
+/// norm and structured sparse estimation using a Hadamard product parametrization", 2017, section 2; Ziyin
+/// and Wang, "spred: Solving L1 penalty with SGD", 2023, theorem 1).
 template <class T> class Hadamard : public Parametrization<T> {
  public:
   explicit Hadamard(Groups groups) : groups_(groups) {}

@@ -6,8 +6,8 @@
 
 namespace taper::nn {
 
-/// Keeps some columns of a batch, in the order given. A shrunk network starts with it when it no longer reads all
-/// of its inputs.
+/// Keeps some columns of a batch, in the order given. A shrunk network starts with it when it no longer reads
+/// all of its inputs.
 template <class T = float> class Select : public Module<T> {
  public:
   explicit Select(std::vector<Index> columns) : columns_(std::move(columns)) {}

@@ -12,9 +12,9 @@ template <class T = float> class Sequential : public Module<T> {
  public:
   Sequential() = default;
   template <class... Modules>
-    requires(sizeof...(Modules) > 0 && (std::derived_from<Modules, Module<T>> && ...) &&
-             !(sizeof...(Modules) == 1 && (std::same_as<Modules, Sequential> && ...)))
-  explicit Sequential(Modules... modules) {
+  requires(sizeof...(Modules) > 0 && (std::derived_from<Modules, Module<T>> && ...) &&
+           !(sizeof...(Modules) == 1 &&
+             (std::same_as<Modules, Sequential> && ...))) explicit Sequential(Modules... modules) {
     (push_back(std::move(modules)), ...);
   }
 

@@ -23,8 +23,8 @@ template <class T>
 void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
   const double t = static_cast<double>(this->steps_);
   const Index at = segment.offset - this->base();
-  kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment), first_moments_.data() + at,
-                        second_moments_.data() + at,
+  kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
+                        first_moments_.data() + at, second_moments_.data() + at,
                         {.rate = rate / (1 - std::pow(options_.beta1, t)),
                          .gradient_scale = scale,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,

@@ -9,8 +9,8 @@ struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
-  /// For Adam coupled: added to the gradient as weight_decay * value. For AdamW decoupled: the value shrinks by
-  /// lr * weight_decay in each step, outside of the moments.
+  /// For Adam coupled: added to the gradient as weight_decay * value. For AdamW decoupled: the value shrinks
+  /// by lr * weight_decay in each step, outside of the moments.
   double weight_decay = 0;
   std::vector<Group> groups = {};
 };
@@ -19,7 +19,8 @@ struct AdamOptions {
 template <class T> class Adam : public Optimizer<T> {
  public:
   /// Throws Error for a negative setting or a beta that is not below 1.
-  explicit Adam(nn::Parameters<T> parameters, const AdamOptions& options = {}) : Adam(parameters, options, false) {}
+  explicit Adam(nn::Parameters<T> parameters, const AdamOptions& options = {})
+      : Adam(parameters, options, false) {}
 
  protected:
   Adam(nn::Parameters<T> parameters, const AdamOptions& options, bool decoupled);

@@ -21,8 +21,8 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   require_setting(name, "weight_decay", weight_decay);
   std::vector<bool> used(groups.size());
   for (const auto& entry : parameters.entries()) {
-    Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))), lr,
-                 weight_decay};
+    Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
+                 lr, weight_decay};
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
       next.lr = groups[g].lr.value_or(lr);
@@ -31,14 +31,17 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
       break;
     }
     // Neighbours with the same settings are one run; the gaps between them hold zeros and stay zero.
-    if (!segments_.empty() && segments_.back().lr == next.lr && segments_.back().weight_decay == next.weight_decay) {
+    if (!segments_.empty() && segments_.back().lr == next.lr &&
+        segments_.back().weight_decay == next.weight_decay) {
       segments_.back().size += next.size;
     } else {
       segments_.push_back(next);
     }
   }
   for (std::size_t g = 0; g < groups.size(); ++g) {
-    if (!used[g]) throw Error(name, "a group for '", groups[g].match, "': expected a pattern that some parameter matches");
+    if (!used[g])
+      throw Error(name, "a group for '", groups[g].match,
+                  "': expected a pattern that some parameter matches");
     if (groups[g].lr) require_setting(name, "lr", *groups[g].lr);
     if (groups[g].weight_decay) require_setting(name, "weight_decay", *groups[g].weight_decay);
   }
@@ -54,7 +57,8 @@ template <class T> void Optimizer<T>::clip_norm(double most) {
 
 template <class T> void Optimizer<T>::step() {
   if (block_->version != version_) {
-    throw Error(name_, "the model's parameters were laid out anew since this optimizer was built: build a new one");
+    throw Error(name_,
+                "the model's parameters were laid out anew since this optimizer was built: build a new one");
   }
   const kernels::FlushDenormals flush;
   double scale = 1;

@@ -8,8 +8,8 @@
 
 namespace taper::optim {
 
-/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*.bias" is every bias.
-/// What is not given is as for all others. The first group that matches counts.
+/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*.bias" is every
+/// bias. What is not given is as for all others. The first group that matches counts.
 struct Group {
   std::string match;
   std::optional<double> lr = {};
@@ -22,8 +22,8 @@ template <class T> class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates nothing.
-  /// Throws Error when the model's parameters were laid out anew since the optimizer was built.
+  /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates
+  /// nothing. Throws Error when the model's parameters were laid out anew since the optimizer was built.
   void step();
 
   /// All rates are multiplied by this; schedules set it.

@@ -29,7 +29,8 @@ Schedule cosine_schedule(Index epochs, double last) {
 Schedule warm_up(Index epochs, Schedule then) {
   require_epochs("warm_up", epochs);
   return [epochs, then = std::move(then)](Index epoch) {
-    return epoch < epochs ? static_cast<double>(epoch + 1) / static_cast<double>(epochs) : then(epoch - epochs);
+    return epoch < epochs ? static_cast<double>(epoch + 1) / static_cast<double>(epochs)
+                          : then(epoch - epochs);
   };
 }
 

@@ -5,12 +5,13 @@ namespace taper::optim {
 
 template <class T>
 SGD<T>::SGD(nn::Parameters<T> parameters, const SGDOptions& options)
-    : Optimizer<T>(std::move(parameters), "sgd", options.lr, options.weight_decay, options.groups), options_(options) {
+    : Optimizer<T>(std::move(parameters), "sgd", options.lr, options.weight_decay, options.groups),
+      options_(options) {
   require_setting("sgd", "momentum", options.momentum);
   require_setting("sgd", "dampening", options.dampening);
   if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
-    throw Error("sgd", "Nesterov's form with momentum ", options.momentum, " and dampening ", options.dampening,
-                ": expected momentum and no dampening");
+    throw Error("sgd", "Nesterov's form with momentum ", options.momentum, " and dampening ",
+                options.dampening, ": expected momentum and no dampening");
   }
   if (options.momentum > 0) velocity_ = this->state();
 }

@@ -13,9 +13,12 @@ namespace {
 template <class T> bool is_elementwise(const nn::Module<T>& module) {
   Tape<T> tape;
   const Var<T> y = module(tape.input({1, 1}));
-  return std::ranges::all_of(tape.nodes(), [](const Node<T>& node) {
-           return node.op == nullptr ? node.writable : node.op->channels == Channels::elementwise;
-         }) && y.shape() == Shape{1, 1};
+  return std::ranges::all_of(tape.nodes(),
+                             [](const Node<T>& node) {
+                               return node.op == nullptr ? node.writable
+                                                         : node.op->channels == Channels::elementwise;
+                             }) &&
+         y.shape() == Shape{1, 1};
 }
 
 /// The positions of entries that are to stay.
@@ -39,12 +42,13 @@ template <class T> Chain<T>::Chain(nn::Sequential<T>& model) : model_(&model) {
       layer.bias = Eigen::VectorXd::Zero(linear->outputs());
       if (layer.has_bias) layer.bias = linear->bias->effective().vector().template cast<double>();
       if (!layers_.empty() && layers_.back().weight.rows() != layer.weight.cols()) {
-        throw Error("shrink", module.describe(), " at position ", part, ": expected ", layers_.back().weight.rows(),
-                    " inputs");
+        throw Error("shrink", module.describe(), " at position ", part, ": expected ",
+                    layers_.back().weight.rows(), " inputs");
       }
       layers_.push_back(std::move(layer));
     } else if (const auto* select = dynamic_cast<const nn::Select<T>*>(&module)) {
-      throw Error("shrink", select->describe(), " at position ", part, ": this network has been shrunk already");
+      throw Error("shrink", select->describe(), " at position ", part,
+                  ": this network has been shrunk already");
     } else if (is_elementwise(module)) {
       (layers_.empty() ? before_ : layers_.back().after).push_back(part);
     } else {
@@ -52,7 +56,8 @@ template <class T> Chain<T>::Chain(nn::Sequential<T>& model) : model_(&model) {
                   ": expected Linear layers and elementwise modules");
     }
   }
-  if (layers_.empty()) throw Error("shrink", "a chain of ", model.size(), " modules: expected a Linear layer");
+  if (layers_.empty())
+    throw Error("shrink", "a chain of ", model.size(), " modules: expected a Linear layer");
   input_width_ = layers_.front().weight.cols();
   inputs_.resize(static_cast<std::size_t>(input_width_));
   std::iota(inputs_.begin(), inputs_.end(), 0);

@@ -37,7 +37,7 @@ template <class T> class Chain {
   bool fold_constants(std::size_t layer);
   double constant_output(const Layer& layer, double bias) const;
 
-  nn::Sequential<T>* model_;  // read from, for its elementwise functions
+  nn::Sequential<T>* model_;         // read from, for its elementwise functions
   std::vector<std::size_t> before_;  // elementwise modules in front of the first layer
   std::vector<Layer> layers_;
   std::vector<Index> inputs_;  // columns of the network's input that are left

@@ -38,7 +38,8 @@ template <class T> Index factorize(nn::Module<T>& model, Groups groups, const st
     parameter.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
     ++count;
   });
-  if (count == 0) throw Error("factorize", "nothing matches '", match, "': expected a pattern for some of ", known);
+  if (count == 0)
+    throw Error("factorize", "nothing matches '", match, "': expected a pattern for some of ", known);
   return count;
 }
 
@@ -61,9 +62,9 @@ template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha)
   return penalty;
 }
 
-#define TAPER_INSTANTIATE(T)                                              \
-  template Index factorize(nn::Module<T>&, Groups, const std::string&);   \
-  template void collapse(nn::Module<T>&);                                 \
+#define TAPER_INSTANTIATE(T)                                            \
+  template Index factorize(nn::Module<T>&, Groups, const std::string&); \
+  template void collapse(nn::Module<T>&);                               \
   template Penalty effective_penalty(nn::Module<T>&, double);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

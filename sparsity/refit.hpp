@@ -13,10 +13,12 @@ struct RefitOptions {
 
 /// Trains a shrunk model again, as it stands, with Adam.
 template <class T>
-train::History refit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
-                     const RefitOptions& options = {}, const std::type_identity_t<train::FitOptions<T>>& fit = {}) {
-  return train::fit(model, data, loss,
-                    optim::Adam<T>(model.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
+train::History refit(nn::Module<T>& model, const data::Dataset<T>& data,
+                     const std::type_identity_t<nn::Loss<T>>& loss, const RefitOptions& options = {},
+                     const std::type_identity_t<train::FitOptions<T>>& fit = {}) {
+  return train::fit(
+      model, data, loss,
+      optim::Adam<T>(model.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
 }
 
 }  // namespace taper::sparsity

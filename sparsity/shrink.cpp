@@ -15,8 +15,10 @@ void compare(nn::Sequential<T>& before, nn::Sequential<T>& after, View<const T> 
   const Tensor<T> expected = train::predict(before, x), got = train::predict(after, x);
   const auto difference = (got.vector() - expected.vector()).template cast<double>().cwiseAbs().eval();
   const double largest = difference.size() == 0 ? 0 : difference.maxCoeff();
-  if (difference.hasNaN()) throw Error("shrink", "an output of the network is NaN: expected finite outputs on the probes");
-  const double scale = expected.size() == 0 ? 0 : static_cast<double>(expected.vector().cwiseAbs().maxCoeff());
+  if (difference.hasNaN())
+    throw Error("shrink", "an output of the network is NaN: expected finite outputs on the probes");
+  const double scale =
+      expected.size() == 0 ? 0 : static_cast<double>(expected.vector().cwiseAbs().maxCoeff());
   report.probes += x.shape().rows();
   report.max_abs_difference = std::max(report.max_abs_difference, largest);
   if (scale > 0) report.max_relative_difference = std::max(report.max_relative_difference, largest / scale);
@@ -37,15 +39,17 @@ std::ostream& operator<<(std::ostream& out, const ShrinkReport& report) {
   print(out, report.widths_before);
   out << " -> ";
   print(out, report.widths_after);
-  out << "), " << report.inputs.size() << " of " << report.widths_before.front() << " inputs read, max |difference| "
-      << report.max_abs_difference << " (" << report.max_relative_difference << " relative) on " << report.probes
-      << " probes";
+  out << "), " << report.inputs.size() << " of " << report.widths_before.front()
+      << " inputs read, max |difference| " << report.max_abs_difference << " ("
+      << report.max_relative_difference << " relative) on " << report.probes << " probes";
   return out;
 }
 
 template <class T>
-Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options, std::type_identity_t<View<const T>> probes) {
-  if (!(options.threshold >= 0)) throw Error("shrink", "threshold ", options.threshold, ": expected 0 or more");
+Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
+                 std::type_identity_t<View<const T>> probes) {
+  if (!(options.threshold >= 0))
+    throw Error("shrink", "threshold ", options.threshold, ": expected 0 or more");
   const bool training = model.training();
   model.eval();
   Chain<T> chain(model);

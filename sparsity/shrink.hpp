@@ -8,8 +8,8 @@
 namespace taper::sparsity {
 
 struct ShrinkOptions {
-  /// A column of a weight whose Euclidean norm is at most this times the largest column's counts as zero, and so
-  /// does a row; what is left of them is dropped. Factors that decay reach values far below it.
+  /// A column of a weight whose Euclidean norm is at most this times the largest column's counts as zero, and
+  /// so does a row; what is left of them is dropped. Factors that decay reach values far below it.
   double threshold = 1e-4;
   /// How many random inputs the two networks are compared on, besides `probes`.
   Index random_probes = 256;
@@ -38,8 +38,9 @@ template <class T> struct Shrunk {
 /// Cuts a chain of Linear layers and elementwise modules to a smaller dense one with the same outputs in
 /// evaluation mode. Repeated until nothing changes: a unit that no later layer reads is deleted; a unit whose
 /// inputs are all zero is the constant act(bias), which is folded into the biases of its readers. Inputs that
-/// nobody reads are dropped by a Select in front. Both networks are compared on random probes, and on `probes`
-/// (rows x inputs) if given. Throws Error for any other module, and for a network without Linear layers.
+/// nobody reads are dropped by a Select in front. Both networks are compared on random probes, and on
+/// `probes` (rows x inputs) if given. Throws Error for any other module, and for a network without Linear
+/// layers.
 template <class T>
 Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options = {},
                  std::type_identity_t<View<const T>> probes = {});

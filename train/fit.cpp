@@ -12,10 +12,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// The shape of `rows` rows of a tensor.
-Shape rows_of(const Shape& shape, Index rows) { return shape.with(0, rows); }
+Shape rows_of(const Shape& shape, Index rows) {
+  return shape.with(0, rows);
+}
 
 /// One step of training for batches of one size, recorded once.
 template <class T> struct Step {
@@ -134,24 +138,26 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
       throw Error("predict", "an output ", y.shape(), " for ", count, " rows: expected one row for each");
     }
     if (begin == 0) result = Tensor<T>(rows_of(y.shape(), rows));
-    std::copy(y.value().begin(), y.value().end(), result.data() + (count == 0 ? 0 : begin * (y.value().size() / count)));
+    std::copy(y.value().begin(), y.value().end(),
+              result.data() + (count == 0 ? 0 : begin * (y.value().size() / count)));
   }
   if (training) model.train();
   return result;
 }
 
 template <class T>
-double evaluate(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss) {
+double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
+                const std::type_identity_t<nn::Loss<T>>& loss) {
   data::check_rows(data, "evaluate");
   const Tensor<T> prediction = predict(model, data.x);
   Tape<T> tape;
   return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.y)).item());
 }
 
-#define TAPER_INSTANTIATE(T)                                                                                 \
-  template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&,    \
-                       optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                    \
-  template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                           \
+#define TAPER_INSTANTIATE(T)                                                                              \
+  template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
+                       optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                 \
+  template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                        \
   template double evaluate(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

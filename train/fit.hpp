@@ -58,10 +58,10 @@ template <class T> struct FitOptions {
   std::string title = "fit";
 };
 
-/// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole batches
-/// and the remainder) and replays it after that, so the steady state allocates nothing. Leaves the model in
-/// evaluation mode. Throws Error for a batch size of 0, fewer than 0 epochs, data that are empty or not finite or
-/// do not fit the model, and a loss that becomes NaN or infinite.
+/// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
+/// batches and the remainder) and replays it after that, so the steady state allocates nothing. Leaves the
+/// model in evaluation mode. Throws Error for a batch size of 0, fewer than 0 epochs, data that are empty or
+/// not finite or do not fit the model, and a loss that becomes NaN or infinite.
 template <class T>
 History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
             optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options = {});
@@ -77,13 +77,16 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
 
 /// The mean loss of a model in evaluation mode over a data set.
 template <class T>
-double evaluate(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss);
+double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
+                const std::type_identity_t<nn::Loss<T>>& loss);
 
-#define TAPER_EXTERN(T)                                                                                          \
-  extern template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
-                              optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                 \
-  extern template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                        \
-  extern template double evaluate(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&);
+#define TAPER_EXTERN(T)                                                                       \
+  extern template History fit(nn::Module<T>&, const data::Dataset<T>&,                        \
+                              const std::type_identity_t<nn::Loss<T>>&, optim::Optimizer<T>&, \
+                              const std::type_identity_t<FitOptions<T>>&);                    \
+  extern template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);     \
+  extern template double evaluate(nn::Module<T>&, const data::Dataset<T>&,                    \
+                                  const std::type_identity_t<nn::Loss<T>>&);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)
 #undef TAPER_EXTERN

@@ -11,8 +11,7 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 /// Two-argument power, lane by lane.
-template <class T, class F>
-HWY_INLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
+template <class T, class F> HWY_INLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
   const Tag<T> d;
   HWY_ALIGN T left[hn::MaxLanes(d)];
   HWY_ALIGN T right[hn::MaxLanes(d)];
@@ -22,8 +21,7 @@ HWY_INLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
   return hn::Load(d, left);
 }
 
-template <class T, Binary f>
-HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
+template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
   if constexpr (f == Binary::add) return hn::Add(a, b);
   if constexpr (f == Binary::sub) return hn::Sub(a, b);
   if constexpr (f == Binary::mul) return hn::Mul(a, b);
@@ -35,8 +33,7 @@ HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
 }
 
 /// df/da (of = 0) or df/db (1).
-template <class T, Binary f, int of>
-HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
+template <class T, Binary f, int of> HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
   const Vector<T> one = constant<T>(1);
   if constexpr (f == Binary::add) return one;
   if constexpr (f == Binary::sub) return constant<T>(of == 0 ? 1 : -1);
@@ -46,7 +43,8 @@ HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
     if constexpr (of == 0) {
       return per_lane<T>(a, b, [](T x, T y) { return y == 0 ? T{0} : y * std::pow(x, y - 1); });
     } else {
-      return per_lane<T>(a, b, [](T x, T y) { return x == 0 && y >= 0 ? T{0} : std::pow(x, y) * std::log(x); });
+      return per_lane<T>(a, b,
+                         [](T x, T y) { return x == 0 && y >= 0 ? T{0} : std::pow(x, y) * std::log(x); });
     }
   }
   if constexpr (f == Binary::max || f == Binary::min) {
@@ -57,8 +55,7 @@ HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
 }
 
 /// A row of an argument: a run of numbers, or one number standing for a run.
-template <class T>
-struct Row {
+template <class T> struct Row {
   const T* data;
   bool repeated;
 
@@ -68,8 +65,7 @@ struct Row {
   }
 };
 
-template <class T>
-HWY_INLINE Row<T> row(Strided<const T> a, Index i) {
+template <class T> HWY_INLINE Row<T> row(Strided<const T> a, Index i) {
   return {a.data + i * a.row, a.column == 0};
 }
 
@@ -87,8 +83,8 @@ void map(Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c
 }
 
 template <class T, Binary f, int of>
-void map_gradient(Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc, Strided<T> g,
-                  bool add) {
+void map_gradient(Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc,
+                  Strided<T> g, bool add) {
   const Tag<T> d;
   const Index step = lanes<T>();
   for (Index i = 0; i < rows; ++i, gc += columns) {
@@ -121,8 +117,7 @@ void map_gradient(Index rows, Index columns, Strided<const T> a, Strided<const T
 }
 
 /// Calls `use` with the function as a compile-time constant.
-template <class Use>
-HWY_INLINE void choose(Binary f, const Use& use) {
+template <class Use> HWY_INLINE void choose(Binary f, const Use& use) {
   switch (f) {
 #define TAPER_CASE(name) \
   case Binary::name:     \
@@ -144,8 +139,8 @@ void forward(Binary f, Index rows, Index columns, Strided<const T> a, Strided<co
 }
 
 template <class T>
-void gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc,
-              Strided<T> g, bool add) {
+void gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
+              const T* gc, Strided<T> g, bool add) {
   choose(f, [&](auto name) {
     if (of == 0) {
       map_gradient<T, name(), 0>(rows, columns, a, b, gc, g, add);
@@ -155,18 +150,20 @@ void gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, S
   });
 }
 
-void binary_f32(Binary f, Index rows, Index columns, Strided<const float> a, Strided<const float> b, float* c) {
+void binary_f32(Binary f, Index rows, Index columns, Strided<const float> a, Strided<const float> b,
+                float* c) {
   forward(f, rows, columns, a, b, c);
 }
-void binary_f64(Binary f, Index rows, Index columns, Strided<const double> a, Strided<const double> b, double* c) {
+void binary_f64(Binary f, Index rows, Index columns, Strided<const double> a, Strided<const double> b,
+                double* c) {
   forward(f, rows, columns, a, b, c);
 }
-void binary_gradient_f32(Binary f, int of, Index rows, Index columns, Strided<const float> a, Strided<const float> b,
-                         const float* gc, Strided<float> g, bool add) {
+void binary_gradient_f32(Binary f, int of, Index rows, Index columns, Strided<const float> a,
+                         Strided<const float> b, const float* gc, Strided<float> g, bool add) {
   gradient(f, of, rows, columns, a, b, gc, g, add);
 }
-void binary_gradient_f64(Binary f, int of, Index rows, Index columns, Strided<const double> a, Strided<const double> b,
-                         const double* gc, Strided<double> g, bool add) {
+void binary_gradient_f64(Binary f, int of, Index rows, Index columns, Strided<const double> a,
+                         Strided<const double> b, const double* gc, Strided<double> g, bool add) {
   gradient(f, of, rows, columns, a, b, gc, g, add);
 }
 
@@ -205,8 +202,8 @@ void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<con
 }
 
 template <class T>
-void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc,
-                     Strided<T> g, bool add) {
+void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
+                     const T* gc, Strided<T> g, bool add) {
   if (rows == 0 || columns == 0) return;
   if (rows == 1 && columns > elementwise_piece) {  // one long run: cut it into rows
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
@@ -234,10 +231,10 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const 
 
 template void binary(Binary, Index, Index, Strided<const float>, Strided<const float>, float*);
 template void binary(Binary, Index, Index, Strided<const double>, Strided<const double>, double*);
-template void binary_gradient(Binary, int, Index, Index, Strided<const float>, Strided<const float>, const float*,
-                              Strided<float>, bool);
-template void binary_gradient(Binary, int, Index, Index, Strided<const double>, Strided<const double>, const double*,
-                              Strided<double>, bool);
+template void binary_gradient(Binary, int, Index, Index, Strided<const float>, Strided<const float>,
+                              const float*, Strided<float>, bool);
+template void binary_gradient(Binary, int, Index, Index, Strided<const double>, Strided<const double>,
+                              const double*, Strided<double>, bool);
 
 }  // namespace taper::kernels
 #endif

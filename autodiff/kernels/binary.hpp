@@ -15,10 +15,9 @@ enum class Binary {
   min,  ///< [likewise]
 };
 
-/// A matrix that may stand for a larger one: entry (i, j) is data[i * row + j * column], with a stride of zero
-/// where one row, one column or one number serves for all. `column` is 0 or 1.
-template <class T>
-struct Strided {
+/// A matrix that may stand for a larger one: entry (i, j) is data[i * row + j * column], with a stride of
+/// zero where one row, one column or one number serves for all. `column` is 0 or 1.
+template <class T> struct Strided {
   T* data;
   Index row;
   Index column;
@@ -31,7 +30,7 @@ void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<con
 /// The gradient for the first (`of` = 0) or second (1) argument: g = gc df/da, summed over what the argument
 /// is repeated along. With `add` it is added to g; without, it replaces g, which must not be repeated then.
 template <class T>
-void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc,
-                     Strided<T> g, bool add);
+void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
+                     const T* gc, Strided<T> g, bool add);
 
 }  // namespace taper::kernels

@@ -20,8 +20,7 @@ constexpr Index tile_rows = 12;
 #else
 constexpr Index tile_rows = 6;
 #endif
-template <class T>
-constexpr Index tile_columns = 2 * static_cast<Index>(hn::MaxLanes(Tag<T>()));
+template <class T> constexpr Index tile_columns = 2 * static_cast<Index>(hn::MaxLanes(Tag<T>()));
 
 // How much of the inner dimension one packed panel holds: a panel of B then fits the first-level cache.
 constexpr Index block_inner = 256;
@@ -30,8 +29,8 @@ constexpr Index block_rows = 96;
 // Products smaller than this are done by the caller's thread alone: about 20 microseconds' worth.
 constexpr double parallel_products = 1 << 20;
 
-/// A tile of C in registers: R rows of `vectors` vectors, over `k` inner steps. `b` is a packed panel, or rows
-/// of B itself, `ldb` apart.
+/// A tile of C in registers: R rows of `vectors` vectors, over `k` inner steps. `b` is a packed panel, or
+/// rows of B itself, `ldb` apart.
 template <class T, Index R, Index vectors>
 HWY_INLINE void tile(Index k, const T* a, Index a_row, Index a_inner, const T* b, Index ldb, T* c, Index ldc,
                      Index columns, bool add, const T* bias) {
@@ -73,13 +72,14 @@ HWY_INLINE void tile(Index k, const T* a, Index a_row, Index a_inner, const T* b
 
 /// All tiles of `rows` rows against one panel: as many full tiles as fit, then smaller ones.
 template <class T, Index vectors>
-void panel(Index rows, Index k, MatrixRef<T> a, const T* b, Index ldb, T* c, Index ldc, Index columns, bool add,
-           const T* bias) {
+void panel(Index rows, Index k, MatrixRef<T> a, const T* b, Index ldb, T* c, Index ldc, Index columns,
+           bool add, const T* bias) {
   Index i = 0;
   const auto run = [&](auto size) HWY_ATTR {
     constexpr Index R = decltype(size)::value;
     for (; i + R <= rows; i += R) {
-      tile<T, R, vectors>(k, a.data + i * a.row, a.row, a.column, b, ldb, c + i * ldc, ldc, columns, add, bias);
+      tile<T, R, vectors>(k, a.data + i * a.row, a.row, a.column, b, ldb, c + i * ldc, ldc, columns, add,
+                          bias);
     }
   };
   run(std::integral_constant<Index, tile_rows>());
@@ -89,9 +89,9 @@ void panel(Index rows, Index k, MatrixRef<T> a, const T* b, Index ldb, T* c, Ind
   run(std::integral_constant<Index, 1>());
 }
 
-/// Copies rows [0, k) x columns [0, columns) of B into a panel with rows `width` apart, zero where B has ended.
-template <class T>
-void pack(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
+/// Copies rows [0, k) x columns [0, columns) of B into a panel with rows `width` apart, zero where B has
+/// ended.
+template <class T> void pack(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
   if (columns < width) std::memset(to, 0, static_cast<std::size_t>(k * width) * sizeof(T));
   if (b.column == 1) {
     for (Index p = 0; p < k; ++p) {
@@ -138,7 +138,8 @@ void pack(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
 
 /// c[i] = a_i . b for rows of A and a vector, both contiguous.
 template <class T>
-void matrix_vector(Index m, Index k, const T* a, Index a_row, const T* b, T* c, Index ldc, bool add, const T* bias) {
+void matrix_vector(Index m, Index k, const T* a, Index a_row, const T* b, T* c, Index ldc, bool add,
+                   const T* bias) {
   const Tag<T> d;
   const Index step = lanes<T>();
   const auto rows = [&](auto count, Index i) HWY_ATTR {
@@ -156,7 +157,8 @@ void matrix_vector(Index m, Index k, const T* a, Index a_row, const T* b, T* c, 
     for (; p < k; p += step) {
       const Index some = std::min(step, k - p);
       const Vector<T> first = load_some<T>(b + p, some);
-      for (Index r = 0; r < R; ++r) even[r] = hn::MulAdd(load_some<T>(a + (i + r) * a_row + p, some), first, even[r]);
+      for (Index r = 0; r < R; ++r)
+        even[r] = hn::MulAdd(load_some<T>(a + (i + r) * a_row + p, some), first, even[r]);
     }
     for (Index r = 0; r < R; ++r) {
       const T sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[r], odd[r])));
@@ -170,8 +172,7 @@ void matrix_vector(Index m, Index k, const T* a, Index a_row, const T* b, T* c, 
 }
 
 /// One thread's memory for packed panels; grows to the largest use and stays.
-template <class T>
-T* workspace(Index count) {
+template <class T> T* workspace(Index count) {
   thread_local hwy::AlignedFreeUniquePtr<T[]> memory;
   thread_local Index size = 0;
   if (size < count) {
@@ -182,13 +183,15 @@ T* workspace(Index count) {
 }
 
 template <class T>
-void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, const T* bias) {
+void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
+             const T* bias) {
   const Index width = tile_columns<T>;
   // Few rows use each panel only once or twice: then rows of B are read where they are.
   const bool in_place = b.column == 1 && m <= 2 * tile_rows;
   const Index panels = (n + width - 1) / width;
   const bool parallel =
-      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products && m > block_rows;
+      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products &&
+      m > block_rows;
   T* const packed = workspace<T>(panels * width * std::min(k, block_inner));
 
   for (Index start = 0; start < k || start == 0; start += block_inner) {
@@ -215,8 +218,8 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
         if (columns <= width / 2) {
           panel<T, 1>(last - first, inner, left, from, width, to, ldc, columns, add || start > 0, shift);
         } else {
-          panel<T, 2>(last - first, inner, left, from, direct ? right.row : width, to, ldc, columns, add || start > 0,
-                      shift);
+          panel<T, 2>(last - first, inner, left, from, direct ? right.row : width, to, ldc, columns,
+                      add || start > 0, shift);
         }
       }
     };
@@ -225,23 +228,26 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
 }
 
 template <class T>
-void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, const T* bias) {
+void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
+              const T* bias) {
   if (m == 0 || n == 0) return;
   if (n == 1 && (a.column == 1 || k == 1) && (b.row == 1 || k == 1)) {
-    for_pieces(m, std::max<Index>(4, elementwise_piece / std::max<Index>(k, 1)), [&](Index first, Index last) {
-      matrix_vector<T>(last - first, k, a.data + first * a.row, a.row, b.data, c + first * ldc, ldc, add, bias);
-    });
+    for_pieces(m, std::max<Index>(4, elementwise_piece / std::max<Index>(k, 1)),
+               [&](Index first, Index last) {
+                 matrix_vector<T>(last - first, k, a.data + first * a.row, a.row, b.data, c + first * ldc,
+                                  ldc, add, bias);
+               });
     return;
   }
   product<T>(m, n, k, a, b, c, ldc, add, bias);
 }
 
-void gemm_f32(Index m, Index n, Index k, MatrixRef<float> a, MatrixRef<float> b, float* c, Index ldc, bool add,
-              const float* bias) {
+void gemm_f32(Index m, Index n, Index k, MatrixRef<float> a, MatrixRef<float> b, float* c, Index ldc,
+              bool add, const float* bias) {
   multiply(m, n, k, a, b, c, ldc, add, bias);
 }
-void gemm_f64(Index m, Index n, Index k, MatrixRef<double> a, MatrixRef<double> b, double* c, Index ldc, bool add,
-              const double* bias) {
+void gemm_f64(Index m, Index n, Index k, MatrixRef<double> a, MatrixRef<double> b, double* c, Index ldc,
+              bool add, const double* bias) {
   multiply(m, n, k, a, b, c, ldc, add, bias);
 }
 

@@ -10,8 +10,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-template <class T, Loss kind>
-HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> t, Vector<T> delta) {
+template <class T, Loss kind> HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> t, Vector<T> delta) {
   const Vector<T> difference = hn::Sub(p, t);
   if constexpr (kind == Loss::square) return hn::Mul(difference, difference);
   if constexpr (kind == Loss::absolute) return hn::Abs(difference);
@@ -21,32 +20,33 @@ HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> t, Vector<T> delta) {
     return hn::IfThenElse(hn::Le(size, delta), inner, hn::Mul(delta, hn::Sub(size, hn::Mul(half, delta))));
   }
   if constexpr (kind == Loss::bce_with_logits) {
-    // softplus(p) - t p with its two large parts together, so that what is left of a good fit keeps its digits.
+    // softplus(p) - t p with its two large parts together, so that what is left of a good fit keeps its
+    // digits.
     const Vector<T> large = hn::NegMulAdd(t, p, hn::Max(p, hn::Zero(Tag<T>())));
     return hn::Add(large, log1p_unit<T>(exp<T>(hn::Neg(hn::Abs(p)))));
   }
 }
 
-template <class T, Loss kind, int of>
-HWY_INLINE Vector<T> slope(Vector<T> p, Vector<T> t, Vector<T> delta) {
+template <class T, Loss kind, int of> HWY_INLINE Vector<T> slope(Vector<T> p, Vector<T> t, Vector<T> delta) {
   const Vector<T> zero = hn::Zero(Tag<T>());
   const Vector<T> difference = of == 0 ? hn::Sub(p, t) : hn::Sub(t, p);
   if constexpr (kind == Loss::square) return hn::Add(difference, difference);
   if constexpr (kind == Loss::absolute) {
     return hn::IfThenElseZero(hn::Ne(difference, zero), hn::CopySign(constant<T>(1), difference));
   }
-  if constexpr (kind == Loss::huber) return keep_nan<T>(difference, hn::Min(hn::Max(difference, hn::Neg(delta)), delta));
+  if constexpr (kind == Loss::huber)
+    return keep_nan<T>(difference, hn::Min(hn::Max(difference, hn::Neg(delta)), delta));
   if constexpr (kind == Loss::bce_with_logits) return of == 0 ? hn::Sub(sigmoid<T>(p), t) : hn::Neg(p);
 }
 
-template <class T, Loss kind>
-T total(Index n, const T* p, const T* t, T delta) {
+template <class T, Loss kind> T total(Index n, const T* p, const T* t, T delta) {
   const Tag<T> d;
   const Index step = lanes<T>();
   const Vector<T> bound = hn::Set(d, delta);
   Vector<T> sums = hn::Zero(d);
   Index i = 0;
-  for (; i + step <= n; i += step) sums = hn::Add(sums, value<T, kind>(load<T>(p + i), load<T>(t + i), bound));
+  for (; i + step <= n; i += step)
+    sums = hn::Add(sums, value<T, kind>(load<T>(p + i), load<T>(t + i), bound));
   if (i < n) {
     const Vector<T> last = value<T, kind>(load_some<T>(p + i, n - i), load_some<T>(t + i, n - i), bound);
     sums = hn::Add(sums, hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(n - i)), last));
@@ -71,8 +71,7 @@ void map_gradient(Index n, const T* p, const T* t, T delta, T s, T* g, bool add)
   }
 }
 
-template <class T>
-T forward(Loss kind, Index n, const T* p, const T* t, T delta) {
+template <class T> T forward(Loss kind, Index n, const T* p, const T* t, T delta) {
   switch (kind) {
     case Loss::square:
       return total<T, Loss::square>(n, p, t, delta);
@@ -100,17 +99,21 @@ void gradient(Loss kind, Index n, const T* p, const T* t, T delta, T s, T* g, bo
   }
 }
 
-float loss_f32(Loss kind, Index n, const float* p, const float* t, float delta) { return forward(kind, n, p, t, delta); }
+float loss_f32(Loss kind, Index n, const float* p, const float* t, float delta) {
+  return forward(kind, n, p, t, delta);
+}
 double loss_f64(Loss kind, Index n, const double* p, const double* t, double delta) {
   return forward(kind, n, p, t, delta);
 }
-void loss_gradient_f32(Loss kind, int of, Index n, const float* p, const float* t, float delta, float s, float* g,
-                       bool add) {
-  of == 0 ? gradient<float, 0>(kind, n, p, t, delta, s, g, add) : gradient<float, 1>(kind, n, p, t, delta, s, g, add);
+void loss_gradient_f32(Loss kind, int of, Index n, const float* p, const float* t, float delta, float s,
+                       float* g, bool add) {
+  of == 0 ? gradient<float, 0>(kind, n, p, t, delta, s, g, add)
+          : gradient<float, 1>(kind, n, p, t, delta, s, g, add);
 }
-void loss_gradient_f64(Loss kind, int of, Index n, const double* p, const double* t, double delta, double s, double* g,
-                       bool add) {
-  of == 0 ? gradient<double, 0>(kind, n, p, t, delta, s, g, add) : gradient<double, 1>(kind, n, p, t, delta, s, g, add);
+void loss_gradient_f64(Loss kind, int of, Index n, const double* p, const double* t, double delta, double s,
+                       double* g, bool add) {
+  of == 0 ? gradient<double, 0>(kind, n, p, t, delta, s, g, add)
+          : gradient<double, 1>(kind, n, p, t, delta, s, g, add);
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE
@@ -124,8 +127,7 @@ HWY_EXPORT(loss_f64);
 HWY_EXPORT(loss_gradient_f32);
 HWY_EXPORT(loss_gradient_f64);
 
-template <class T>
-double loss(Loss kind, Index n, const T* p, const T* t, T delta) {
+template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T delta) {
   double result = 0;
   for (Index begin = 0; begin < n; begin += elementwise_piece) {
     const Index count = std::min(elementwise_piece, n - begin);
@@ -143,9 +145,11 @@ void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, 
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
     const Index count = end - begin;
     if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(loss_gradient_f32)(kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
+      HWY_DYNAMIC_DISPATCH(loss_gradient_f32)
+      (kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
     } else {
-      HWY_DYNAMIC_DISPATCH(loss_gradient_f64)(kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
+      HWY_DYNAMIC_DISPATCH(loss_gradient_f64)
+      (kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
     }
   });
 }

@@ -4,8 +4,8 @@
 
 namespace taper::kernels {
 
-/// Losses that compare a prediction p with a target t, entry by entry. Where one is not smooth, the derivative
-/// used is the one in brackets.
+/// Losses that compare a prediction p with a target t, entry by entry. Where one is not smooth, the
+/// derivative used is the one in brackets.
 enum class Loss {
   square,           ///< (p - t)^2
   absolute,         ///< |p - t| [0 when equal]
@@ -14,10 +14,10 @@ enum class Loss {
 };
 
 /// The sum of the losses of n entries, in pieces of a fixed length that are added in double.
-template <class T>
-double loss(Loss kind, Index n, const T* p, const T* t, T delta);
+template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T delta);
 
-/// g = s times the derivative of each entry's loss, by the prediction (`of` = 0) or the target (1); or added to g.
+/// g = s times the derivative of each entry's loss, by the prediction (`of` = 0) or the target (1); or added
+/// to g.
 template <class T>
 void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add);
 

@@ -3,10 +3,9 @@
 #ifndef TAPER_REDUCE_TABLE  // once, before the targets
 #define TAPER_REDUCE_TABLE
 namespace taper::kernels {
-/// The inner kernels of one scalar on one target, so that one dispatch finds them all. `Row` ones take a run of
-/// consecutive numbers, `columns` ones reduce n rows of `inner` numbers, and the gradients take either.
-template <class T>
-struct ReduceTable {
+/// The inner kernels of one scalar on one target, so that one dispatch finds them all. `Row` ones take a run
+/// of consecutive numbers, `columns` ones reduce n rows of `inner` numbers, and the gradients take either.
+template <class T> struct ReduceTable {
   T (*sum)(const T* x, Index n);
   T (*sum_squares)(Index n, const T* x);
   void (*scale)(Index n, T s, const T* x, T* y, bool add);
@@ -34,19 +33,16 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 /// Calls f(i, count) for runs of at most one vector.
-template <class T, class F>
-HWY_INLINE void for_vectors(Index n, const F& f) {
+template <class T, class F> HWY_INLINE void for_vectors(Index n, const F& f) {
   const Index step = lanes<T>();
   for (Index i = 0; i < n; i += step) f(i, std::min(step, n - i));
 }
 
-template <class T>
-HWY_INLINE Vector<T> load_upto(const T* p, Index count) {
+template <class T> HWY_INLINE Vector<T> load_upto(const T* p, Index count) {
   return count == lanes<T>() ? load<T>(p) : load_some<T>(p, count);
 }
 
-template <class T>
-HWY_INLINE void store_upto(Vector<T> v, T* p, Index count) {
+template <class T> HWY_INLINE void store_upto(Vector<T> v, T* p, Index count) {
   if (count == lanes<T>()) {
     store<T>(v, p);
   } else {
@@ -55,24 +51,20 @@ HWY_INLINE void store_upto(Vector<T> v, T* p, Index count) {
 }
 
 /// Stores v, or adds it to what is there.
-template <class T>
-HWY_INLINE void leave(Vector<T> v, T* p, Index count, bool add) {
+template <class T> HWY_INLINE void leave(Vector<T> v, T* p, Index count, bool add) {
   store_upto<T>(add ? hn::Add(load_upto<T>(p, count), v) : v, p, count);
 }
 
-template <class T>
-HWY_INLINE Vector<T> only(Vector<T> v, Index count) {
+template <class T> HWY_INLINE Vector<T> only(Vector<T> v, Index count) {
   return hn::IfThenElseZero(hn::FirstN(Tag<T>(), static_cast<std::size_t>(count)), v);
 }
 
-template <class T>
-HWY_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
+template <class T> HWY_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return keep_nan<T>(a, keep_nan<T>(b, hn::Max(a, b)));
 }
 
 /// The kernels of the table. One vector holds consecutive entries of a row, or neighbouring columns.
-template <class T>
-struct Reduce {
+template <class T> struct Reduce {
   static T sum_squares(Index n, const T* x) {
     const Tag<T> d;
     Vector<T> total = hn::Zero(d);
@@ -201,7 +193,8 @@ struct Reduce {
       const Vector<T> all = hn::Add(by, taper::kernels::HWY_NAMESPACE::log<T>(total));
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        const Vector<T> v = log ? hn::Sub(load_upto<T>(x + at, count), all) : hn::Div(load_upto<T>(y + at, count), total);
+        const Vector<T> v =
+            log ? hn::Sub(load_upto<T>(x + at, count), all) : hn::Div(load_upto<T>(y + at, count), total);
         store_upto<T>(v, y + at, count);
       }
     });
@@ -222,7 +215,8 @@ struct Reduce {
       });
       const Vector<T> common = hn::SumOfLanes(d, total);
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-        leave<T>(softmax_slope(load_upto<T>(y + i, count), load_upto<T>(gy + i, count), common, log), gx + i, count, add);
+        leave<T>(softmax_slope(load_upto<T>(y + i, count), load_upto<T>(gy + i, count), common, log), gx + i,
+                 count, add);
       });
       return;
     }
@@ -234,8 +228,8 @@ struct Reduce {
       }
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        leave<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log), gx + at, count,
-                 add);
+        leave<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log),
+                 gx + at, count, add);
       }
     });
   }
@@ -255,8 +249,12 @@ constexpr ReduceTable<T> table{.sum = &sum<T>,
                                .softmax_columns = &Reduce<T>::softmax_columns,
                                .softmax_gradient = &Reduce<T>::softmax_gradient};
 
-const ReduceTable<float>* reduce_table_f32() { return &table<float>; }
-const ReduceTable<double>* reduce_table_f64() { return &table<double>; }
+const ReduceTable<float>* reduce_table_f32() {
+  return &table<float>;
+}
+const ReduceTable<double>* reduce_table_f64() {
+  return &table<double>;
+}
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -269,8 +267,7 @@ HWY_EXPORT(reduce_table_f64);
 
 namespace {
 
-template <class T>
-const ReduceTable<T>& best() {
+template <class T> const ReduceTable<T>& best() {
   if constexpr (std::is_same_v<T, float>) {
     return *HWY_DYNAMIC_DISPATCH(reduce_table_f32)();
   } else {
@@ -279,16 +276,15 @@ const ReduceTable<T>& best() {
 }
 
 /// Splits the outer dimension among threads. f(o) handles one of `outer` slices of `work` numbers each.
-template <class F>
-void for_slices(Index outer, Index work, const F& f) {
-  for_pieces(outer, std::max<Index>(1, elementwise_piece / std::max<Index>(work, 1)), [&](Index begin, Index end) {
-    for (Index o = begin; o < end; ++o) f(o);
-  });
+template <class F> void for_slices(Index outer, Index work, const F& f) {
+  for_pieces(outer, std::max<Index>(1, elementwise_piece / std::max<Index>(work, 1)),
+             [&](Index begin, Index end) {
+               for (Index o = begin; o < end; ++o) f(o);
+             });
 }
 
 /// Sums the results of fixed pieces in double.
-template <class T, class F>
-double in_pieces(Index n, const F& f) {
+template <class T, class F> double in_pieces(Index n, const F& f) {
   double total = 0;
   for (Index begin = 0; begin < n; begin += elementwise_piece) {
     total += static_cast<double>(f(std::min(elementwise_piece, n - begin), begin));
@@ -298,24 +294,20 @@ double in_pieces(Index n, const F& f) {
 
 }  // namespace
 
-template <class T>
-double sum(Index n, const T* x) {
+template <class T> double sum(Index n, const T* x) {
   return in_pieces<T>(n, [&](Index count, Index begin) { return best<T>().sum(x + begin, count); });
 }
 
-template <class T>
-double sum_squares(Index n, const T* x) {
+template <class T> double sum_squares(Index n, const T* x) {
   return in_pieces<T>(n, [&](Index count, Index begin) { return best<T>().sum_squares(count, x + begin); });
 }
 
-template <class T>
-void scale(Index n, T s, const T* x, T* y, bool add) {
+template <class T> void scale(Index n, T s, const T* x, T* y, bool add) {
   for_pieces(n, elementwise_piece,
              [&](Index begin, Index end) { best<T>().scale(end - begin, s, x + begin, y + begin, add); });
 }
 
-template <class T>
-void sum_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, T* y) {
   for_slices(outer, n * inner, [&](Index o) {
     if (inner == 1) {
       y[o] = static_cast<T>(sum(n, x + o * n));
@@ -325,8 +317,7 @@ void sum_axis(Index outer, Index n, Index inner, const T* x, T* y) {
   });
 }
 
-template <class T>
-void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, bool add) {
+template <class T> void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, bool add) {
   for_slices(outer, n * inner, [&](Index o) {
     T* to = gx + o * n * inner;
     if (inner == 1) {
@@ -338,8 +329,7 @@ void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, boo
   });
 }
 
-template <class T>
-void max_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+template <class T> void max_axis(Index outer, Index n, Index inner, const T* x, T* y) {
   for_slices(outer, n * inner, [&](Index o) {
     if (inner == 1) {
       y[o] = best<T>().max_row(n, x + o * n);
@@ -350,7 +340,8 @@ void max_axis(Index outer, Index n, Index inner, const T* x, T* y) {
 }
 
 template <class T>
-void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add) {
+void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                       bool add) {
   for_slices(outer, n * inner, [&](Index o) {
     for (Index i = 0; i < inner; ++i) {
       bool found = false;
@@ -365,8 +356,7 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
   });
 }
 
-template <class T>
-void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
   for_slices(outer, n * inner, [&](Index o) {
     T total;
     if (inner == 1) {
@@ -378,15 +368,15 @@ void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
 }
 
 template <class T>
-void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add) {
+void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                             bool add) {
   for_slices(outer, n * inner, [&](Index o) {
     const Index at = o * n * inner;
     best<T>().logsumexp_gradient(n, inner, x + at, y + o * inner, gy + o * inner, gx + at, add);
   });
 }
 
-template <class T>
-void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log) {
+template <class T> void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log) {
   if (n == 0) return;
   for_slices(outer, n * inner, [&](Index o) {
     const Index at = o * n * inner;
@@ -399,24 +389,25 @@ void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log)
 }
 
 template <class T>
-void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add) {
+void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log,
+                           bool add) {
   for_slices(outer, n * inner, [&](Index o) {
     const Index at = o * n * inner;
     best<T>().softmax_gradient(n, inner, y + at, gy + at, gx + at, log, add);
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                                                                 \
-  template double sum(Index, const T*);                                                                      \
-  template double sum_squares(Index, const T*);                                                              \
-  template void scale(Index, T, const T*, T*, bool);                                                         \
-  template void sum_axis(Index, Index, Index, const T*, T*);                                                 \
-  template void spread_axis(Index, Index, Index, T, const T*, T*, bool);                                     \
-  template void max_axis(Index, Index, Index, const T*, T*);                                                 \
-  template void max_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);              \
-  template void logsumexp_axis(Index, Index, Index, const T*, T*);                                           \
-  template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);        \
-  template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                       \
+#define TAPER_INSTANTIATE(T)                                                                          \
+  template double sum(Index, const T*);                                                               \
+  template double sum_squares(Index, const T*);                                                       \
+  template void scale(Index, T, const T*, T*, bool);                                                  \
+  template void sum_axis(Index, Index, Index, const T*, T*);                                          \
+  template void spread_axis(Index, Index, Index, T, const T*, T*, bool);                              \
+  template void max_axis(Index, Index, Index, const T*, T*);                                          \
+  template void max_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);       \
+  template void logsumexp_axis(Index, Index, Index, const T*, T*);                                    \
+  template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool); \
+  template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                \
   template void softmax_axis_gradient(Index, Index, Index, const T*, const T*, T*, bool, bool);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -4,45 +4,40 @@
 
 namespace taper::kernels {
 
-/// Sum of n numbers, and of their squares. Long runs are summed in pieces of a fixed length, and the pieces in
-/// double, so the order does not depend on anything but n.
-template <class T>
-double sum(Index n, const T* x);
-template <class T>
-double sum_squares(Index n, const T* x);
+/// Sum of n numbers, and of their squares. Long runs are summed in pieces of a fixed length, and the pieces
+/// in double, so the order does not depend on anything but n.
+template <class T> double sum(Index n, const T* x);
+template <class T> double sum_squares(Index n, const T* x);
 
 /// y = s x, or added to y.
-template <class T>
-void scale(Index n, T s, const T* x, T* y, bool add);
+template <class T> void scale(Index n, T s, const T* x, T* y, bool add);
 
 // A tensor seen along one axis: outer x n x inner numbers, of which the middle dimension is reduced.
 
 /// y[o, i] = sum over k of x[o, k, i].
-template <class T>
-void sum_axis(Index outer, Index n, Index inner, const T* x, T* y);
+template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, T* y);
 /// gx[o, k, i] = s gy[o, i], or added to gx: the gradient of s times the sum.
-template <class T>
-void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, bool add);
+template <class T> void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, bool add);
 
 /// y[o, i] = the largest x[o, k, i]; a NaN wins. n is at least 1.
-template <class T>
-void max_axis(Index outer, Index n, Index inner, const T* x, T* y);
+template <class T> void max_axis(Index outer, Index n, Index inner, const T* x, T* y);
 /// gx = gy at the first k where x[o, k, i] is the maximum y[o, i], zero elsewhere; or added to gx.
 template <class T>
-void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add);
+void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                       bool add);
 
 /// y[o, i] = log of the sum over k of exp(x[o, k, i]), shifted by the maximum so that nothing overflows.
-template <class T>
-void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y);
+template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y);
 /// gx = gy exp(x - y), or added to gx.
 template <class T>
-void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add);
+void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                             bool add);
 
 /// y = exp(x) / sum over k of exp(x), or with `log` its logarithm.
-template <class T>
-void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log);
+template <class T> void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log);
 /// gx = y (gy - sum(gy y)), or with `log` gy - exp(y) sum(gy); or added to gx.
 template <class T>
-void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add);
+void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log,
+                           bool add);
 
 }  // namespace taper::kernels

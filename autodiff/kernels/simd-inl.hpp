@@ -19,34 +19,27 @@ namespace taper::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <class T>
-using Tag = hn::ScalableTag<T>;
-template <class T>
-using Vector = hn::Vec<Tag<T>>;
+template <class T> using Tag = hn::ScalableTag<T>;
+template <class T> using Vector = hn::Vec<Tag<T>>;
 
-template <class T>
-HWY_INLINE Index lanes() {
+template <class T> HWY_INLINE Index lanes() {
   return static_cast<Index>(hn::Lanes(Tag<T>()));
 }
 
-template <class T>
-HWY_INLINE Vector<T> constant(double x) {
+template <class T> HWY_INLINE Vector<T> constant(double x) {
   return hn::Set(Tag<T>(), static_cast<T>(x));
 }
 
-template <class T>
-HWY_INLINE Vector<T> load(const T* p) {
+template <class T> HWY_INLINE Vector<T> load(const T* p) {
   return hn::LoadU(Tag<T>(), p);
 }
 
-template <class T>
-HWY_INLINE void store(Vector<T> v, T* p) {
+template <class T> HWY_INLINE void store(Vector<T> v, T* p) {
   hn::StoreU(v, Tag<T>(), p);
 }
 
 /// The first `count` lanes from memory, the others zero; touches nothing beyond them.
-template <class T>
-HWY_INLINE Vector<T> load_some(const T* p, Index count) {
+template <class T> HWY_INLINE Vector<T> load_some(const T* p, Index count) {
   const Tag<T> d;
 #if HWY_TARGET <= HWY_AVX2
   return hn::MaskedLoad(hn::FirstN(d, static_cast<std::size_t>(count)), d, p);
@@ -58,8 +51,7 @@ HWY_INLINE Vector<T> load_some(const T* p, Index count) {
 }
 
 /// The first `count` lanes to memory.
-template <class T>
-HWY_INLINE void store_some(Vector<T> v, T* p, Index count) {
+template <class T> HWY_INLINE void store_some(Vector<T> v, T* p, Index count) {
   const Tag<T> d;
 #if HWY_TARGET <= HWY_AVX2
   hn::BlendedStore(v, hn::FirstN(d, static_cast<std::size_t>(count)), d, p);
@@ -71,8 +63,7 @@ HWY_INLINE void store_some(Vector<T> v, T* p, Index count) {
 }
 
 /// Applies a scalar function to each lane, for functions that have no vector form here.
-template <class T, class F>
-HWY_INLINE Vector<T> per_lane(Vector<T> x, const F& f) {
+template <class T, class F> HWY_INLINE Vector<T> per_lane(Vector<T> x, const F& f) {
   const Tag<T> d;
   HWY_ALIGN T buffer[hn::MaxLanes(d)];
   hn::Store(x, d, buffer);
@@ -80,20 +71,19 @@ HWY_INLINE Vector<T> per_lane(Vector<T> x, const F& f) {
   return hn::Load(d, buffer);
 }
 
-template <class T>
-HWY_INLINE Vector<T> keep_nan(Vector<T> x, Vector<T> y) {
+template <class T> HWY_INLINE Vector<T> keep_nan(Vector<T> x, Vector<T> y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
 // Highway's polynomials are accurate inside their stated ranges and undefined outside; these add what the
 // standard library does at the ends: infinities, zero and NaN.
 
-template <class T>
-HWY_INLINE Vector<T> exp(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> exp(Vector<T> x) {
   const Tag<T> d;
   const Vector<T> most = constant<T>(std::is_same_v<T, float> ? 88.72283935546875 : 709.782712893384);
   const Vector<T> least = constant<T>(std::is_same_v<T, float> ? -104.0 : -746.0);
-  const Vector<T> inner = hn::Exp(d, hn::Min(hn::Max(x, least), constant<T>(std::is_same_v<T, float> ? 88.72 : 705.0)));
+  const Vector<T> inner =
+      hn::Exp(d, hn::Min(hn::Max(x, least), constant<T>(std::is_same_v<T, float> ? 88.72 : 705.0)));
   // Between the polynomial's end and overflow, exp(x) = exp(x / 2)^2 stays within a few ulp.
   const Vector<T> half = hn::Exp(d, hn::Mul(hn::Min(x, most), constant<T>(0.5)));
   const Vector<T> high = hn::IfThenElse(hn::Gt(x, most), constant<T>(std::numeric_limits<double>::infinity()),
@@ -102,8 +92,7 @@ HWY_INLINE Vector<T> exp(Vector<T> x) {
   return keep_nan<T>(x, hn::IfThenElse(beyond, high, inner));
 }
 
-template <class T>
-HWY_INLINE Vector<T> log(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> log(Vector<T> x) {
   const Tag<T> d;
   const Vector<T> zero = hn::Zero(d);
   const Vector<T> infinity = constant<T>(std::numeric_limits<double>::infinity());
@@ -115,26 +104,22 @@ HWY_INLINE Vector<T> log(Vector<T> x) {
 }
 
 /// log(1 + x) for x in [0, 1].
-template <class T>
-HWY_INLINE Vector<T> log1p_unit(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> log1p_unit(Vector<T> x) {
   return hn::Log1p(Tag<T>(), x);
 }
 
 /// exp(x) - 1 for x <= 0.
-template <class T>
-HWY_INLINE Vector<T> expm1_negative(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> expm1_negative(Vector<T> x) {
   return hn::Expm1(Tag<T>(), hn::Max(x, constant<T>(-50)));
 }
 
-template <class T>
-HWY_INLINE Vector<T> tanh(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> tanh(Vector<T> x) {
   // Beyond 20 the result is 1 in double too.
   const Vector<T> inner = hn::Min(hn::Max(x, constant<T>(-20)), constant<T>(20));
   return keep_nan<T>(x, hn::Tanh(Tag<T>(), inner));
 }
 
-template <class T>
-HWY_INLINE Vector<T> sigmoid(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> sigmoid(Vector<T> x) {
   // exp of -|x| only, so that nothing overflows and small results keep their digits.
   const Vector<T> one = constant<T>(1);
   const Vector<T> e = exp<T>(hn::Neg(hn::Abs(x)));
@@ -143,15 +128,13 @@ HWY_INLINE Vector<T> sigmoid(Vector<T> x) {
 }
 
 /// log(1 + exp(x)).
-template <class T>
-HWY_INLINE Vector<T> softplus(Vector<T> x) {
+template <class T> HWY_INLINE Vector<T> softplus(Vector<T> x) {
   const Vector<T> e = exp<T>(hn::Neg(hn::Abs(x)));
   return keep_nan<T>(x, hn::Add(hn::Max(x, hn::Zero(Tag<T>())), log1p_unit<T>(e)));
 }
 
 /// The sum of [x, x + n), always in the same order.
-template <class T>
-T sum(const T* x, Index n) {
+template <class T> T sum(const T* x, Index n) {
   const Tag<T> d;
   const Index step = lanes<T>();
   Vector<T> first = hn::Zero(d), second = hn::Zero(d);

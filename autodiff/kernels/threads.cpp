@@ -14,6 +14,8 @@ int threads() {
   return chosen > 0 ? chosen : omp_get_max_threads();
 }
 
-void set_threads(int count) { limit.store(std::max(count, 1), std::memory_order_relaxed); }
+void set_threads(int count) {
+  limit.store(std::max(count, 1), std::memory_order_relaxed);
+}
 
 }  // namespace taper::kernels

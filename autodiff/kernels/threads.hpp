@@ -16,10 +16,9 @@ using Index = std::ptrdiff_t;
 int threads();
 void set_threads(int count);
 
-/// Calls f(begin, end) for consecutive pieces of [0, count), each `piece` long but the last. The pieces do not
-/// depend on the number of threads; with only one piece there is no parallel region at all.
-template <class F>
-void for_pieces(Index count, Index piece, const F& f) {
+/// Calls f(begin, end) for consecutive pieces of [0, count), each `piece` long but the last. The pieces do
+/// not depend on the number of threads; with only one piece there is no parallel region at all.
+template <class F> void for_pieces(Index count, Index piece, const F& f) {
   const Index pieces = (count + piece - 1) / piece;
   if (pieces <= 1 || threads() == 1) {
     for (Index begin = 0; begin < count; begin += piece) f(begin, std::min(begin + piece, count));

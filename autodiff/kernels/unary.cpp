@@ -11,8 +11,7 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 /// One function and its derivative; `p` and `q` are its settings.
-template <class T, Unary f>
-struct Function {
+template <class T, Unary f> struct Function {
   using V = Vector<T>;
   V p, q;
 
@@ -34,7 +33,8 @@ struct Function {
     if constexpr (f == Unary::relu) return hn::IfThenElse(hn::Lt(x, zero), zero, x);  // a NaN stays one
     if constexpr (f == Unary::leaky_relu) return hn::IfThenElse(hn::Gt(x, zero), x, hn::Mul(p, x));
     if constexpr (f == Unary::elu) {
-      return hn::IfThenElse(hn::Gt(x, zero), x, keep_nan<T>(x, hn::Mul(p, expm1_negative<T>(hn::Min(x, zero)))));
+      return hn::IfThenElse(hn::Gt(x, zero), x,
+                            keep_nan<T>(x, hn::Mul(p, expm1_negative<T>(hn::Min(x, zero)))));
     }
     if constexpr (f == Unary::gelu) return hn::Mul(x, normal(x));
     if constexpr (f == Unary::silu) return hn::Mul(x, sigmoid<T>(x));
@@ -62,7 +62,8 @@ struct Function {
     if constexpr (f == Unary::leaky_relu) return hn::IfThenElse(hn::Gt(x, zero), one, p);
     if constexpr (f == Unary::elu) return hn::IfThenElse(hn::Gt(x, zero), one, hn::Add(y, p));
     if constexpr (f == Unary::gelu) {
-      const V density = hn::Mul(constant<T>(0.3989422804014327), exp<T>(hn::Mul(constant<T>(-0.5), hn::Mul(x, x))));
+      const V density =
+          hn::Mul(constant<T>(0.3989422804014327), exp<T>(hn::Mul(constant<T>(-0.5), hn::Mul(x, x))));
       return hn::MulAdd(x, density, normal(x));
     }
     if constexpr (f == Unary::silu) {
@@ -79,8 +80,7 @@ struct Function {
   }
 };
 
-template <class T, Unary f>
-void map(Index n, const T* x, T* y, T p, T q) {
+template <class T, Unary f> void map(Index n, const T* x, T* y, T p, T q) {
   const Tag<T> d;
   const Function<T, f> function{hn::Set(d, p), hn::Set(d, q)};
   const Index step = lanes<T>();
@@ -107,8 +107,7 @@ void map_gradient(Index n, const T* x, const T* y, const T* gy, T* gx, T p, T q)
 }
 
 /// Calls `use` with the function as a compile-time constant.
-template <class Use>
-HWY_INLINE void choose(Unary f, const Use& use) {
+template <class Use> HWY_INLINE void choose(Unary f, const Use& use) {
   switch (f) {
 #define TAPER_CASE(name) \
   case Unary::name:      \
@@ -133,8 +132,7 @@ HWY_INLINE void choose(Unary f, const Use& use) {
   }
 }
 
-template <class T>
-void forward(Unary f, Index n, const T* x, T* y, T p, T q) {
+template <class T> void forward(Unary f, Index n, const T* x, T* y, T p, T q) {
   choose(f, [&](auto name) { map<T, name()>(n, x, y, p, q); });
 }
 
@@ -149,14 +147,18 @@ void gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx, bool
   });
 }
 
-void unary_f32(Unary f, Index n, const float* x, float* y, float p, float q) { forward(f, n, x, y, p, q); }
-void unary_f64(Unary f, Index n, const double* x, double* y, double p, double q) { forward(f, n, x, y, p, q); }
-void unary_gradient_f32(Unary f, Index n, const float* x, const float* y, const float* gy, float* gx, bool add, float p,
-                        float q) {
+void unary_f32(Unary f, Index n, const float* x, float* y, float p, float q) {
+  forward(f, n, x, y, p, q);
+}
+void unary_f64(Unary f, Index n, const double* x, double* y, double p, double q) {
+  forward(f, n, x, y, p, q);
+}
+void unary_gradient_f32(Unary f, Index n, const float* x, const float* y, const float* gy, float* gx,
+                        bool add, float p, float q) {
   gradient(f, n, x, y, gy, gx, add, p, q);
 }
-void unary_gradient_f64(Unary f, Index n, const double* x, const double* y, const double* gy, double* gx, bool add,
-                        double p, double q) {
+void unary_gradient_f64(Unary f, Index n, const double* x, const double* y, const double* gy, double* gx,
+                        bool add, double p, double q) {
   gradient(f, n, x, y, gy, gx, add, p, q);
 }
 
@@ -171,8 +173,7 @@ HWY_EXPORT(unary_f64);
 HWY_EXPORT(unary_gradient_f32);
 HWY_EXPORT(unary_gradient_f64);
 
-template <class T>
-void unary(Unary f, Index n, const T* x, T* y, T p, T q) {
+template <class T> void unary(Unary f, Index n, const T* x, T* y, T p, T q) {
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(unary_f32)(f, end - begin, x + begin, y + begin, p, q);
@@ -187,17 +188,21 @@ void unary_gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
     const Index size = end - begin;
     if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(unary_gradient_f32)(f, size, x + begin, y + begin, gy + begin, gx + begin, add, p, q);
+      HWY_DYNAMIC_DISPATCH(unary_gradient_f32)
+      (f, size, x + begin, y + begin, gy + begin, gx + begin, add, p, q);
     } else {
-      HWY_DYNAMIC_DISPATCH(unary_gradient_f64)(f, size, x + begin, y + begin, gy + begin, gx + begin, add, p, q);
+      HWY_DYNAMIC_DISPATCH(unary_gradient_f64)
+      (f, size, x + begin, y + begin, gy + begin, gx + begin, add, p, q);
     }
   });
 }
 
 template void unary(Unary, Index, const float*, float*, float, float);
 template void unary(Unary, Index, const double*, double*, double, double);
-template void unary_gradient(Unary, Index, const float*, const float*, const float*, float*, bool, float, float);
-template void unary_gradient(Unary, Index, const double*, const double*, const double*, double*, bool, double, double);
+template void unary_gradient(Unary, Index, const float*, const float*, const float*, float*, bool, float,
+                             float);
+template void unary_gradient(Unary, Index, const double*, const double*, const double*, double*, bool, double,
+                             double);
 
 }  // namespace taper::kernels
 #endif

@@ -11,8 +11,8 @@ enum class Unary {
   log,
   sqrt,
   square,
-  abs,         ///< [0 at 0]
-  power,       ///< x^p
+  abs,    ///< [0 at 0]
+  power,  ///< x^p
   tanh,
   sigmoid,
   softplus,    ///< log(1 + exp(x))
@@ -25,8 +25,7 @@ enum class Unary {
 };
 
 /// y = f(x) for n numbers. `y` may be `x`.
-template <class T>
-void unary(Unary f, Index n, const T* x, T* y, T p = 0, T q = 0);
+template <class T> void unary(Unary f, Index n, const T* x, T* y, T p = 0, T q = 0);
 
 /// gx = gy f'(x), or added to gx, with y = f(x) at hand.
 template <class T>

@@ -11,8 +11,7 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 /// The constants of a step in every lane.
-template <class T>
-struct Sgd {
+template <class T> struct Sgd {
   using V = Vector<T>;
   V rate, scale, decay, momentum, keep;
   bool nesterov, first;
@@ -36,8 +35,7 @@ struct Sgd {
   }
 };
 
-template <class T>
-void sgd(Index n, T* values, const T* gradients, T* velocity, const SgdStep& constants) {
+template <class T> void sgd(Index n, T* values, const T* gradients, T* velocity, const SgdStep& constants) {
   const Sgd<T> step(constants);
   const Index width = lanes<T>();
   for (Index i = 0; i < n; i += width) {
@@ -56,8 +54,7 @@ void sgd(Index n, T* values, const T* gradients, T* velocity, const SgdStep& con
   }
 }
 
-template <class T>
-struct Adam {
+template <class T> struct Adam {
   using V = Vector<T>;
   V rate, scale, decay, shrinkage, beta1, beta2, rest1, rest2, root_correction, epsilon;
 
@@ -96,16 +93,22 @@ void adam(Index n, T* values, const T* gradients, T* first, T* second, const Ada
   if (i < n) {
     const Index count = n - i;
     Vector<T> m = load_some<T>(first + i, count), v = load_some<T>(second + i, count);
-    store_some<T>(step.next(load_some<T>(values + i, count), load_some<T>(gradients + i, count), m, v), values + i,
-                  count);
+    store_some<T>(step.next(load_some<T>(values + i, count), load_some<T>(gradients + i, count), m, v),
+                  values + i, count);
     store_some<T>(m, first + i, count);
     store_some<T>(v, second + i, count);
   }
 }
 
-void sgd_f32(Index n, float* x, const float* g, float* v, const SgdStep& step) { sgd(n, x, g, v, step); }
-void sgd_f64(Index n, double* x, const double* g, double* v, const SgdStep& step) { sgd(n, x, g, v, step); }
-void adam_f32(Index n, float* x, const float* g, float* m, float* v, const AdamStep& step) { adam(n, x, g, m, v, step); }
+void sgd_f32(Index n, float* x, const float* g, float* v, const SgdStep& step) {
+  sgd(n, x, g, v, step);
+}
+void sgd_f64(Index n, double* x, const double* g, double* v, const SgdStep& step) {
+  sgd(n, x, g, v, step);
+}
+void adam_f32(Index n, float* x, const float* g, float* m, float* v, const AdamStep& step) {
+  adam(n, x, g, m, v, step);
+}
 void adam_f64(Index n, double* x, const double* g, double* m, double* v, const AdamStep& step) {
   adam(n, x, g, m, v, step);
 }
@@ -121,8 +124,7 @@ HWY_EXPORT(sgd_f64);
 HWY_EXPORT(adam_f32);
 HWY_EXPORT(adam_f64);
 
-template <class T>
-void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step) {
+template <class T> void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step) {
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
     T* const speed = velocity == nullptr ? nullptr : velocity + begin;
     if constexpr (std::is_same_v<T, float>) {

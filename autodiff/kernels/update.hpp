@@ -16,8 +16,7 @@ struct SgdStep {
 };
 
 /// One step of stochastic gradient descent on n parameters. `velocity` may be null without momentum.
-template <class T>
-void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step);
+template <class T> void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step);
 
 /// The constants of one Adam step.
 struct AdamStep {
@@ -33,6 +32,7 @@ struct AdamStep {
 
 /// One step of Adam on n parameters, with their moments: one pass over four arrays.
 template <class T>
-void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments, const AdamStep& step);
+void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments,
+               const AdamStep& step);
 
 }  // namespace taper::kernels

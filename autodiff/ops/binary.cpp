@@ -10,7 +10,9 @@ using kernels::Strided;
 
 constexpr const char* names[] = {"add", "sub", "mul", "div", "pow", "max", "min"};
 
-constexpr const char* name(Binary function) { return names[static_cast<int>(function)]; }
+constexpr const char* name(Binary function) {
+  return names[static_cast<int>(function)];
+}
 
 /// The common shape of two that are compared from the last dimension; one that is missing or 1 is repeated.
 Shape broadcast(const Shape& a, const Shape& b, const char* where) {
@@ -27,9 +29,9 @@ Shape broadcast(const Shape& a, const Shape& b, const char* where) {
   return Shape(dimensions.data(), rank);
 }
 
-/// A walk over a broadcast pair as a few matrices. Dimensions of size 1 are left out, and neighbours that both
-/// operands run through in the same way are merged; what remains is at most four dimensions, the last two of
-/// which are the matrix that the kernels take.
+/// A walk over a broadcast pair as a few matrices. Dimensions of size 1 are left out, and neighbours that
+/// both operands run through in the same way are merged; what remains is at most four dimensions, the last
+/// two of which are the matrix that the kernels take.
 struct Walk {
   std::array<Index, 4> size{1, 1, 1, 1};
   std::array<std::array<Index, 4>, 2> stride{};  // of each operand
@@ -58,18 +60,17 @@ struct Walk {
   }
 
   /// Calls f with the offsets of both operands and of the result, for each matrix.
-  template <class F>
-  void for_matrices(const F& f) const {
+  template <class F> void for_matrices(const F& f) const {
     const Index matrix = size[2] * size[3];
     for (Index i = 0; i < size[0]; ++i) {
       for (Index j = 0; j < size[1]; ++j) {
-        f(i * stride[0][0] + j * stride[0][1], i * stride[1][0] + j * stride[1][1], (i * size[1] + j) * matrix);
+        f(i * stride[0][0] + j * stride[0][1], i * stride[1][0] + j * stride[1][1],
+          (i * size[1] + j) * matrix);
       }
     }
   }
 
-  template <class T>
-  Strided<T> operand(std::size_t side, T* data) const {
+  template <class T> Strided<T> operand(std::size_t side, T* data) const {
     return {data, stride[side][2], stride[side][3]};
   }
 
@@ -84,8 +85,7 @@ struct Walk {
   }
 };
 
-template <class T, Binary function, int of>
-void gradient(const Backward<T>& b, const Walk& walk) {
+template <class T, Binary function, int of> void gradient(const Backward<T>& b, const Walk& walk) {
   const Gradient<T> g = b.gradient(of);
   if (!g) return;
   const View<const T> input = b.input(of);
@@ -93,18 +93,23 @@ void gradient(const Backward<T>& b, const Walk& walk) {
   const bool repeated = input.size() != b.output().size();
   if (repeated && !g.add) std::fill_n(g.data, input.size(), T{0});
   walk.for_matrices([&](Index left, Index right, Index out) {
-    kernels::binary_gradient<T>(function, of, walk.size[2], walk.size[3], walk.operand(0, b.input(0).data() + left),
+    kernels::binary_gradient<T>(function, of, walk.size[2], walk.size[3],
+                                walk.operand(0, b.input(0).data() + left),
                                 walk.operand(1, b.input(1).data() + right), b.output_gradient().data() + out,
                                 walk.operand(of, g.data + (of == 0 ? left : right)), g.add || repeated);
   });
 }
 
-template <Binary function>
-std::vector<Sample> samples(Rng& rng) {
+template <Binary function> std::vector<Sample> samples(Rng& rng) {
   // Broadcasts of every kind: none, scalar, row, column, both at once, inner and outer dimensions.
-  const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}},       {{3, 5}, {}},         {{}, {3, 5}},
-                                            {{3, 5}, {5}},          {{3, 1}, {3, 5}},     {{3, 1}, {1, 5}},
-                                            {{2, 1, 3, 1}, {4, 1, 5}}, {{2, 3, 1, 2}, {2, 1, 4, 1}}};
+  const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}},
+                                            {{3, 5}, {}},
+                                            {{}, {3, 5}},
+                                            {{3, 5}, {5}},
+                                            {{3, 1}, {3, 5}},
+                                            {{3, 1}, {1, 5}},
+                                            {{2, 1, 3, 1}, {4, 1, 5}},
+                                            {{2, 3, 1, 2}, {2, 1, 4, 1}}};
   std::vector<Sample> result;
   for (const auto& [a, b] : shapes) {
     Sample sample;
@@ -149,9 +154,11 @@ const Op<T> binary{{
 
 }  // namespace
 
-#define TAPER_BINARY(function)                                                                        \
-  template <class T> Var<T> function(Var<T> a, Var<T> b) { return apply(binary<T, Binary::function>, {a, b}); } \
-  template Var<float> function(Var<float>, Var<float>);                                               \
+#define TAPER_BINARY(function)                             \
+  template <class T> Var<T> function(Var<T> a, Var<T> b) { \
+    return apply(binary<T, Binary::function>, {a, b});     \
+  }                                                        \
+  template Var<float> function(Var<float>, Var<float>);    \
   template Var<double> function(Var<double>, Var<double>);
 TAPER_BINARY(add)
 TAPER_BINARY(sub)

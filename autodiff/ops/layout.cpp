@@ -49,10 +49,12 @@ template <class T>
 const Op<T> reshape_op{{
     .name = "reshape",
     .shape = reshaped,
-    .forward = [](const Forward<T>& f) { std::copy_n(f.input(0).data(), f.output().size(), f.output().data()); },
+    .forward =
+        [](const Forward<T>& f) { std::copy_n(f.input(0).data(), f.output().size(), f.output().data()); },
     .backward =
         [](const Backward<T>& b) {
-          if (const Gradient<T> g = b.gradient(0)) leave(b.output_gradient().data(), b.output().size(), g.data, g.add);
+          if (const Gradient<T> g = b.gradient(0))
+            leave(b.output_gradient().data(), b.output().size(), g.data, g.add);
         },
     .samples =
         [](Rng& rng) {
@@ -61,7 +63,8 @@ const Op<T> reshape_op{{
         },
 }};
 
-// transpose: integers[0] < integers[1] are the two axes. Seen from them, a tensor is outer x p x middle x q x inner.
+// transpose: integers[0] < integers[1] are the two axes. Seen from them, a tensor is outer x p x middle x q x
+// inner.
 
 struct Exchange {
   Index outer, p, middle, q, inner;
@@ -103,7 +106,8 @@ const Op<T> transpose_op{{
         },
     .forward =
         [](const Forward<T>& f) {
-          Exchange(f.input(0).shape(), f.attributes()).run(f.input(0).data(), f.output().data(), false, false);
+          Exchange(f.input(0).shape(), f.attributes())
+              .run(f.input(0).data(), f.output().data(), false, false);
         },
     .backward =
         [](const Backward<T>& b) {
@@ -137,7 +141,8 @@ const Op<T> slice_op{{
         [](const Forward<T>& f) {
           const auto [axis, begin, end, unused, none] = f.attributes().integers;
           const Shape& x = f.input(0).shape();
-          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()), run = (end - begin) * inner;
+          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()),
+                      run = (end - begin) * inner;
           for (Index o = 0; o < outer; ++o) {
             std::copy_n(f.input(0).data() + (o * x[axis] + begin) * inner, run, f.output().data() + o * run);
           }
@@ -148,7 +153,8 @@ const Op<T> slice_op{{
           if (!g) return;
           const auto [axis, begin, end, unused, none] = b.attributes().integers;
           const Shape& x = b.input(0).shape();
-          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()), run = (end - begin) * inner;
+          const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()),
+                      run = (end - begin) * inner;
           if (!g.add) std::fill_n(g.data, x.size(), T{0});
           for (Index o = 0; o < outer; ++o) {
             leave(b.output_gradient().data() + o * run, run, g.data + (o * x[axis] + begin) * inner, g.add);
@@ -173,7 +179,8 @@ const Op<T> concat_op{{
           Index total = 0;
           for (Index i = 0; i < s.inputs(); ++i) {
             if (s[i].rank() != s[0].rank() || s[i].with(axis, 0) != s[0].with(axis, 0)) {
-              throw Error("concat", s[i], " next to ", s[0], ": expected equal dimensions except axis ", axis);
+              throw Error("concat", s[i], " next to ", s[0], ": expected equal dimensions except axis ",
+                          axis);
             }
             total += s[i][axis];
           }
@@ -204,7 +211,8 @@ const Op<T> concat_op{{
             const Index run = b.input(i).shape()[axis] * inner;
             if (const Gradient<T> g = b.gradient(i)) {
               for (Index o = 0; o < outer; ++o) {
-                leave(b.output_gradient().data() + o * y[axis] * inner + offset, run, g.data + o * run, g.add);
+                leave(b.output_gradient().data() + o * y[axis] * inner + offset, run, g.data + o * run,
+                      g.add);
               }
             }
             offset += run;
@@ -236,7 +244,8 @@ const Op<T> gather_rows_op{{
         [](const Signature& s) {
           if (s[0].rank() != 2) throw Error("gather_rows", "a table ", s[0], ": expected a matrix");
           if (s[1].rank() == Shape::max_rank) {
-            throw Error("gather_rows", "positions ", s[1], ": expected at most ", Shape::max_rank - 1, " dimensions");
+            throw Error("gather_rows", "positions ", s[1], ": expected at most ", Shape::max_rank - 1,
+                        " dimensions");
           }
           std::array<Index, Shape::max_rank> dimensions{};
           for (Index k = 0; k < s[1].rank(); ++k) dimensions[static_cast<std::size_t>(k)] = s[1][k];
@@ -284,7 +293,8 @@ template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensi
 }
 
 template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
-  const auto [low, high] = std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
+  const auto [low, high] =
+      std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
   if (low == high) throw Error("transpose", "axis ", low, " with itself: expected two different axes");
   return apply(transpose_op<T>, {x}, {.integers = {low, high}});
 }
@@ -302,11 +312,11 @@ template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions) {
   return apply(gather_rows_op<T>, {table, positions});
 }
 
-#define TAPER_INSTANTIATE(T)                                       \
-  template Var<T> reshape(Var<T>, std::initializer_list<Index>);   \
-  template Var<T> transpose(Var<T>, Index, Index);                 \
-  template Var<T> slice(Var<T>, Index, Index, Index);              \
-  template Var<T> concat(std::span<const Var<T>>, Index);          \
+#define TAPER_INSTANTIATE(T)                                     \
+  template Var<T> reshape(Var<T>, std::initializer_list<Index>); \
+  template Var<T> transpose(Var<T>, Index, Index);               \
+  template Var<T> slice(Var<T>, Index, Index, Index);            \
+  template Var<T> concat(std::span<const Var<T>>, Index);        \
   template Var<T> gather_rows(Var<T>, Var<T>);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -12,7 +12,9 @@ using kernels::Loss;
 
 constexpr const char* names[] = {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"};
 
-constexpr const char* name(Loss kind) { return names[static_cast<int>(kind)]; }
+constexpr const char* name(Loss kind) {
+  return names[static_cast<int>(kind)];
+}
 
 // Losses entry by entry: reals[0] is Huber's delta.
 
@@ -84,7 +86,8 @@ const Op<T> cross_entropy_op{{
             throw Error("cross_entropy_loss", "logits ", s[0], ": expected rows x classes");
           }
           if (s[1] != Shape{s[0][0]} && s[1] != Shape{s[0][0], 1}) {
-            throw Error("cross_entropy_loss", "labels ", s[1], " for logits ", s[0], ": expected ", s[0][0], " entries");
+            throw Error("cross_entropy_loss", "labels ", s[1], " for logits ", s[0], ": expected ", s[0][0],
+                        " entries");
           }
           return Shape{};
         },
@@ -142,11 +145,11 @@ template <class T> Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels) {
   return apply(cross_entropy_op<T>, {logits, labels});
 }
 
-#define TAPER_INSTANTIATE(T)                                               \
-  template Var<T> mse_loss(Var<T>, Var<T>);                                \
-  template Var<T> mae_loss(Var<T>, Var<T>);                                \
-  template Var<T> huber_loss(Var<T>, Var<T>, std::type_identity_t<T>);     \
-  template Var<T> bce_with_logits_loss(Var<T>, Var<T>);                    \
+#define TAPER_INSTANTIATE(T)                                           \
+  template Var<T> mse_loss(Var<T>, Var<T>);                            \
+  template Var<T> mae_loss(Var<T>, Var<T>);                            \
+  template Var<T> huber_loss(Var<T>, Var<T>, std::type_identity_t<T>); \
+  template Var<T> bce_with_logits_loss(Var<T>, Var<T>);                \
   template Var<T> cross_entropy_loss(Var<T>, Var<T>);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -15,7 +15,9 @@ template <class T> MatrixRef<T> read(View<const T> x, bool transposed = false) {
   return transposed ? MatrixRef<T>{x.data(), 1, columns} : MatrixRef<T>{x.data(), columns, 1};
 }
 
-template <class T> MatrixRef<T> swapped(MatrixRef<T> x) { return {x.data, x.column, x.row}; }
+template <class T> MatrixRef<T> swapped(MatrixRef<T> x) {
+  return {x.data, x.column, x.row};
+}
 
 /// g = left right, or added to g.
 template <class T>
@@ -66,8 +68,8 @@ const Op<T> matmul_op{{
           const bool ta = f.attributes().integers[0] != 0, tb = f.attributes().integers[1] != 0;
           const Shape& out = f.output().shape();
           const Index inner = f.input(0).shape()[ta ? 0 : 1];
-          kernels::gemm<T>(out[0], out[1], inner, read<T>(f.input(0), ta), read<T>(f.input(1), tb), f.output().data(),
-                           out[1], false);
+          kernels::gemm<T>(out[0], out[1], inner, read<T>(f.input(0), ta), read<T>(f.input(1), tb),
+                           f.output().data(), out[1], false);
         },
     .backward =
         [](const Backward<T>& b) {
@@ -78,9 +80,11 @@ const Op<T> matmul_op{{
           const MatrixRef<T> left = read<T>(b.input(0), ta), right = read<T>(b.input(1), tb);
           const MatrixRef<T> g = read<T>(b.output_gradient());
           const Gradient<T> ga = b.gradient(0);
-          ta ? leave(ga, inner, rows, columns, right, swapped(g)) : leave(ga, rows, inner, columns, g, swapped(right));
+          ta ? leave(ga, inner, rows, columns, right, swapped(g))
+             : leave(ga, rows, inner, columns, g, swapped(right));
           const Gradient<T> gb = b.gradient(1);
-          tb ? leave(gb, columns, inner, rows, swapped(g), left) : leave(gb, inner, columns, rows, swapped(left), g);
+          tb ? leave(gb, columns, inner, rows, swapped(g), left)
+             : leave(gb, inner, columns, rows, swapped(left), g);
         },
     .samples = matmul_samples,
     .multiply_adds =
@@ -103,7 +107,9 @@ constexpr kernels::Unary kernel(Activation activation) {
   }
 }
 
-Activation activation(const Attributes& attributes) { return static_cast<Activation>(attributes.integers[0]); }
+Activation activation(const Attributes& attributes) {
+  return static_cast<Activation>(attributes.integers[0]);
+}
 
 Shape affine_shape(const Signature& s) {
   const Shape &x = s[0], &weight = s[1];
@@ -112,7 +118,8 @@ Shape affine_shape(const Signature& s) {
     throw Error("affine", "input ", x, " does not fit weight ", weight, ": expected ", weight[1], " columns");
   }
   if (s.inputs() == 3 && s[2] != Shape{weight[0]}) {
-    throw Error("affine", "bias ", s[2], " does not fit weight ", weight, ": expected ", weight[0], " entries");
+    throw Error("affine", "bias ", s[2], " does not fit weight ", weight, ": expected ", weight[0],
+                " entries");
   }
   return x.with(x.rank() - 1, weight[0]);
 }
@@ -140,8 +147,8 @@ const Op<T> affine_op{{
           const View<const T> x = f.input(0), weight = f.input(1);
           const View<T> y = f.output();
           const Index outputs = weight.shape()[0];
-          kernels::gemm<T>(x.shape().rows(), outputs, weight.shape()[1], read<T>(x), read<T>(weight, true), y.data(),
-                           outputs, false, f.inputs() == 3 ? f.input(2).data() : nullptr);
+          kernels::gemm<T>(x.shape().rows(), outputs, weight.shape()[1], read<T>(x), read<T>(weight, true),
+                           y.data(), outputs, false, f.inputs() == 3 ? f.input(2).data() : nullptr);
           const Activation function = activation(f.attributes());
           if (function != Activation::none) kernels::unary<T>(kernel(function), y.size(), y.data(), y.data());
         },
@@ -152,7 +159,8 @@ const Op<T> affine_op{{
           View<const T> gy = b.output_gradient();
           if (const Activation function = activation(b.attributes()); function != Activation::none) {
             // The slopes of these functions follow from y; nothing reads the argument.
-            kernels::unary_gradient<T>(kernel(function), y.size(), y.data(), y.data(), gy.data(), b.scratch(), false);
+            kernels::unary_gradient<T>(kernel(function), y.size(), y.data(), y.data(), gy.data(), b.scratch(),
+                                       false);
             gy = {b.scratch(), gy.shape()};
           }
           const MatrixRef<T> g = read<T>(gy);

@@ -44,7 +44,9 @@ template <Tensor<double> draw(Rng&, const Shape&)> std::vector<Sample> samples(R
           {{draw(rng, {2, 3, 2, 2})}, {.integers = {1}}}};
 }
 
-Tensor<double> any(Rng& rng, const Shape& shape) { return ops::uniform(rng, shape); }
+Tensor<double> any(Rng& rng, const Shape& shape) {
+  return ops::uniform(rng, shape);
+}
 
 template <class T>
 const Op<T> sum_op{{
@@ -59,7 +61,8 @@ const Op<T> sum_op{{
         [](const Backward<T>& b) {
           const Axis axis = axis_of<T>(b);
           if (const Gradient<T> g = b.gradient(0)) {
-            kernels::spread_axis<T>(axis.outer, axis.n, axis.inner, 1, b.output_gradient().data(), g.data, g.add);
+            kernels::spread_axis<T>(axis.outer, axis.n, axis.inner, 1, b.output_gradient().data(), g.data,
+                                    g.add);
           }
         },
     .samples = samples<any>,
@@ -100,8 +103,8 @@ const Op<T> max_op{{
         [](const Backward<T>& b) {
           const Axis axis = axis_of<T>(b);
           if (const Gradient<T> g = b.gradient(0)) {
-            kernels::max_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.input(0).data(), b.output().data(),
-                                          b.output_gradient().data(), g.data, g.add);
+            kernels::max_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.input(0).data(),
+                                          b.output().data(), b.output_gradient().data(), g.data, g.add);
           }
         },
     .samples = samples<ops::distinct>,
@@ -120,8 +123,8 @@ const Op<T> logsumexp_op{{
         [](const Backward<T>& b) {
           const Axis axis = axis_of<T>(b);
           if (const Gradient<T> g = b.gradient(0)) {
-            kernels::logsumexp_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.input(0).data(), b.output().data(),
-                                                b.output_gradient().data(), g.data, g.add);
+            kernels::logsumexp_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.input(0).data(),
+                                                b.output().data(), b.output_gradient().data(), g.data, g.add);
           }
         },
     .samples = samples<any>,
@@ -160,12 +163,16 @@ template <class T> Var<T> along(const Op<T>& op, Var<T> x, Index axis) {
 
 }  // namespace
 
-#define TAPER_REDUCTION(name)                                                                                \
-  template <class T> Var<T> name(Var<T> x) { return apply(name##_op<T>, {x}, {.integers = {everything}}); }  \
-  template <class T> Var<T> name(Var<T> x, Index axis) { return along(name##_op<T>, x, axis); }              \
-  template Var<float> name(Var<float>);                                                                      \
-  template Var<double> name(Var<double>);                                                                    \
-  template Var<float> name(Var<float>, Index);                                                               \
+#define TAPER_REDUCTION(name)                                    \
+  template <class T> Var<T> name(Var<T> x) {                     \
+    return apply(name##_op<T>, {x}, {.integers = {everything}}); \
+  }                                                              \
+  template <class T> Var<T> name(Var<T> x, Index axis) {         \
+    return along(name##_op<T>, x, axis);                         \
+  }                                                              \
+  template Var<float> name(Var<float>);                          \
+  template Var<double> name(Var<double>);                        \
+  template Var<float> name(Var<float>, Index);                   \
   template Var<double> name(Var<double>, Index);
 TAPER_REDUCTION(sum)
 TAPER_REDUCTION(mean)
@@ -173,8 +180,12 @@ TAPER_REDUCTION(max)
 TAPER_REDUCTION(logsumexp)
 #undef TAPER_REDUCTION
 
-template <class T> Var<T> softmax(Var<T> x, Index axis) { return along(softmax_op<T, false>, x, axis); }
-template <class T> Var<T> log_softmax(Var<T> x, Index axis) { return along(softmax_op<T, true>, x, axis); }
+template <class T> Var<T> softmax(Var<T> x, Index axis) {
+  return along(softmax_op<T, false>, x, axis);
+}
+template <class T> Var<T> log_softmax(Var<T> x, Index axis) {
+  return along(softmax_op<T, true>, x, axis);
+}
 
 template Var<float> softmax(Var<float>, Index);
 template Var<double> softmax(Var<double>, Index);

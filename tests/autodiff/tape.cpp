@@ -248,7 +248,7 @@ TEST_CASE("check_finite: names the first operation that makes a NaN or an infini
     const Tape<double>::Scope scope(tape, "fc1");
     y = exp(x);
   }
-  const Var<double> z = log(y - 0.5) + 1;
+  log(y - 0.5) + 1;
   x.data()[1] = 1000;
   CHECK_ERROR(tape.replay(), "[exp] made inf at entry 1 of %1, 3 (layer fc1)");
   x.data()[1] = -1;

@@ -1,0 +1,71 @@
+#include <taper/nn/summary.hpp>
+
+#include <algorithm>
+#include <iomanip>
+#include <ostream>
+
+namespace taper::nn {
+namespace {
+
+/// Whether a path is a module's own or that of something inside it.
+bool inside(const std::string& path, const std::string& module) {
+  return module.empty() || path == module || path.starts_with(module + '.');
+}
+
+template <class T> Index multiply_adds(const Tape<T>& tape, const Node<T>& node) {
+  if (node.op->multiply_adds == nullptr) return 0;
+  std::vector<const Shape*> shapes;
+  for (const std::uint32_t input : tape.inputs(node)) shapes.push_back(&tape.nodes()[input].shape);
+  return node.op->multiply_adds(Signature{shapes, node.attributes});
+}
+
+}  // namespace
+
+template <class T> Summary summary(Module<T>& model, const Shape& input) {
+  std::vector<std::pair<std::string, Index>> leaves;  // and gives every module its name
+  model.for_parameters([&](const std::string& name, Parameter<T>& parameter) {
+    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) {
+      leaves.emplace_back(path, leaf.shape().size());
+    });
+  });
+  const bool training = model.training();
+  model.eval();
+  Tape<T> tape;
+  model(tape.input(input));
+  if (training) model.train();
+
+  Summary result;
+  model.for_modules([&](const std::string& name, Module<T>& module) {
+    Summary::Row row{.name = name, .description = module.describe(), .output = {}};
+    for (const auto& [path, size] : leaves) row.parameters += inside(path, name) ? size : 0;
+    for (const Node<T>& node : tape.nodes()) {
+      if (node.op == nullptr || !inside(tape.path(node), name)) continue;
+      row.output = node.shape;
+      row.computes = true;
+      row.multiply_adds += multiply_adds(tape, node);
+    }
+    result.rows.push_back(std::move(row));
+  });
+  return result;
+}
+
+std::ostream& operator<<(std::ostream& out, const Summary& summary) {
+  const auto line = [&](const std::string& layer, const std::string& shape, const std::string& parameters,
+                        const std::string& products) {
+    out << std::left << std::setw(36) << layer << std::setw(18) << shape << std::right << std::setw(12)
+        << parameters << std::setw(16) << products << '\n';
+  };
+  line("layer", "output", "parameters", "multiply-adds");
+  for (const Summary::Row& row : summary.rows) {
+    const auto depth = row.name.empty() ? 0 : 1 + std::ranges::count(row.name, '.');
+    const std::string title = (row.name.empty() ? "" : row.name + ": ") + row.description;
+    line(std::string(static_cast<std::size_t>(2 * depth), ' ') + title, row.computes ? row.output.str() : "-",
+         std::to_string(row.parameters), std::to_string(row.multiply_adds));
+  }
+  return out;
+}
+
+template Summary summary(Module<float>&, const Shape&);
+template Summary summary(Module<double>&, const Shape&);
+
+}  // namespace taper::nn
