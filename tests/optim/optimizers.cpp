@@ -1,0 +1,311 @@
+#include <cmath>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <taper/nn/linear.hpp>
+#include <taper/nn/sequential.hpp>
+#include <taper/optim/adam.hpp>
+#include <taper/optim/sgd.hpp>
+#include <taper/sparsity/factorize.hpp>
+
+#include "../autodiff/random_tensors.hpp"
+#include "../check.hpp"
+
+using namespace taper;
+
+namespace {
+
+constexpr Index rows = 16, ins = 5, outs = 3;
+
+/// One parameter of the reference: plain loops in double, written from the documentation of torch.optim.
+struct Weights {
+  std::vector<double> value, gradient, first, second;
+  double lr = 0, decay = 0;
+
+  explicit Weights(std::size_t n) : value(n), gradient(n), first(n), second(n) {}
+};
+
+/// A linear layer under the mean squared error, differentiated by hand.
+struct Reference {
+  Weights weight{outs * ins}, bias{outs};
+  std::vector<double> x, y;
+  double most = 0;  // of the gradient norm
+
+  double differentiate() {
+    std::fill(weight.gradient.begin(), weight.gradient.end(), 0);
+    std::fill(bias.gradient.begin(), bias.gradient.end(), 0);
+    double loss = 0;
+    for (std::size_t r = 0; r < rows; ++r) {
+      for (std::size_t o = 0; o < outs; ++o) {
+        double residual = bias.value[o] - y[r * outs + o];
+        for (std::size_t i = 0; i < ins; ++i) residual += x[r * ins + i] * weight.value[o * ins + i];
+        loss += residual * residual / (rows * outs);
+        const double seed = 2 * residual / (rows * outs);
+        bias.gradient[o] += seed;
+        for (std::size_t i = 0; i < ins; ++i) weight.gradient[o * ins + i] += seed * x[r * ins + i];
+      }
+    }
+    if (most > 0) {
+      double squares = 0;
+      for (const Weights* w : {&weight, &bias}) {
+        for (const double g : w->gradient) squares += g * g;
+      }
+      const double factor = std::min(1.0, most / (std::sqrt(squares) + 1e-6));
+      for (Weights* w : {&weight, &bias}) {
+        for (double& g : w->gradient) g *= factor;
+      }
+    }
+    return loss;
+  }
+};
+
+/// Moves one entry of `w` by a rule; `t` counts the steps from 1.
+using Rule = std::function<void(Weights& w, std::size_t i, int t, double lr)>;
+
+Rule sgd_rule(const optim::SGDOptions& options) {
+  return [options](Weights& w, std::size_t i, int t, double lr) {
+    double g = w.gradient[i] + w.decay * w.value[i];
+    if (options.momentum != 0) {
+      w.first[i] = t == 1 ? g : options.momentum * w.first[i] + (1 - options.dampening) * g;
+      g = options.nesterov ? g + options.momentum * w.first[i] : w.first[i];
+    }
+    w.value[i] -= lr * g;
+  };
+}
+
+Rule adam_rule(const optim::AdamOptions& options, bool decoupled) {
+  return [=](Weights& w, std::size_t i, int t, double lr) {
+    double g = w.gradient[i];
+    if (decoupled) {
+      w.value[i] -= lr * w.decay * w.value[i];
+    } else {
+      g += w.decay * w.value[i];
+    }
+    w.first[i] = options.beta1 * w.first[i] + (1 - options.beta1) * g;
+    w.second[i] = options.beta2 * w.second[i] + (1 - options.beta2) * g * g;
+    const double first = w.first[i] / (1 - std::pow(options.beta1, t));
+    const double second = w.second[i] / (1 - std::pow(options.beta2, t));
+    w.value[i] -= lr * first / (std::sqrt(second) + options.epsilon);
+  };
+}
+
+/// A layer and its loss on fixed random data.
+template <class T> struct Problem {
+  nn::Linear<T> model;
+  Tape<T> tape;
+  Var<T> loss;
+  Reference reference;
+
+  Problem() : model((manual_seed(3), nn::Linear<T>(ins, outs))) {
+    Rng rng(7);
+    const Tensor<T> x = random_tensor<T>(rng, {rows, ins}), y = random_tensor<T>(rng, {rows, outs});
+    reference.x.assign(x.begin(), x.end());
+    reference.y.assign(y.begin(), y.end());
+    model.parameters();
+    std::copy(model.weight.value().begin(), model.weight.value().end(), reference.weight.value.begin());
+    std::copy(model.bias->value().begin(), model.bias->value().end(), reference.bias.value.begin());
+    loss = mse_loss(model(tape.constant(x)), tape.constant(y));
+  }
+
+  double distance() {
+    const auto worst = [](View<const T> got, const std::vector<double>& expected) {
+      return apart(got, View<const double>(expected.data(), got.shape()));
+    };
+    return std::max(worst(model.weight.value(), reference.weight.value),
+                    worst(model.bias->value(), reference.bias.value));
+  }
+};
+
+template <class T> constexpr double tolerance = sizeof(T) == 8 ? 1e-6 : 1e-4;
+
+/// A hundred steps of both; the factor of all rates changes on the way.
+template <class T, class Options>
+void compare(optim::Optimizer<T>& optimizer, Problem<T>& problem, const Options& options, const Rule& rule,
+             double most = 0) {
+  Reference& reference = problem.reference;
+  for (Weights* w : {&reference.weight, &reference.bias}) w->lr = options.lr, w->decay = options.weight_decay;
+  for (const optim::Group& group : options.groups) {
+    Weights& w = group.match == "bias" ? reference.bias : reference.weight;
+    w.lr = group.lr.value_or(w.lr);
+    w.decay = group.weight_decay.value_or(w.decay);
+  }
+  if (most > 0) optimizer.clip_norm(most), reference.most = most;
+  double first_loss = 0, loss = 0;
+  for (int t = 1; t <= 100; ++t) {
+    const double factor = t <= 50 ? 1 : 0.5;
+    optimizer.set_rate_factor(factor);
+    problem.tape.replay();
+    problem.tape.backward(problem.loss);
+    optimizer.step();
+    loss = reference.differentiate();
+    if (t == 1) first_loss = loss;
+    for (Weights* w : {&reference.weight, &reference.bias}) {
+      for (std::size_t i = 0; i < w->value.size(); ++i) rule(*w, i, t, w->lr * factor);
+    }
+  }
+  CHECK(loss < first_loss);
+  CHECK(problem.distance() < tolerance<T>);
+  CHECK(optimizer.steps() == 100);
+  CHECK(optimizer.rate() == doctest::Approx(options.lr / 2));
+}
+
+template <class T> void compare_sgd(const optim::SGDOptions& options, double most = 0) {
+  Problem<T> problem;
+  optim::SGD<T> optimizer(problem.model.parameters(), options);
+  compare(optimizer, problem, options, sgd_rule(options), most);
+}
+
+template <class T> void compare_adam(const optim::AdamOptions& options, double most = 0) {
+  Problem<T> problem;
+  optim::Adam<T> optimizer(problem.model.parameters(), options);
+  compare(optimizer, problem, options, adam_rule(options, false), most);
+}
+
+template <class T> void compare_adamw(const optim::AdamOptions& options, double most = 0) {
+  Problem<T> problem;
+  optim::AdamW<T> optimizer(problem.model.parameters(), options);
+  compare(optimizer, problem, options, adam_rule(options, true), most);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("SGD: a hundred steps of every form equal plain loops", T, float, double) {
+  compare_sgd<T>({.lr = 0.05});
+  compare_sgd<T>({.lr = 0.05, .weight_decay = 0.1});
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.9});
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.9, .dampening = 0.5});
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.9, .dampening = 0.25, .weight_decay = 0.01});
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.8, .nesterov = true});
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.8, .weight_decay = 0.05, .nesterov = true});
+}
+
+TEST_CASE_TEMPLATE("Adam: a hundred steps with and without coupled decay equal plain loops", T, float, double) {
+  compare_adam<T>({});
+  compare_adam<T>({.lr = 0.02});
+  compare_adam<T>({.lr = 0.02, .weight_decay = 0.1});
+  compare_adam<T>({.lr = 0.01, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-3});
+  compare_adam<T>({.lr = 0.01, .beta1 = 0, .beta2 = 0.99});
+}
+
+TEST_CASE_TEMPLATE("AdamW: a hundred steps of decoupled decay equal plain loops", T, float, double) {
+  compare_adamw<T>({.lr = 0.02, .weight_decay = 0});
+  compare_adamw<T>({.lr = 0.02, .weight_decay = 0.3});
+  Problem<T> problem;  // a decay by itself
+  optim::AdamW<T> optimizer(problem.model.parameters());
+  compare(optimizer, problem, optim::AdamOptions{.weight_decay = 1e-2}, adam_rule({}, true));
+}
+
+TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, float, double) {
+  compare_sgd<T>({.lr = 0.05, .weight_decay = 0.3, .groups = {{.match = "bias", .weight_decay = 0}}});
+  compare_sgd<T>({.lr = 0.02,
+                  .momentum = 0.9,
+                  .weight_decay = 0.1,
+                  .groups = {{.match = "bias", .lr = 0.005}, {.match = "weight", .weight_decay = 0.02}}});
+  compare_adam<T>({.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .weight_decay = 0}}});
+  compare_adam<T>({.lr = 0.02, .groups = {{.match = "w*", .lr = 0.001, .weight_decay = 0.1}}});
+  compare_adamw<T>({.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .lr = 0.04, .weight_decay = 0}}});
+}
+
+TEST_CASE("Optimizer: a rate of zero for one group freezes it, and the first group that matches counts") {
+  nn::Sequential<double> model(nn::Linear<double>(3, 2), nn::Linear<double>(2, 1));
+  const nn::Parameters<double> parameters = model.parameters();
+  optim::SGD<double> optimizer(parameters,
+                               {.lr = 1, .groups = {{.match = "*.bias", .lr = 0}, {.match = "1.*", .lr = 2}}});
+  const Index size = static_cast<Index>(parameters.block()->values.size());
+  const std::vector<double> before(parameters.block()->values.data(), parameters.block()->values.data() + size);
+  for (const auto& entry : parameters.entries()) {
+    for (double& g : parameters.gradient(entry)) g = 1;
+  }
+  optimizer.step();
+  for (const auto& entry : parameters.entries()) {
+    const double moved = entry.name == "0.weight" ? 1 : entry.name == "1.weight" ? 2 : 0;
+    for (Index i = 0; i < entry.shape.size(); ++i) {
+      const double start = before[static_cast<std::size_t>(entry.offset + i)];
+      CHECK(parameters.value(entry)[i] == doctest::Approx(start - moved).epsilon(1e-12));
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("Optimizer: clipping scales the gradients of all parameters together", T, float, double) {
+  compare_sgd<T>({.lr = 0.2}, 0.1);
+  compare_sgd<T>({.lr = 0.02, .momentum = 0.9, .weight_decay = 0.1}, 0.05);
+  compare_sgd<T>({.lr = 0.05}, 1e6);  // never exceeded
+  compare_adam<T>({.lr = 0.02, .weight_decay = 0.1}, 0.2);
+  compare_adamw<T>({.lr = 0.02, .weight_decay = 0.1}, 0.2);
+}
+
+TEST_CASE("Optimizer: clipping bounds the length of a plain step") {
+  Problem<double> problem;
+  optim::SGD<double> optimizer(problem.model.parameters(), {.lr = 1});
+  optimizer.clip_norm(0.125);
+  const Tensor<double> weight(problem.model.weight.value()), bias(problem.model.bias->value());
+  problem.tape.backward(problem.loss);
+  optimizer.step();
+  const double squares = (problem.model.weight.value().vector() - weight.vector()).squaredNorm() +
+                         (problem.model.bias->value().vector() - bias.vector()).squaredNorm();
+  CHECK(std::sqrt(squares) == doctest::Approx(0.125).epsilon(1e-4));
+  CHECK_ERROR(optimizer.clip_norm(0), "[sgd]", "positive");
+  CHECK_ERROR(optimizer.clip_norm(-1), "[sgd]", "-1", "positive");
+  CHECK_ERROR(optimizer.clip_norm(std::nan("")), "[sgd]", "positive");
+}
+
+TEST_CASE("Optimizer: the parameters of a part of a model are trained alone") {
+  nn::Sequential<float> model(nn::Linear<float>(3, 2), nn::Linear<float>(2, 4));
+  const nn::Parameters<float> all = model.parameters();
+  std::fill(all.block()->gradients.data(), all.block()->gradients.data() + all.block()->gradients.size(), 1.0f);
+  optim::Adam<float> optimizer(model[1].parameters(), {.lr = 0.5});
+  const Tensor<float> first(all.value(all.entry("0.weight"))), second(all.value(all.entry("1.weight")));
+  optimizer.step();
+  CHECK(same_bits<const float, const float>(all.value(all.entry("0.weight")), first));
+  for (Index i = 0; i < second.size(); ++i) {
+    CHECK(all.value(all.entry("1.weight"))[i] == doctest::Approx(second[i] - 0.5f).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("Optimizer: settings that make no sense are refused") {
+  nn::Linear<double> model(2, 1);
+  const auto sgd = [&](const optim::SGDOptions& options) { optim::SGD<double>(model.parameters(), options); };
+  const auto adam = [&](const optim::AdamOptions& options) { optim::Adam<double>(model.parameters(), options); };
+  const auto adamw = [&](const optim::AdamOptions& options) { optim::AdamW<double>(model.parameters(), options); };
+  CHECK_ERROR(sgd({.lr = -0.5}), "[sgd]", "lr", "-0.5", "0 or more");
+  CHECK_ERROR(sgd({.lr = std::nan("")}), "[sgd]", "lr");
+  CHECK_ERROR(sgd({.lr = HUGE_VAL}), "[sgd]", "lr", "inf");
+  CHECK_ERROR(sgd({.momentum = -1}), "[sgd]", "momentum", "-1");
+  CHECK_ERROR(sgd({.dampening = -1}), "[sgd]", "dampening");
+  CHECK_ERROR(sgd({.weight_decay = -1}), "[sgd]", "weight_decay");
+  CHECK_ERROR(sgd({.nesterov = true}), "[sgd]", "Nesterov", "momentum 0", "expected momentum");
+  CHECK_ERROR(sgd({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "[sgd]", "Nesterov", "dampening 0.1");
+  CHECK_ERROR(adam({.lr = -1}), "[adam]", "lr");
+  CHECK_ERROR(adam({.beta1 = 1}), "[adam]", "beta1 1", "0 <= number < 1");
+  CHECK_ERROR(adam({.beta2 = 1.5}), "[adam]", "beta2 1.5");
+  CHECK_ERROR(adam({.beta2 = -0.1}), "[adam]", "beta2");
+  CHECK_ERROR(adam({.epsilon = -1e-8}), "[adam]", "epsilon");
+  CHECK_ERROR(adamw({.weight_decay = -1}), "[adamw]", "weight_decay");
+  CHECK_ERROR(adamw({.beta1 = 2}), "[adamw]", "beta1");
+  CHECK_ERROR(sgd({.groups = {{.match = "*.bias"}}}), "[sgd]", "'*.bias'", "some parameter matches");
+  CHECK_ERROR(adam({.groups = {{.match = "bias", .lr = -2}}}), "[adam]", "lr -2");
+  CHECK_ERROR(adam({.groups = {{.match = "bias", .weight_decay = -2}}}), "[adam]", "weight_decay -2");
+}
+
+TEST_CASE("Optimizer: refuses to go on when the parameters were laid out anew") {
+  nn::Sequential<float> model(nn::Linear<float>(3, 2));
+  optim::Adam<float> before(model.parameters());
+  before.step();
+  model.parameters();  // laid out already
+  before.step();
+  sparsity::factorize(model, sparsity::Groups::inputs);
+  CHECK_ERROR(before.step(), "[adam]", "laid out anew", "build a new one");
+  CHECK(before.steps() == 2);
+
+  optim::SGD<float> factors(model.parameters());
+  factors.step();
+  sparsity::collapse(model);
+  CHECK_ERROR(factors.step(), "[sgd]", "laid out anew");
+
+  optim::SGD<float> part(model[0].parameters());
+  part.step();
+  nn::Sequential<float> copy = model;
+  copy.parameters();  // of its own
+  part.step();
+}
