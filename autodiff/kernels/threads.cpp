@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/kernels/threads.hpp>
 
 namespace taper::kernels {
@@ -16,6 +17,20 @@ int threads() {
 
 void set_threads(int count) {
   limit.store(std::max(count, 1), std::memory_order_relaxed);
+}
+
+void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
+                const void* context) {
+  const Index pieces = (count + piece - 1) / piece;
+  const unsigned mode = float_mode();  // every thread computes as the caller does
+#pragma omp parallel num_threads(threads())
+  {
+    const unsigned before = float_mode();
+    set_float_mode(mode);
+#pragma omp for schedule(static)
+    for (Index k = 0; k < pieces; ++k) call(context, k * piece, std::min((k + 1) * piece, count));
+    set_float_mode(before);
+  }
 }
 
 }  // namespace taper::kernels

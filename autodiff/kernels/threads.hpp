@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <taper/autodiff/kernels/denormals.hpp>
-
 /// Loops over raw memory: SIMD, cache blocking, threads. Nothing here knows tensors or tapes, nothing
 /// allocates in the steady state, and nothing checks: callers have.
 namespace taper::kernels {
@@ -16,23 +14,20 @@ using Index = std::ptrdiff_t;
 int threads();
 void set_threads(int count);
 
+/// Calls call(context, begin, end) for all pieces, on several threads.
+void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
+                const void* context);
+
 /// Calls f(begin, end) for consecutive pieces of [0, count), each `piece` long but the last. The pieces do
-/// not depend on the number of threads; with only one piece there is no parallel region at all.
+/// not depend on the number of threads; with only one piece no other thread is asked.
 template <class F> void for_pieces(Index count, Index piece, const F& f) {
-  const Index pieces = (count + piece - 1) / piece;
-  if (pieces <= 1 || threads() == 1) {
+  if (count <= piece || threads() == 1) {
     for (Index begin = 0; begin < count; begin += piece) f(begin, std::min(begin + piece, count));
     return;
   }
-  const unsigned mode = float_mode();  // every thread computes as the caller does
-#pragma omp parallel num_threads(threads())
-  {
-    const unsigned before = float_mode();
-    set_float_mode(mode);
-#pragma omp for schedule(static)
-    for (Index k = 0; k < pieces; ++k) f(k * piece, std::min((k + 1) * piece, count));
-    set_float_mode(before);
-  }
+  run_pieces(
+      count, piece,
+      [](const void* context, Index begin, Index end) { (*static_cast<const F*>(context))(begin, end); }, &f);
 }
 
 /// A piece long enough that starting a thread for it pays, for loops that are bound by memory.

@@ -1,0 +1,172 @@
+// Counts what the program allocates, by operator new and (with glibc) by malloc and its relatives, which Eigen
+// calls. Sanitizers bring their own allocators: with them there is nothing to count.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+
+#include <taper/autodiff/random.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/nn/activations.hpp>
+#include <taper/nn/linear.hpp>
+#include <taper/nn/sequential.hpp>
+#include <taper/optim/adam.hpp>
+#include <taper/sparsity/factorize.hpp>
+#include <taper/train/fit.hpp>
+
+namespace {
+
+std::atomic<long> allocations{0};
+
+void* allocate(std::size_t size) {
+  ++allocations;
+  void* const memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void* allocate(std::size_t size, std::align_val_t alignment) {
+  ++allocations;
+  const auto unit = static_cast<std::size_t>(alignment);
+  void* const memory = std::aligned_alloc(unit, (size / unit + 1) * unit);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+// The other variants are defined by these.
+void* operator new(std::size_t size) { return allocate(size); }
+void* operator new[](std::size_t size) { return allocate(size); }
+void* operator new(std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }
+void* operator new[](std::size_t size, std::align_val_t alignment) { return allocate(size, alignment); }
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete[](void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+
+#ifdef __GLIBC__
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+
+void* malloc(std::size_t size) noexcept {
+  ++allocations;
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) noexcept {
+  ++allocations;
+  return __libc_calloc(count, size);
+}
+void* realloc(void* memory, std::size_t size) noexcept {
+  ++allocations;
+  return __libc_realloc(memory, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  ++allocations;
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) noexcept {
+  ++allocations;
+  *memory = __libc_memalign(alignment, size);
+  return *memory == nullptr ? ENOMEM : 0;
+}
+}
+#endif
+
+using namespace taper;
+
+namespace {
+
+/// How often `run` allocates.
+template <class Run>
+long count(const Run& run) {
+  const long before = allocations;
+  run();
+  return allocations - before;
+}
+
+nn::Sequential<float> network() {
+  nn::Sequential<float> net(nn::Linear(20, 48), nn::ReLU(), nn::Dropout(0.1), nn::Linear(48, 1));
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  return net;
+}
+
+Tensor<float> random_tensor(const Shape& shape) {
+  Tensor<float> result(shape);
+  Rng rng(4);
+  for (float& entry : result) entry = static_cast<float>(rng.normal());
+  return result;
+}
+
+/// One thread at most while it lives: the threads' own memory is not ours.
+struct OneThread {
+  OneThread() { set_threads(1); }
+  ~OneThread() { set_threads(before); }
+  int before = threads();
+};
+
+}  // namespace
+
+TEST_CASE("allocations: the counter counts") {
+  CHECK(count([] { ::operator delete(::operator new(100)); }) > 0);
+  CHECK(count([] { Tensor<float>({100, 100}); }) > 0);
+}
+
+TEST_CASE("allocations: none in a replayed step of a factorized network") {
+  const OneThread one;
+  auto net = network();
+  optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
+  const auto x = random_tensor({64, 20}), y = random_tensor({64, 1});
+  Tape<float> tape;
+  const auto input = tape.input({64, 20}), target = tape.input({64, 1});
+  const auto loss = mse_loss(net(input), target);
+  const auto step = [&] {
+    input.assign(x);
+    target.assign(y);
+    tape.replay();
+    tape.backward(loss);
+    adam.step();
+  };
+  step();
+  for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+}
+
+TEST_CASE("allocations: none in a step that records again, from the third on") {
+  const OneThread one;
+  auto net = network();
+  optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
+  const auto x = random_tensor({64, 20}), y = random_tensor({64, 1});
+  Tape<float> tape;
+  const auto step = [&] {
+    tape.clear();
+    tape.backward(mse_loss(net(tape.constant(x)), tape.constant(y)));
+    adam.step();
+  };
+  step();
+  step();
+  for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+}
+
+TEST_CASE("allocations: fit allocates the same for 3 epochs and for 30") {
+  const OneThread one;
+  const data::Dataset<float> set{random_tensor({100, 20}), random_tensor({100, 1}), {}, {}};
+  const auto train = [&](Index epochs) {
+    auto net = network();
+    train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+               {.epochs = epochs, .batch_size = 32, .progress = train::Progress::quiet});
+  };
+  train(1);  // what is made once per thread
+  CHECK(count([&] { train(3); }) == count([&] { train(30); }));
+}
+
+#endif

@@ -1,0 +1,230 @@
+#include <taper/train/fit.hpp>
+
+#include <Eigen/QR>
+#include <cmath>
+#include <limits>
+
+#include "../check.hpp"
+#include <taper/autodiff/random.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/nn/activations.hpp>
+#include <taper/nn/linear.hpp>
+#include <taper/nn/sequential.hpp>
+#include <taper/optim/adam.hpp>
+#include <taper/optim/sgd.hpp>
+
+using namespace taper;
+
+namespace {
+
+constexpr auto quiet = train::Progress::quiet;
+
+/// Targets that are a linear function of normal inputs, plus noise.
+template <class T>
+data::Dataset<T> noisy_line(Index rows, Index inputs, std::uint64_t seed = 1) {
+  Rng rng(seed);
+  data::Dataset<T> set{Tensor<T>({rows, inputs}), Tensor<T>({rows, 1}), {}, {}};
+  for (T& entry : set.x) entry = static_cast<T>(rng.normal());
+  for (Index i = 0; i < rows; ++i) {
+    double y = 0.5 + 0.1 * rng.normal();
+    for (Index j = 0; j < inputs; ++j) y += static_cast<double>(set.x[i * inputs + j]) / static_cast<double>(j + 1);
+    set.y[i] = static_cast<T>(y);
+  }
+  return set;
+}
+
+/// y = slope * x at a few points, and a model of that form that starts at 0.
+data::Dataset<double> line(double slope) {
+  data::Dataset<double> set{Tensor<double>({4, 1}, {-1, 0.5, 1, 2}), Tensor<double>({4, 1}), {}, {}};
+  set.y.vector() = slope * set.x.vector();
+  return set;
+}
+nn::Linear<double> slope_at_zero() {
+  nn::Linear<double> model(1, 1, false);
+  model.weight.value()[0] = 0;
+  return model;
+}
+
+template <class T>
+std::vector<T> numbers(nn::Module<T>& model) {
+  std::vector<T> all;
+  const auto parameters = model.parameters();
+  for (const auto& entry : parameters.entries()) {
+    all.insert(all.end(), parameters.value(entry).begin(), parameters.value(entry).end());
+  }
+  return all;
+}
+
+/// What training with dropout and shuffling arrives at.
+std::vector<float> trained(std::uint64_t seed) {
+  manual_seed(3);
+  nn::Sequential<float> net(nn::Linear(24, 96), nn::ReLU(), nn::Dropout(0.2), nn::Linear(96, 64), nn::Tanh(),
+                            nn::Linear(64, 1));
+  const auto set = noisy_line<float>(300, 24);
+  train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+             {.epochs = 3, .batch_size = 128, .seed = seed, .progress = quiet});
+  return numbers(net);
+}
+
+}  // namespace
+
+TEST_CASE("fit: linear regression arrives at the least-squares solution") {
+  const auto set = noisy_line<double>(50, 3);
+  nn::Linear<double> model(3, 1);
+  train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0.2}),
+             {.epochs = 1500, .batch_size = 50, .progress = quiet});
+  Eigen::MatrixXd design(50, 4);
+  design << set.x.matrix(), Eigen::VectorXd::Ones(50);
+  const Eigen::VectorXd solution = design.colPivHouseholderQr().solve(Eigen::VectorXd(set.y.vector()));
+  CHECK((model.weight.value().vector() - solution.head(3)).norm() < 1e-10);
+  CHECK(std::abs(model.bias->value()[0] - solution(3)) < 1e-10);
+}
+
+TEST_CASE("fit: the same seed gives the same bits, with any number of threads") {
+  const int before = threads();
+  set_threads(1);
+  const auto one = trained(5);
+  CHECK(one == trained(5));
+  CHECK(one != trained(6));
+  set_threads(3);
+  CHECK(one == trained(5));
+  set_threads(before);
+}
+
+TEST_CASE("fit: the loss of an epoch counts every row once") {
+  const auto set = noisy_line<double>(10, 2);
+  nn::Linear<double> model(2, 1);
+  for (const Index batch_size : {1, 3, 4, 10, 64}) {
+    CAPTURE(batch_size);
+    const auto history = train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0}),
+                                    {.epochs = 2, .batch_size = batch_size, .progress = quiet});
+    REQUIRE(history.epochs.size() == 2);
+    const double whole = train::evaluate(model, set, nn::mse_loss);
+    for (const auto& epoch : history.epochs) CHECK(epoch.loss == doctest::Approx(whole).epsilon(1e-13));
+  }
+}
+
+TEST_CASE("fit: history, schedule and callbacks") {
+  const auto set = noisy_line<double>(10, 2);
+  nn::Linear<double> model(2, 1);
+  optim::SGD<double> sgd(model.parameters(), {.lr = 0.5});
+  Index calls = 0;
+  train::FitOptions<double> options{.epochs = 6, .batch_size = 4, .progress = quiet};
+  options.schedule = [](Index epoch) { return 1 / static_cast<double>(epoch + 1); };
+  options.callbacks = {[&](const train::Epoch& epoch) {
+    CHECK(epoch.number == calls);
+    ++calls;
+    return true;
+  }};
+  auto history = train::fit(model, set, nn::mse_loss, sgd, options);
+  CHECK(history.epochs.size() == 6);
+  CHECK(calls == 6);
+  CHECK(history.stopped.empty());
+  CHECK(history.seconds >= 0);
+  CHECK(history.epochs[4].rate == doctest::Approx(0.1));
+  CHECK_FALSE(history.epochs[0].validation_loss.has_value());
+  CHECK(sgd.steps() == 18);
+
+  options.callbacks.push_back([](const train::Epoch& epoch) { return epoch.number < 2; });
+  calls = 0;
+  history = train::fit(model, set, nn::mse_loss, sgd, options);
+  CHECK(history.epochs.size() == 3);
+  CHECK(calls == 3);
+  CHECK_FALSE(history.stopped.empty());
+
+  options.epochs = 0;
+  const auto before = numbers(model);
+  CHECK(train::fit(model, set, nn::mse_loss, sgd, options).epochs.empty());
+  CHECK(numbers(model) == before);
+}
+
+TEST_CASE("fit: early stopping on the validation loss") {
+  // The weight runs from 0 towards 1, and on its way passes what is best for validation.
+  const auto set = line(1), validation = line(0.5);
+  for (const bool restore : {true, false}) {
+    CAPTURE(restore);
+    auto model = slope_at_zero();
+    const auto history = train::fit(
+        model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0.01}),
+        {.epochs = 500,
+         .batch_size = 4,
+         .validation = &validation,
+         .early_stopping = train::EarlyStopping{.patience = 3, .at_least = 0, .restore_best = restore},
+         .progress = quiet});
+    std::size_t best = 0;
+    for (std::size_t i = 0; i < history.epochs.size(); ++i) {
+      if (*history.epochs[i].validation_loss < *history.epochs[best].validation_loss) best = i;
+    }
+    CHECK(best > 5);
+    CHECK(history.epochs.size() == best + 4);
+    CHECK_FALSE(history.stopped.empty());
+    const auto& expected = restore ? history.epochs[best] : history.epochs.back();
+    CHECK(train::evaluate(model, validation, nn::mse_loss) == *expected.validation_loss);
+  }
+  // Without validation it is the training loss that counts.
+  auto model = slope_at_zero();
+  const auto history =
+      train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0}),
+                 {.epochs = 50, .early_stopping = train::EarlyStopping{.patience = 4}, .progress = quiet});
+  CHECK(history.epochs.size() == 5);
+}
+
+TEST_CASE("fit: the validation loss is that of the model without dropout, after the epoch") {
+  const auto set = noisy_line<double>(20, 4), validation = noisy_line<double>(7, 4, 2);
+  nn::Sequential<double> net(nn::Linear<double>(4, 8), nn::Dropout<double>(0.5), nn::Linear<double>(8, 1));
+  const auto history = train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+                                  {.epochs = 3, .batch_size = 8, .validation = &validation, .progress = quiet});
+  CHECK(*history.epochs.back().validation_loss == train::evaluate(net, validation, nn::mse_loss));
+}
+
+TEST_CASE("fit: leaves the model in evaluation mode") {
+  const auto set = noisy_line<double>(8, 2);
+  nn::Sequential<double> net(nn::Linear<double>(2, 1), nn::Dropout<double>(0.5));
+  CHECK(net.training());
+  train::fit(net, set, nn::mse_loss, optim::SGD(net.parameters()), {.epochs = 1, .progress = quiet});
+  CHECK_FALSE(net.training());
+  CHECK_FALSE(net[1].training());
+}
+
+TEST_CASE("fit: errors") {
+  auto set = noisy_line<double>(12, 2);
+  nn::Linear<double> model(2, 1);
+  optim::SGD<double> sgd(model.parameters());
+  const auto fit = [&](train::FitOptions<double> options = {}) {
+    options.progress = quiet;
+    return train::fit(model, set, nn::mse_loss, sgd, options);
+  };
+  CHECK_ERROR(fit({.batch_size = 0}), "batch", "0");
+  CHECK_ERROR(fit({.epochs = -1}), "fit", "-1 epochs");
+  CHECK_ERROR(train::fit(model, data::Dataset<double>{}, nn::mse_loss, sgd), "expected");
+
+  const auto wide = noisy_line<double>(12, 3);
+  CHECK_ERROR(train::fit(model, wide, nn::mse_loss, sgd, {.progress = quiet}), "affine", "expected");
+  CHECK_ERROR(fit({.validation = &wide}), "expected");
+  data::Dataset<double> two = set;
+  two.y = Tensor<double>({12, 2});
+  CHECK_ERROR(train::fit(model, two, nn::mse_loss, sgd, {.progress = quiet}), "mse_loss", "expected");
+  two.y = Tensor<double>({11, 1});
+  CHECK_ERROR(train::fit(model, two, nn::mse_loss, sgd, {.progress = quiet}), "11", "12");
+
+  optim::SGD<double> fast(model.parameters(), {.lr = 1e6});
+  CHECK_ERROR(train::fit(model, set, nn::mse_loss, fast, {.epochs = 1000, .progress = quiet}), "the loss became",
+              "in epoch");
+  set.x[5] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_ERROR(fit(), "fit", "finite");
+}
+
+TEST_CASE("predict: many rows are the same as in one pass") {
+  nn::Sequential<double> net(nn::Linear<double>(3, 9), nn::GELU<double>(), nn::Dropout<double>(0.5),
+                             nn::Linear<double>(9, 2));
+  const auto set = noisy_line<double>(2500, 3);
+  const Tensor<double> batched = train::predict(net, set.x);
+  CHECK(net.training());  // as it was
+  CHECK(batched.shape() == Shape{2500, 2});
+  net.eval();
+  Tape<double> tape;
+  const auto whole = net(tape.constant(set.x));
+  CHECK((batched.vector() - whole.value().vector()).cwiseAbs().maxCoeff() < 1e-14);
+  CHECK(train::predict(net, Tensor<double>({0, 3})).shape() == Shape{0, 2});
+  CHECK_ERROR(train::predict(net, Tensor<double>()), "predict", "expected rows");
+}
