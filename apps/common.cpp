@@ -36,7 +36,10 @@ void CommonOptions::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));
   app.add_flag("--quiet", quiet, "Print nothing but errors");
-  app.add_option("--json", json, "File to write the report's figures to");
+  app.add_option("--json", json, "File to write the report's figures to")->check([](const std::string& path) {
+    // Before the work, not after it.
+    return std::ofstream(path, std::ios::app) ? "" : "'" + path + "': expected a file that can be written";
+  });
 }
 
 std::optional<std::filesystem::path> CommonOptions::folder() const {

@@ -32,6 +32,18 @@ template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other)
   return *this = Parameter(other);
 }
 
+template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) noexcept {
+  if (this == &other) return *this;
+  leave();
+  id_ = other.id_;
+  shape_ = other.shape_;
+  block_ = std::move(other.block_);
+  offset_ = other.offset_;
+  parametrization_ = std::move(other.parametrization_);
+  factors_ = std::move(other.factors_);
+  return *this;
+}
+
 template <class T> void Parameter<T>::require_numbers(const char* where) const {
   if (parametrization_) {
     throw Error(where, "a parameter ", shape_,
@@ -82,7 +94,7 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
     factors_.push_back(std::move(leaf));
   }
   parametrization_ = std::move(parametrization);
-  ++block_->version;  // the layout that held these numbers is no longer the model's
+  leave();
   block_.reset();
   offset_ = 0;
 }

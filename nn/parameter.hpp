@@ -18,7 +18,8 @@ template <class T> class Parameter {
   Parameter(const Parameter& other);
   Parameter(Parameter&&) noexcept = default;
   Parameter& operator=(const Parameter& other);
-  Parameter& operator=(Parameter&&) noexcept = default;
+  Parameter& operator=(Parameter&& other) noexcept;
+  ~Parameter() { leave(); }
 
   const Shape& shape() const { return shape_; }
   /// The numbers, to read or write. Throws Error for a parameter that is computed from factors.
@@ -50,6 +51,10 @@ template <class T> class Parameter {
 
  private:
   void require_numbers(const char* where) const;
+  /// Tells those who remember the place of the numbers that they are no longer the model's.
+  void leave() noexcept {
+    if (block_) ++block_->version;
+  }
 
   std::uint64_t id_;  // of this parameter on tapes
   Shape shape_;

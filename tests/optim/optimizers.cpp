@@ -180,7 +180,8 @@ TEST_CASE_TEMPLATE("SGD: a hundred steps of every form equal plain loops", T, fl
   compare_sgd<T>({.lr = 0.02, .momentum = 0.8, .weight_decay = 0.05, .nesterov = true});
 }
 
-TEST_CASE_TEMPLATE("Adam: a hundred steps with and without coupled decay equal plain loops", T, float, double) {
+TEST_CASE_TEMPLATE("Adam: a hundred steps with and without coupled decay equal plain loops", T, float,
+                   double) {
   compare_adam<T>({});
   compare_adam<T>({.lr = 0.02});
   compare_adam<T>({.lr = 0.02, .weight_decay = 0.1});
@@ -204,16 +205,18 @@ TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, fl
                   .groups = {{.match = "bias", .lr = 0.005}, {.match = "weight", .weight_decay = 0.02}}});
   compare_adam<T>({.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .weight_decay = 0}}});
   compare_adam<T>({.lr = 0.02, .groups = {{.match = "w*", .lr = 0.001, .weight_decay = 0.1}}});
-  compare_adamw<T>({.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .lr = 0.04, .weight_decay = 0}}});
+  compare_adamw<T>(
+      {.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .lr = 0.04, .weight_decay = 0}}});
 }
 
 TEST_CASE("Optimizer: a rate of zero for one group freezes it, and the first group that matches counts") {
   nn::Sequential<double> model(nn::Linear<double>(3, 2), nn::Linear<double>(2, 1));
   const nn::Parameters<double> parameters = model.parameters();
-  optim::SGD<double> optimizer(parameters,
-                               {.lr = 1, .groups = {{.match = "*.bias", .lr = 0}, {.match = "1.*", .lr = 2}}});
+  optim::SGD<double> optimizer(
+      parameters, {.lr = 1, .groups = {{.match = "*.bias", .lr = 0}, {.match = "1.*", .lr = 2}}});
   const Index size = static_cast<Index>(parameters.block()->values.size());
-  const std::vector<double> before(parameters.block()->values.data(), parameters.block()->values.data() + size);
+  const std::vector<double> before(parameters.block()->values.data(),
+                                   parameters.block()->values.data() + size);
   for (const auto& entry : parameters.entries()) {
     for (double& g : parameters.gradient(entry)) g = 1;
   }
@@ -253,7 +256,8 @@ TEST_CASE("Optimizer: clipping bounds the length of a plain step") {
 TEST_CASE("Optimizer: the parameters of a part of a model are trained alone") {
   nn::Sequential<float> model(nn::Linear<float>(3, 2), nn::Linear<float>(2, 4));
   const nn::Parameters<float> all = model.parameters();
-  std::fill(all.block()->gradients.data(), all.block()->gradients.data() + all.block()->gradients.size(), 1.0f);
+  std::fill(all.block()->gradients.data(), all.block()->gradients.data() + all.block()->gradients.size(),
+            1.0f);
   optim::Adam<float> optimizer(model[1].parameters(), {.lr = 0.5});
   const Tensor<float> first(all.value(all.entry("0.weight"))), second(all.value(all.entry("1.weight")));
   optimizer.step();
@@ -266,8 +270,12 @@ TEST_CASE("Optimizer: the parameters of a part of a model are trained alone") {
 TEST_CASE("Optimizer: settings that make no sense are refused") {
   nn::Linear<double> model(2, 1);
   const auto sgd = [&](const optim::SGDOptions& options) { optim::SGD<double>(model.parameters(), options); };
-  const auto adam = [&](const optim::AdamOptions& options) { optim::Adam<double>(model.parameters(), options); };
-  const auto adamw = [&](const optim::AdamOptions& options) { optim::AdamW<double>(model.parameters(), options); };
+  const auto adam = [&](const optim::AdamOptions& options) {
+    optim::Adam<double>(model.parameters(), options);
+  };
+  const auto adamw = [&](const optim::AdamOptions& options) {
+    optim::AdamW<double>(model.parameters(), options);
+  };
   CHECK_ERROR(sgd({.lr = -0.5}), "[sgd]", "lr", "-0.5", "0 or more");
   CHECK_ERROR(sgd({.lr = std::nan("")}), "[sgd]", "lr");
   CHECK_ERROR(sgd({.lr = HUGE_VAL}), "[sgd]", "lr", "inf");
@@ -275,7 +283,8 @@ TEST_CASE("Optimizer: settings that make no sense are refused") {
   CHECK_ERROR(sgd({.dampening = -1}), "[sgd]", "dampening");
   CHECK_ERROR(sgd({.weight_decay = -1}), "[sgd]", "weight_decay");
   CHECK_ERROR(sgd({.nesterov = true}), "[sgd]", "Nesterov", "momentum 0", "expected momentum");
-  CHECK_ERROR(sgd({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "[sgd]", "Nesterov", "dampening 0.1");
+  CHECK_ERROR(sgd({.momentum = 0.9, .dampening = 0.1, .nesterov = true}), "[sgd]", "Nesterov",
+              "dampening 0.1");
   CHECK_ERROR(adam({.lr = -1}), "[adam]", "lr");
   CHECK_ERROR(adam({.beta1 = 1}), "[adam]", "beta1 1", "0 <= number < 1");
   CHECK_ERROR(adam({.beta2 = 1.5}), "[adam]", "beta2 1.5");
@@ -308,4 +317,20 @@ TEST_CASE("Optimizer: refuses to go on when the parameters were laid out anew") 
   nn::Sequential<float> copy = model;
   copy.parameters();  // of its own
   part.step();
+}
+
+TEST_CASE("Optimizer: refuses to go on when the model was assigned over") {
+  nn::Sequential<float> chain(nn::Linear<float>(3, 2));
+  nn::Linear<float> layer(3, 2);
+  const nn::Sequential<float> other_chain = chain;
+  const nn::Linear<float> other_layer = layer;
+  optim::SGD<float> on_chain(chain.parameters()), on_layer(layer.parameters());
+  on_chain.step();
+  on_layer.step();
+  chain = other_chain;
+  layer = other_layer;
+  CHECK_ERROR(on_chain.step(), "[sgd]", "laid out anew");
+  CHECK_ERROR(on_layer.step(), "[sgd]", "laid out anew");
+  optim::SGD<float> again(chain.parameters());
+  again.step();
 }

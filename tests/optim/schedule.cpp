@@ -24,7 +24,8 @@ TEST_CASE("cosine_schedule: half a cosine from 1 to the last factor, which then 
     CHECK(schedule(33) == doctest::Approx(last));
     for (Index epoch = 0; epoch <= 20; ++epoch) {
       const double half = std::cos(std::numbers::pi * static_cast<double>(epoch) / 40);
-      CHECK(schedule(epoch) == doctest::Approx(last + (1 - last) * half * half));  // (1 + cos 2a) / 2 = cos^2 a
+      CHECK(schedule(epoch) ==
+            doctest::Approx(last + (1 - last) * half * half));  // (1 + cos 2a) / 2 = cos^2 a
     }
     for (Index epoch = 0; epoch < 20; ++epoch) CHECK(schedule(epoch + 1) < schedule(epoch));
   }

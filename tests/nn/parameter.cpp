@@ -1,0 +1,238 @@
+#include <taper/nn/parameter.hpp>
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <taper/nn/linear.hpp>
+#include <taper/nn/sequential.hpp>
+
+#include "../autodiff/random_tensors.hpp"
+#include "../check.hpp"
+
+using namespace taper;
+
+namespace {
+
+template <class T> nn::Parameter<T> filled(const Tensor<T>& value) {
+  nn::Parameter<T> parameter(value.shape());
+  std::copy(value.begin(), value.end(), parameter.value().begin());
+  return parameter;
+}
+
+template <class T> bool equal(View<const T> a, const Tensor<T>& b) {
+  return same_bits<const T, const T>(a, b);
+}
+
+/// A parameter that stays positive.
+struct Positive : nn::Parametrization<double> {
+  std::vector<std::string> factor_names() const override { return {"log"}; }
+  std::vector<Tensor<double>> decompose(View<const double> value) const override {
+    Tensor<double> log(value);
+    for (double& entry : log) entry = std::log(entry);
+    return {log};
+  }
+  Var<double> compute(std::span<const Var<double>> factors) const override { return exp(factors[0]); }
+};
+
+/// The number of a gate for the entry (row, column) of a weight.
+Index gate(nn::Groups groups, const Shape& shape, Index row, Index column) {
+  return groups == nn::Groups::elements ? row * shape[1] + column
+         : groups == nn::Groups::inputs ? column
+                                        : row;
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Parameter: copying copies the numbers", T, float, double) {
+  Rng rng(1);
+  const Tensor<T> value = random_tensor<T>(rng, {3, 2});
+  nn::Parameter<T> original = filled(value);
+  nn::Parameter<T> copy = original, assigned;
+  assigned = original;
+  CHECK(copy.block() != original.block());
+  CHECK(assigned.block() != original.block());
+  original.value()[0] = 99;
+  CHECK(equal<T>(copy.value(), value));
+  CHECK(equal<T>(assigned.value(), value));
+  nn::Parameter<T> moved = std::move(copy);
+  CHECK(equal<T>(moved.value(), value));
+  CHECK(equal<T>(std::as_const(moved).effective(), value));
+
+  moved.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs));
+  nn::Parameter<T> factored = moved;
+  moved.factors()[1].value()[0] = 5;
+  CHECK(equal<T>(factored.effective(), value));
+  CHECK(!equal<T>(moved.effective(), value));
+}
+
+TEST_CASE_TEMPLATE("Parameters: one block with names, the same one when asked again", T, float, double) {
+  nn::Sequential<T> model(nn::Linear<T>(3, 5), nn::Linear<T>(5, 1, false));
+  const Tensor<T> weight(static_cast<nn::Linear<T>&>(model[0]).weight.value());
+  const nn::Parameters<T> parameters = model.parameters();
+  std::vector<std::string> names;
+  for (const auto& entry : parameters.entries()) names.push_back(entry.name);
+  CHECK(names == std::vector<std::string>{"0.weight", "0.bias", "1.weight"});
+  CHECK(parameters.count() == 15 + 5 + 5);
+  CHECK(parameters.entry("0.weight").shape == Shape{5, 3});
+  CHECK(equal<T>(parameters.value(parameters.entry("0.weight")), weight));
+  CHECK_ERROR(parameters.entry("2.weight"), "'2.weight'", "0.weight, 0.bias, 1.weight");
+
+  Index end = 0;
+  for (const auto& entry : parameters.entries()) {
+    CHECK(entry.offset >= end);
+    CHECK(reinterpret_cast<std::uintptr_t>(parameters.value(entry).data()) % 64 == 0);
+    end = entry.offset + entry.shape.size();
+  }
+  const nn::Parameters<T> again = model.parameters();
+  CHECK(again.block() == parameters.block());
+  CHECK(again.block()->version == 0);
+  const nn::Parameters<T> part = model[1].parameters();
+  CHECK(part.block() == parameters.block());
+  CHECK(part.entry("weight").offset == parameters.entry("1.weight").offset);
+  model.push_back(nn::Linear<T>(1, 1));
+  const nn::Parameters<T> longer = model.parameters();
+  CHECK(longer.block() != parameters.block());
+  CHECK(parameters.block()->version > 0);
+  CHECK(equal<T>(longer.value(longer.entry("0.weight")), weight));
+  CHECK(nn::Sequential<T>().parameters().count() == 0);
+}
+
+TEST_CASE_TEMPLATE("Simplex: the value is a softmax, and gradients follow its chain rule", T, float, double) {
+  const Tensor<T> value({2, 3}, {T(0.2), T(0.3), T(0.5), T(0.6), T(0.1), T(0.3)});
+  nn::Parameter<T> p = filled(value);
+  p.parametrize(std::make_shared<nn::Simplex<T>>());
+  CHECK(p.shape() == value.shape());
+  CHECK(p.factors().size() == 1);
+  const Tensor<T> effective = p.effective();
+  CHECK(apart<const T, const T>(effective, value) < 1e-6);
+
+  Rng rng(2);
+  const Tensor<T> seed = random_tensor<T>(rng, value.shape());
+  Tape<T> tape;
+  tape.backward(sum(p.on(tape) * tape.constant(seed)));
+  for (Index r = 0; r < 2; ++r) {
+    double dot = 0;
+    for (Index c = 0; c < 3; ++c)
+      dot += static_cast<double>(effective[r * 3 + c]) * static_cast<double>(seed[r * 3 + c]);
+    for (Index c = 0; c < 3; ++c) {
+      const double expected =
+          static_cast<double>(effective[r * 3 + c]) * (static_cast<double>(seed[r * 3 + c]) - dot);
+      CHECK(p.factors()[0].gradient()[r * 3 + c] == doctest::Approx(expected).epsilon(1e-4));
+    }
+  }
+  nn::Parameter<T> zero(Shape{2});
+  CHECK_ERROR(zero.parametrize(std::make_shared<nn::Simplex<T>>()), "[simplex]", "positive");
+  CHECK(zero.parametrization() == nullptr);
+  CHECK(zero.value().size() == 2);
+}
+
+TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its chain rule", T, float,
+                   double) {
+  for (const nn::Groups groups : {nn::Groups::elements, nn::Groups::inputs, nn::Groups::outputs}) {
+    CAPTURE(static_cast<int>(groups));
+    Rng rng(3);
+    const Shape shape{4, 3};
+    const Tensor<T> value = random_tensor<T>(rng, shape), seed = random_tensor<T>(rng, shape);
+    nn::Parameter<T> p = filled(value);
+    p.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
+    CHECK(equal<T>(p.effective(), value));
+    REQUIRE(p.factors().size() == 2);
+    nn::Parameter<T>&u = p.factors()[0], &v = p.factors()[1];
+    const Index gates = groups == nn::Groups::elements ? 12 : groups == nn::Groups::inputs ? 3 : 4;
+    CHECK(equal<T>(u.value(), value));
+    CHECK(v.shape().size() == gates);
+    for (T& entry : v.value()) {
+      CHECK(entry == 1);
+      entry = static_cast<T>(rng.uniform(-2, 2));
+    }
+
+    Tape<T> tape;
+    const Var<T> w = p.on(tape, "weight");
+    CHECK(p.on(tape, "weight").index() == w.index());  // once per recording
+    CHECK(equal<T>(w.value(), p.effective()));
+    tape.backward(sum(w * tape.constant(seed)));
+    std::vector<double> gate_gradient(static_cast<std::size_t>(gates));
+    for (Index r = 0; r < 4; ++r) {
+      for (Index c = 0; c < 3; ++c) {
+        const Index i = r * 3 + c, g = gate(groups, shape, r, c);
+        const double s = static_cast<double>(seed[i]);
+        CHECK(w.value()[i] == doctest::Approx(u.value()[i] * v.value()[g]).epsilon(1e-6));
+        CHECK(u.gradient()[i] == doctest::Approx(s * static_cast<double>(v.value()[g])).epsilon(1e-5));
+        gate_gradient[static_cast<std::size_t>(g)] += s * static_cast<double>(u.value()[i]);
+      }
+    }
+    for (Index g = 0; g < gates; ++g) {
+      CHECK(v.gradient()[g] == doctest::Approx(gate_gradient[static_cast<std::size_t>(g)]).epsilon(1e-4));
+    }
+
+    const Tensor<T> effective = p.effective();
+    p.collapse();
+    CHECK(p.parametrization() == nullptr);
+    CHECK(p.factors().empty());
+    CHECK(equal<T>(p.value(), effective));
+    p.collapse();
+    CHECK(equal<T>(p.value(), effective));
+  }
+  nn::Parameter<T> row(Shape{3});
+  CHECK_ERROR(row.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs)), "[factorize]",
+              "matrix");
+}
+
+TEST_CASE("Parameter: one that is computed has no numbers of its own") {
+  nn::Parameter<double> p(Shape{2, 3});
+  const auto hadamard = std::make_shared<nn::Hadamard<double>>(nn::Groups::elements);
+  p.parametrize(hadamard);
+  CHECK_ERROR(p.value(), "[value]", "2x3", "computed from factors", "effective()");
+  CHECK_ERROR(std::as_const(p).value(), "[value]", "computed from factors");
+  CHECK_ERROR(p.gradient(), "[gradient]", "computed from factors");
+  CHECK_ERROR(p.parametrize(hadamard), "[parametrize]", "computed from factors");
+  CHECK(p.parametrization() == hadamard.get());
+}
+
+TEST_CASE("Parametrization: one of your own, also on a factor of another") {
+  nn::Parameter<double> p = filled(Tensor<double>({2}, {0.5, 3}));
+  p.parametrize(std::make_shared<Positive>());
+  CHECK(p.factors()[0].value()[1] == doctest::Approx(std::log(3)));
+  CHECK(p.effective()[0] == doctest::Approx(0.5));
+  Tape<double> tape;
+  tape.backward(sum(square(p.on(tape))));
+  for (Index i = 0; i < 2; ++i) {  // d exp(z)^2 / dz = 2 exp(z)^2
+    CHECK(p.factors()[0].gradient()[i] == doctest::Approx(2 * p.effective()[i] * p.effective()[i]));
+  }
+
+  nn::Linear<double> layer(2, 2);
+  const Tensor<double> weight(layer.weight.value());
+  layer.weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::inputs));
+  layer.weight.factors()[1].parametrize(std::make_shared<Positive>());
+  const nn::Parameters<double> parameters = layer.parameters();
+  std::vector<std::string> names;
+  for (const auto& entry : parameters.entries()) names.push_back(entry.name);
+  CHECK(names == std::vector<std::string>{"weight.u", "weight.v.log", "bias"});
+  for (double& entry : parameters.value(parameters.entry("weight.v.log"))) entry = std::log(2);
+  CHECK(layer.weight.effective()[3] == doctest::Approx(2 * weight[3]));
+  layer.weight.collapse();
+  CHECK(layer.weight.value()[3] == doctest::Approx(2 * weight[3]));
+}
+
+TEST_CASE("Parameter: a tape of the old layout refuses to be replayed") {
+  nn::Linear<float> layer(3, 2);
+  const Tensor<float> input({4, 3});
+  const auto stale_after = [&](auto change) {
+    Tape<float> tape;
+    layer(tape.constant(input));
+    tape.replay();
+    change();
+    CHECK_ERROR(tape.replay(), "parameters");
+    tape.clear();
+    const Var<float> again = sum(layer(tape.constant(input)));
+    tape.replay();
+    tape.backward(again);
+  };
+  stale_after([&] { layer.parameters(); });
+  stale_after([&] { layer.weight.parametrize(std::make_shared<nn::Hadamard<float>>(nn::Groups::inputs)); });
+  stale_after([&] { layer.parameters(); });
+  stale_after([&] { layer.weight.collapse(); });
+  stale_after([&] { layer.parameters(); });
+}

@@ -1,0 +1,254 @@
+#include <taper/sparsity/shrink.hpp>
+
+#include <cmath>
+#include <sstream>
+
+#include "../check.hpp"
+#include <taper/autodiff/random.hpp>
+#include <taper/nn/activations.hpp>
+#include <taper/nn/linear.hpp>
+#include <taper/nn/select.hpp>
+#include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/refit.hpp>
+
+using namespace taper;
+using Linear = nn::Linear<double>;
+using Sequential = nn::Sequential<double>;
+using Widths = std::vector<Index>;
+
+namespace {
+
+Tensor<double> random_tensor(const Shape& shape, std::uint64_t seed = 2) {
+  Tensor<double> result(shape);
+  Rng rng(seed);
+  for (double& entry : result) entry = rng.normal();
+  return result;
+}
+
+void push_activation(Sequential& net, Index which) {
+  switch (which) {
+    case 0: return net.push_back(nn::ReLU<double>());
+    case 1: return net.push_back(nn::Sigmoid<double>());
+    case 2: return net.push_back(nn::Softplus<double>());
+    case 3: return net.push_back(nn::Tanh<double>());
+    case 4: return net.push_back(nn::GELU<double>());
+    case 5: return net.push_back(nn::ELU<double>(0.7));
+    case 6: return net.push_back(nn::LeakyReLU<double>(0.1));
+    case 7: return net.push_back(nn::Dropout<double>(0.3));
+    default: return;  // none
+  }
+}
+
+/// A chain of random depth and widths with some rows and columns of its weights zero.
+Sequential random_chain(Rng& rng) {
+  Sequential net;
+  const Index depth = 1 + rng.below(4);
+  Index width = 1 + rng.below(8);
+  if (rng.below(4) == 0) push_activation(net, rng.below(8));
+  for (Index layer = 0; layer < depth; ++layer) {
+    const Index next = 1 + rng.below(8);
+    Linear linear(width, next, rng.below(2) == 0);
+    auto w = linear.weight.value().matrix();
+    const double zeros = rng.uniform(0, 0.8);
+    for (Index i = 0; i < next; ++i) {
+      if (rng.uniform() < zeros) w.row(i).setZero();
+    }
+    for (Index j = 0; j < width; ++j) {
+      if (rng.uniform() < zeros) w.col(j).setZero();
+    }
+    net.push_back(std::move(linear));
+    if (layer + 1 < depth || rng.below(2) == 0) push_activation(net, rng.below(9));
+    if (rng.below(3) == 0) push_activation(net, 7);
+    width = next;
+  }
+  return net;
+}
+
+double difference(Sequential& a, Sequential& b, const Tensor<double>& x) {
+  const auto first = train::predict(a, x), second = train::predict(b, x);
+  REQUIRE(first.shape() == second.shape());
+  return (first.vector() - second.vector()).cwiseAbs().maxCoeff();
+}
+
+/// A shrunk model without the Select that it may start with.
+Sequential without_select(Sequential& shrunk) {
+  Sequential result;
+  for (std::size_t part = 0; part < shrunk.size(); ++part) {
+    if (dynamic_cast<nn::Select<double>*>(&shrunk[part]) == nullptr) result.push_back_copy(shrunk, part);
+  }
+  return result;
+}
+
+Linear& linear(Sequential& net, std::size_t part) { return dynamic_cast<Linear&>(net[part]); }
+
+/// Not elementwise: every output depends on all inputs.
+struct Softmax : nn::Module<double> {
+  Var<double> forward(Var<double> x) const override { return softmax(x); }
+  std::string describe() const override { return "Softmax"; }
+};
+/// Not elementwise either, though it looks so for one unit.
+struct Transposed : nn::Module<double> {
+  Var<double> forward(Var<double> x) const override { return transpose(x); }
+};
+
+}  // namespace
+
+TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shrunk further") {
+  Rng rng(11);
+  Index smaller = 0, empty = 0;
+  for (int round = 0; round < 400; ++round) {
+    CAPTURE(round);
+    Sequential net = random_chain(rng);
+    auto [small, report] = sparsity::shrink(net, {.threshold = 0, .random_probes = 16});
+    CHECK(net.training());  // as it was
+    const auto x = random_tensor({33, report.widths_before.front()}, static_cast<std::uint64_t>(round));
+    CHECK(difference(net, small, x) < 1e-12);
+    CHECK(report.max_abs_difference < 1e-12);
+    CHECK(report.probes == 16);
+    CHECK(report.parameters_before == net.parameters().count());
+    CHECK(report.parameters_after == small.parameters().count());
+    CHECK(report.widths_after.front() == static_cast<Index>(report.inputs.size()));
+    CHECK(report.widths_after.back() == report.widths_before.back());
+    if (report.parameters_after < report.parameters_before) ++smaller;
+    if (report.inputs.empty()) ++empty;
+
+    Sequential rest = without_select(small);
+    auto [again, second] = sparsity::shrink(rest, {.threshold = 0, .random_probes = 4});
+    CHECK(second.parameters_after == report.parameters_after);
+    CHECK(second.widths_after == report.widths_after);
+    CHECK(static_cast<Index>(second.inputs.size()) == second.widths_before.front());
+    CHECK(second.max_abs_difference == 0);
+  }
+  CHECK(smaller > 100);
+  CHECK(empty > 20);
+}
+
+TEST_CASE("shrink: a unit that is not read is deleted") {
+  Sequential net(Linear(2, 3), nn::ReLU<double>(), Linear(3, 1));
+  linear(net, 2).weight.value().matrix().col(1).setZero();
+  auto [small, report] = sparsity::shrink(net);
+  CHECK(report.widths_before == Widths{2, 3, 1});
+  CHECK(report.widths_after == Widths{2, 2, 1});
+  CHECK(report.parameters_before == 2 * 3 + 3 + 3 + 1);
+  CHECK(report.parameters_after == 2 * 2 + 2 + 2 + 1);
+  CHECK(report.inputs == Widths{0, 1});
+  CHECK(linear(small, 0).weight.value().matrix().row(1) == linear(net, 0).weight.value().matrix().row(2));
+  CHECK(linear(small, 0).bias->value()[1] == linear(net, 0).bias->value()[2]);
+  std::ostringstream out;
+  out << report;
+  CHECK(out.str().find("13 -> 9 parameters (2-3-1 -> 2-2-1), 2 of 2 inputs read") == 0);
+}
+
+TEST_CASE("shrink: a constant unit goes into the biases of its readers") {
+  for (const bool with_bias : {true, false}) {
+    CAPTURE(with_bias);
+    Sequential net(Linear(2, 3), nn::Sigmoid<double>(), nn::Dropout<double>(0.5), Linear(3, 2, with_bias));
+    linear(net, 0).weight.value().matrix().row(1).setZero();
+    linear(net, 0).bias->value()[1] = 0.7;
+    const auto old = linear(net, 3).weight.value().matrix();
+    auto [small, report] = sparsity::shrink(net);
+    CHECK(report.widths_after == Widths{2, 2, 2});
+    CHECK(report.parameters_before == 6 + 3 + 6 + (with_bias ? 2 : 0));
+    CHECK(report.parameters_after == 4 + 2 + 4 + 2);  // the folded constant needs a bias
+    for (Index i = 0; i < 2; ++i) {
+      const double start = with_bias ? linear(net, 3).bias->value()[i] : 0;
+      CHECK(linear(small, 3).bias->value()[i] == doctest::Approx(start + old(i, 1) / (1 + std::exp(-0.7))).epsilon(1e-14));
+    }
+  }
+}
+
+TEST_CASE("shrink: cuts run through all layers") {
+  // The last layer reads unit 0 only, which reads unit 2 only, which reads input 1 only.
+  Sequential net(Linear(3, 4), nn::Tanh<double>(), Linear(4, 5), nn::Tanh<double>(), Linear(5, 1));
+  linear(net, 4).weight.value().matrix().rightCols(4).setZero();
+  auto middle = linear(net, 2).weight.value().matrix();
+  middle(0, 0) = middle(0, 1) = middle(0, 3) = 0;
+  auto first = linear(net, 0).weight.value().matrix();
+  first(2, 0) = first(2, 2) = 0;
+  const auto report = sparsity::shrink(net).report;
+  CHECK(report.widths_after == Widths{1, 1, 1, 1});
+  CHECK(report.inputs == Widths{1});
+  CHECK(report.parameters_after == 6);
+}
+
+TEST_CASE("shrink: without any weight left the network is constant") {
+  Sequential net(Linear(3, 4), nn::Softplus<double>(), Linear(4, 2));
+  linear(net, 0).weight.value().vector().setZero();
+  auto [small, report] = sparsity::shrink(net);
+  CHECK(report.widths_after == Widths{0, 0, 2});
+  CHECK(report.parameters_after == 2);
+  CHECK(report.inputs.empty());
+  CHECK(difference(net, small, random_tensor({5, 3})) < 1e-14);
+
+  Sequential single(Linear(3, 2, false));
+  linear(single, 0).weight.value().vector().setZero();
+  auto zero = sparsity::shrink(single);
+  CHECK(zero.report.widths_after == Widths{0, 2});
+  CHECK(train::predict(zero.model, random_tensor({5, 3})).vector().norm() == 0);
+}
+
+TEST_CASE("shrink: inputs that nobody reads are dropped by a Select") {
+  Sequential net(nn::Tanh<double>(), Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
+  linear(net, 1).weight.value().matrix().col(0).setZero();
+  linear(net, 1).weight.value().matrix().col(2).setZero();
+  auto [small, report] = sparsity::shrink(net);
+  CHECK(report.inputs == Widths{1, 3});
+  CHECK(report.widths_after == Widths{2, 3, 1});
+  CHECK(small[0].describe() == "Select(2)");
+  CHECK(difference(net, small, random_tensor({9, 4})) < 1e-14);
+  CHECK_ERROR(sparsity::shrink(small), "shrink", "Select(2)", "already");
+}
+
+TEST_CASE("shrink: columns and rows below the threshold count as zero") {
+  Sequential net(Linear(3, 3), nn::Tanh<double>(), Linear(3, 1));
+  linear(net, 0).weight.value().matrix().col(1) *= 1e-9;
+  linear(net, 2).weight.value()[2] *= 1e-9;
+  const auto probes = random_tensor({10, 3});
+  const auto report = sparsity::shrink(net, {.random_probes = 32}, probes).report;
+  CHECK(report.widths_after == Widths{2, 2, 1});
+  CHECK(report.probes == 42);
+  CHECK(report.max_abs_difference > 0);
+  CHECK(report.max_abs_difference < 1e-8);
+  CHECK(sparsity::shrink(net, {.threshold = 0}).report.widths_after == Widths{3, 3, 1});
+}
+
+TEST_CASE("shrink: factorized weights are read as what they compute") {
+  Sequential net(Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  linear(net, 0).weight.factors()[1].value()[2] = 0;  // the gate of input 2
+  auto [small, report] = sparsity::shrink(net);
+  CHECK(report.inputs == Widths{0, 1, 3});
+  CHECK(report.parameters_before == 12 + 3 + 3 + 1);
+  CHECK(report.parameters_after == small.parameters().count());
+}
+
+TEST_CASE("shrink: errors") {
+  Sequential soft(Linear(2, 3), Softmax(), Linear(3, 1));
+  CHECK_ERROR(sparsity::shrink(soft), "shrink", "Softmax", "position 1", "elementwise");
+  Sequential turned(Linear(2, 2), nn::ReLU<double>(), Transposed());
+  CHECK_ERROR(sparsity::shrink(turned), "shrink", "Module", "position 2");
+  Sequential none(nn::ReLU<double>{}, nn::Tanh<double>{});
+  CHECK_ERROR(sparsity::shrink(none), "shrink", "expected a Linear layer");
+  Sequential unfit(Linear(2, 3), Linear(4, 1));
+  CHECK_ERROR(sparsity::shrink(unfit), "shrink", "position 1", "expected 3 inputs");
+  Sequential fine(Linear(2, 1));
+  CHECK_ERROR(sparsity::shrink(fine, {.threshold = -1}), "shrink", "threshold -1");
+}
+
+TEST_CASE("refit: lowers the loss and keeps the structure") {
+  data::Dataset<double> set{random_tensor({200, 4}), Tensor<double>({200, 1}), {}, {}};
+  set.y.matrix() = 2 * set.x.matrix().col(1) - set.x.matrix().col(3);
+  Sequential net(Linear(4, 6), nn::Tanh<double>(), Linear(6, 1));
+  linear(net, 0).weight.value().matrix().col(0).setZero();
+  linear(net, 2).weight.value().matrix().leftCols(2).setZero();
+  auto [small, report] = sparsity::shrink(net);
+  CHECK(report.widths_after == Widths{3, 4, 1});
+  const double before = train::evaluate(small, set, nn::mse_loss);
+  const auto history =
+      sparsity::refit(small, set, nn::mse_loss, {.lr = 1e-2}, {.epochs = 30, .progress = train::Progress::quiet});
+  CHECK(history.epochs.size() == 30);
+  CHECK(train::evaluate(small, set, nn::mse_loss) < 0.2 * before);
+  CHECK(small.parameters().count() == report.parameters_after);
+  Sequential rest = without_select(small);
+  CHECK(sparsity::shrink(rest).report.widths_after == report.widths_after);
+}
