@@ -21,7 +21,8 @@ Parameter<T>::Parameter(const Parameter& other)
     : id_(next_id()),
       shape_(other.shape_),
       parametrization_(other.parametrization_),
-      factors_(other.factors_) {
+      factors_(other.factors_),
+      factor_names_(other.factor_names_) {
   if (parametrization_) return;
   block_ = std::make_shared<Block<T>>(shape_.size());
   const View<const T> from = other.value();
@@ -41,6 +42,7 @@ template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) noex
   offset_ = other.offset_;
   parametrization_ = std::move(other.parametrization_);
   factors_ = std::move(other.factors_);
+  factor_names_ = std::move(other.factor_names_);
   return *this;
 }
 
@@ -78,8 +80,7 @@ template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name)
     const typename Tape<T>::Scope scope(tape, name);
     // Few factors, on the stack: recording again every step must not allocate.
     std::array<Var<T>, 8> factors;
-    const std::vector<std::string> names = parametrization_->factor_names();
-    for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].on(tape, names[i]);
+    for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].on(tape, factor_names_[i]);
     return parametrization_->compute(std::span(factors.data(), factors_.size()));
   });
 }
@@ -93,6 +94,7 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
     std::copy(factor.begin(), factor.end(), leaf.value().begin());
     factors_.push_back(std::move(leaf));
   }
+  factor_names_ = parametrization->factor_names();
   parametrization_ = std::move(parametrization);
   leave();
   block_.reset();
@@ -107,6 +109,7 @@ template <class T> void Parameter<T>::collapse() {
     ++factor.block_->version;
   }
   factors_.clear();
+  factor_names_.clear();
   parametrization_.reset();
   offset_ = 0;
   block_ = std::make_shared<Block<T>>(shape_.size());
@@ -117,8 +120,7 @@ template <class T>
 void Parameter<T>::for_leaves(const std::string& path,
                               const std::function<void(const std::string&, Parameter&)>& f) {
   if (!parametrization_) return f(path, *this);
-  const std::vector<std::string> names = parametrization_->factor_names();
-  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].for_leaves(path + '.' + names[i], f);
+  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].for_leaves(path + '.' + factor_names_[i], f);
 }
 
 template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& block, Index offset) {

@@ -62,6 +62,7 @@ template <class T> class Parameter {
   Index offset_ = 0;
   std::shared_ptr<const Parametrization<T>> parametrization_;
   std::vector<Parameter> factors_;
+  std::vector<std::string> factor_names_;
 };
 
 /// The parameters of a model as an optimizer sees them: named pieces of one block.

@@ -27,7 +27,8 @@ template <class T> double sum_of_norms(View<const T> weight, Groups groups) {
 }  // namespace
 
 template <class T> Index factorize(nn::Module<T>& model, Groups groups, const std::string& match) {
-  Index count = 0;
+  // All are checked before the first is changed.
+  std::vector<nn::Parameter<T>*> chosen;
   std::string known;
   model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
     known += (known.empty() ? "" : ", ") + name;
@@ -35,12 +36,18 @@ template <class T> Index factorize(nn::Module<T>& model, Groups groups, const st
     if (parameter.parametrization() != nullptr) {
       throw Error("factorize", "'", name, "' is computed from factors already: expected a plain parameter");
     }
-    parameter.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
-    ++count;
+    if (groups != Groups::elements && parameter.shape().rank() != 2) {
+      throw Error("factorize", "'", name, "' is ", parameter.shape(),
+                  ": expected a matrix for rows or columns");
+    }
+    chosen.push_back(&parameter);
   });
-  if (count == 0)
+  if (chosen.empty()) {
     throw Error("factorize", "nothing matches '", match, "': expected a pattern for some of ", known);
-  return count;
+  }
+  for (nn::Parameter<T>* parameter : chosen)
+    parameter->parametrize(std::make_shared<nn::Hadamard<T>>(groups));
+  return static_cast<Index>(chosen.size());
 }
 
 template <class T> void collapse(nn::Module<T>& model) {

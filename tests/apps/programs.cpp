@@ -41,8 +41,8 @@ struct Run {
 Run run(const std::string& program, const std::string& arguments, bool data = false) {
   const Folder folder;
   const std::string out = folder / "out", err = folder / "err";
-  const std::string command = std::string(data ? "" : "env -u TAPER_DATA ") + "'" TAPER_APPS_DIR "/" + program +
-                              "' " + arguments + " >'" + out + "' 2>'" + err + "'";
+  const std::string command = std::string(data ? "" : "env -u TAPER_DATA ") + "'" TAPER_APPS_DIR "/" +
+                              program + "' " + arguments + " >'" + out + "' 2>'" + err + "'";
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text(out), text(err)};
 }
@@ -100,8 +100,8 @@ TEST_CASE("programs: --help") {
 TEST_CASE("programs: every way to fail is one line and exit status 2") {
   for (const std::string program : programs) {
     for (const char* arguments :
-         {"--unknown", "surplus", "--epochs", "--epochs two", "--data /nowhere/at/all", "--batch-size 0", "--lr -1",
-          "--epochs -1", "--threads 0", "--epochs 1 --quiet --json /nowhere/at/all.json"}) {
+         {"--unknown", "surplus", "--epochs", "--epochs two", "--data /nowhere/at/all", "--batch-size 0",
+          "--lr -1", "--epochs -1", "--threads 0", "--epochs 1 --quiet --json /nowhere/at/all.json"}) {
       const Run result = run(program, arguments);
       INFO(program, " ", arguments);
       INFO(result.err);
@@ -128,7 +128,8 @@ TEST_CASE("programs: --quiet prints nothing, and without it there is a table") {
 
 TEST_CASE("programs: the figures of short runs, the same with any number of threads") {
   const Json logistic = figures("sparse_logistic", "--epochs 2 --threads 1");
-  CHECK(has(logistic, {"data", "rows", "lambda", "loss", "objective", "nonzero", "intercept", "coef", "seconds"}));
+  CHECK(has(logistic,
+            {"data", "rows", "lambda", "loss", "objective", "nonzero", "intercept", "coef", "seconds"}));
   CHECK(logistic["data"] == "embedded");
   CHECK(logistic["coef"].size() == 500);
   CHECK(without_seconds(logistic) == without_seconds(figures("sparse_logistic", "--epochs 2 --threads 3")));

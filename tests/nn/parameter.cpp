@@ -61,7 +61,11 @@ TEST_CASE_TEMPLATE("Parameter: copying copies the numbers", T, float, double) {
   CHECK(equal<T>(std::as_const(moved).effective(), value));
 
   moved.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs));
-  nn::Parameter<T> factored = moved;
+  nn::Parameter<T> factored;
+  factored = moved;  // with the names of its factors
+  std::vector<std::string> names;
+  factored.for_leaves("p", [&](const std::string& name, nn::Parameter<T>&) { names.push_back(name); });
+  CHECK(names == std::vector<std::string>{"p.u", "p.v"});
   moved.factors()[1].value()[0] = 5;
   CHECK(equal<T>(factored.effective(), value));
   CHECK(!equal<T>(moved.effective(), value));

@@ -2,13 +2,13 @@
 
 #include <cmath>
 
-#include "../check.hpp"
 #include <taper/autodiff/random.hpp>
 #include <taper/nn/activations.hpp>
 #include <taper/nn/linear.hpp>
 #include <taper/nn/sequential.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/train/fit.hpp>
+#include "../check.hpp"
 
 using namespace taper;
 using sparsity::Groups;
@@ -28,7 +28,9 @@ Tensor<double> random_tensor(const Shape& shape) {
   return result;
 }
 
-void set_matrix(nn::Parameter<double>& parameter, const Eigen::MatrixXd& to) { parameter.value().matrix() = to; }
+void set_matrix(nn::Parameter<double>& parameter, const Eigen::MatrixXd& to) {
+  parameter.value().matrix() = to;
+}
 
 double norms(const Eigen::MatrixXd& w, Groups groups) {
   if (groups == Groups::elements) return w.cwiseAbs().sum();
@@ -92,7 +94,8 @@ TEST_CASE("effective_penalty: decay is at least the induced penalty, which balan
     auto penalty = sparsity::effective_penalty(model, alpha);
     CHECK(penalty.induced == doctest::Approx(alpha * norms(w, groups)).epsilon(1e-13));
     CHECK(penalty.decay ==
-          doctest::Approx(alpha / 2 * (w.squaredNorm() + static_cast<double>(v.shape().size()))).epsilon(1e-13));
+          doctest::Approx(alpha / 2 * (w.squaredNorm() + static_cast<double>(v.shape().size())))
+              .epsilon(1e-13));
     CHECK(penalty.decay >= penalty.induced);
 
     // Balanced: ||u|| = |v| in each group.
@@ -138,7 +141,8 @@ TEST_CASE("factorize: decay on shared gates leads to the group soft threshold") 
 
 TEST_CASE("factorize: patterns and errors") {
   auto net = network();
-  CHECK_ERROR(sparsity::factorize(net, Groups::elements, "gamma"), "factorize", "'gamma'", "0.weight", "2.bias");
+  CHECK_ERROR(sparsity::factorize(net, Groups::elements, "gamma"), "factorize", "'gamma'", "0.weight",
+              "2.bias");
   CHECK(sparsity::factorize(net, Groups::elements, "2.*") == 2);
   CHECK(dynamic_cast<nn::Linear<double>&>(net[0]).weight.parametrization() == nullptr);
   CHECK_ERROR(sparsity::factorize(net, Groups::elements, "2.weight"), "factorize", "'2.weight'", "already");

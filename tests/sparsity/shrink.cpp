@@ -3,13 +3,13 @@
 #include <cmath>
 #include <sstream>
 
-#include "../check.hpp"
 #include <taper/autodiff/random.hpp>
 #include <taper/nn/activations.hpp>
 #include <taper/nn/linear.hpp>
 #include <taper/nn/select.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/refit.hpp>
+#include "../check.hpp"
 
 using namespace taper;
 using Linear = nn::Linear<double>;
@@ -27,15 +27,24 @@ Tensor<double> random_tensor(const Shape& shape, std::uint64_t seed = 2) {
 
 void push_activation(Sequential& net, Index which) {
   switch (which) {
-    case 0: return net.push_back(nn::ReLU<double>());
-    case 1: return net.push_back(nn::Sigmoid<double>());
-    case 2: return net.push_back(nn::Softplus<double>());
-    case 3: return net.push_back(nn::Tanh<double>());
-    case 4: return net.push_back(nn::GELU<double>());
-    case 5: return net.push_back(nn::ELU<double>(0.7));
-    case 6: return net.push_back(nn::LeakyReLU<double>(0.1));
-    case 7: return net.push_back(nn::Dropout<double>(0.3));
-    default: return;  // none
+    case 0:
+      return net.push_back(nn::ReLU<double>());
+    case 1:
+      return net.push_back(nn::Sigmoid<double>());
+    case 2:
+      return net.push_back(nn::Softplus<double>());
+    case 3:
+      return net.push_back(nn::Tanh<double>());
+    case 4:
+      return net.push_back(nn::GELU<double>());
+    case 5:
+      return net.push_back(nn::ELU<double>(0.7));
+    case 6:
+      return net.push_back(nn::LeakyReLU<double>(0.1));
+    case 7:
+      return net.push_back(nn::Dropout<double>(0.3));
+    default:
+      return;  // none
   }
 }
 
@@ -79,7 +88,9 @@ Sequential without_select(Sequential& shrunk) {
   return result;
 }
 
-Linear& linear(Sequential& net, std::size_t part) { return dynamic_cast<Linear&>(net[part]); }
+Linear& linear(Sequential& net, std::size_t part) {
+  return dynamic_cast<Linear&>(net[part]);
+}
 
 /// Not elementwise: every output depends on all inputs.
 struct Softmax : nn::Module<double> {
@@ -152,7 +163,8 @@ TEST_CASE("shrink: a constant unit goes into the biases of its readers") {
     CHECK(report.parameters_after == 4 + 2 + 4 + 2);  // the folded constant needs a bias
     for (Index i = 0; i < 2; ++i) {
       const double start = with_bias ? linear(net, 3).bias->value()[i] : 0;
-      CHECK(linear(small, 3).bias->value()[i] == doctest::Approx(start + old(i, 1) / (1 + std::exp(-0.7))).epsilon(1e-14));
+      CHECK(linear(small, 3).bias->value()[i] ==
+            doctest::Approx(start + old(i, 1) / (1 + std::exp(-0.7))).epsilon(1e-14));
     }
   }
 }
@@ -244,8 +256,8 @@ TEST_CASE("refit: lowers the loss and keeps the structure") {
   auto [small, report] = sparsity::shrink(net);
   CHECK(report.widths_after == Widths{3, 4, 1});
   const double before = train::evaluate(small, set, nn::mse_loss);
-  const auto history =
-      sparsity::refit(small, set, nn::mse_loss, {.lr = 1e-2}, {.epochs = 30, .progress = train::Progress::quiet});
+  const auto history = sparsity::refit(small, set, nn::mse_loss, {.lr = 1e-2},
+                                       {.epochs = 30, .progress = train::Progress::quiet});
   CHECK(history.epochs.size() == 30);
   CHECK(train::evaluate(small, set, nn::mse_loss) < 0.2 * before);
   CHECK(small.parameters().count() == report.parameters_after);

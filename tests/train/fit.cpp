@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "../check.hpp"
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/nn/activations.hpp>
@@ -12,6 +11,7 @@
 #include <taper/nn/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/sgd.hpp>
+#include "../check.hpp"
 
 using namespace taper;
 
@@ -20,14 +20,14 @@ namespace {
 constexpr auto quiet = train::Progress::quiet;
 
 /// Targets that are a linear function of normal inputs, plus noise.
-template <class T>
-data::Dataset<T> noisy_line(Index rows, Index inputs, std::uint64_t seed = 1) {
+template <class T> data::Dataset<T> noisy_line(Index rows, Index inputs, std::uint64_t seed = 1) {
   Rng rng(seed);
   data::Dataset<T> set{Tensor<T>({rows, inputs}), Tensor<T>({rows, 1}), {}, {}};
   for (T& entry : set.x) entry = static_cast<T>(rng.normal());
   for (Index i = 0; i < rows; ++i) {
     double y = 0.5 + 0.1 * rng.normal();
-    for (Index j = 0; j < inputs; ++j) y += static_cast<double>(set.x[i * inputs + j]) / static_cast<double>(j + 1);
+    for (Index j = 0; j < inputs; ++j)
+      y += static_cast<double>(set.x[i * inputs + j]) / static_cast<double>(j + 1);
     set.y[i] = static_cast<T>(y);
   }
   return set;
@@ -45,8 +45,7 @@ nn::Linear<double> slope_at_zero() {
   return model;
 }
 
-template <class T>
-std::vector<T> numbers(nn::Module<T>& model) {
+template <class T> std::vector<T> numbers(nn::Module<T>& model) {
   std::vector<T> all;
   const auto parameters = model.parameters();
   for (const auto& entry : parameters.entries()) {
@@ -172,8 +171,9 @@ TEST_CASE("fit: early stopping on the validation loss") {
 TEST_CASE("fit: the validation loss is that of the model without dropout, after the epoch") {
   const auto set = noisy_line<double>(20, 4), validation = noisy_line<double>(7, 4, 2);
   nn::Sequential<double> net(nn::Linear<double>(4, 8), nn::Dropout<double>(0.5), nn::Linear<double>(8, 1));
-  const auto history = train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
-                                  {.epochs = 3, .batch_size = 8, .validation = &validation, .progress = quiet});
+  const auto history =
+      train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+                 {.epochs = 3, .batch_size = 8, .validation = &validation, .progress = quiet});
   CHECK(*history.epochs.back().validation_loss == train::evaluate(net, validation, nn::mse_loss));
 }
 
@@ -208,8 +208,8 @@ TEST_CASE("fit: errors") {
   CHECK_ERROR(train::fit(model, two, nn::mse_loss, sgd, {.progress = quiet}), "11", "12");
 
   optim::SGD<double> fast(model.parameters(), {.lr = 1e6});
-  CHECK_ERROR(train::fit(model, set, nn::mse_loss, fast, {.epochs = 1000, .progress = quiet}), "the loss became",
-              "in epoch");
+  CHECK_ERROR(train::fit(model, set, nn::mse_loss, fast, {.epochs = 1000, .progress = quiet}),
+              "the loss became", "in epoch");
   set.x[5] = std::numeric_limits<double>::quiet_NaN();
   CHECK_ERROR(fit(), "fit", "finite");
 }
