@@ -77,7 +77,8 @@ template <class T> class Parameters {
   /// Lays these parameters out one after the other in a block, unless they already are.
   explicit Parameters(const std::vector<std::pair<std::string, Parameter<T>*>>& leaves);
 
-  const std::vector<Entry>& entries() const { return entries_; }
+  const std::vector<Entry>& entries() const& { return entries_; }
+  std::vector<Entry> entries() && { return std::move(entries_); }  // of a temporary, as in a loop
   /// Throws Error naming the known ones.
   const Entry& entry(std::string_view name) const;
   /// How many numbers there are in all.

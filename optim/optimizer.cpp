@@ -1,6 +1,7 @@
 #include <fnmatch.h>
 
 #include <cmath>
+#include <utility>
 
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
@@ -23,12 +24,13 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   for (const auto& entry : parameters.entries()) {
     Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
                  lr, weight_decay};
+    bool grouped = false;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
+      used[g] = true;
+      if (std::exchange(grouped, true)) continue;
       next.lr = groups[g].lr.value_or(lr);
       next.weight_decay = groups[g].weight_decay.value_or(weight_decay);
-      used[g] = true;
-      break;
     }
     // Neighbours with the same settings are one run; the gaps between them hold zeros and stay zero.
     if (!segments_.empty() && segments_.back().lr == next.lr &&
