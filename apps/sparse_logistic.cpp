@@ -27,7 +27,10 @@ data::Dataset<float> load(const Options& options) {
   data::StandardScaler<float> scaler;
   scaler.fit(set.x);
   scaler.transform(set.x);
-  for (float& label : set.y) label = label < 0 ? 1.0f : 0.0f;
+  for (float& label : set.y) {
+    if (label != -1 && label != 1) throw Error("sparse_logistic", "class ", label, ": expected 1 or -1");
+    label = label < 0 ? 1.0f : 0.0f;
+  }
   return set;
 }
 

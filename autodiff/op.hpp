@@ -162,12 +162,14 @@ template <class T> class Op : public OpRecord<T> {
   Op(const Op&) = delete;
   Op& operator=(const Op&) = delete;
 
+  /// Whether an input has no derivative.
+  bool constant(Index input) const { return input < 32 && (this->constants >> input & 1u) != 0; }
   /// Every operation there is for this scalar, in the order in which they were made.
   static std::span<const Op* const> registry();
 };
 
 template <class T> bool Backward<T>::wants(Index i) const {
-  return nodes_[inputs_[i]].differentiable && (node_.op->constants >> i & 1u) == 0;
+  return nodes_[inputs_[i]].differentiable && !node_.op->constant(i);
 }
 
 extern template class Op<float>;

@@ -176,7 +176,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Node<T>& input = node(inputs[i], op.name);
     shapes_.push_back(&input.shape);
-    differentiable |= input.differentiable && (op.constants >> i & 1u) == 0;
+    differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
   }
   const Signature signature{shapes_, attributes};
   Node<T> next;

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <taper/nn/module.hpp>
 
 namespace taper::nn {
@@ -53,8 +55,11 @@ void Module<T>::for_parameters(const std::function<void(const std::string&, Para
 template <class T> Parameters<T> Module<T>::parameters() {
   std::vector<std::pair<std::string, Parameter<T>*>> leaves;
   for_parameters([&](const std::string& name, Parameter<T>& parameter) {
-    parameter.for_leaves(
-        name, [&](const std::string& path, Parameter<T>& leaf) { leaves.emplace_back(path, &leaf); });
+    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) {
+      // A parameter that two parts share is one parameter, under its first name.
+      const auto known = std::ranges::find(leaves, &leaf, &std::pair<std::string, Parameter<T>*>::second);
+      if (known == leaves.end()) leaves.emplace_back(path, &leaf);
+    });
   });
   return Parameters<T>(leaves);
 }

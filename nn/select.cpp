@@ -2,7 +2,19 @@
 
 namespace taper::nn {
 
+template <class T>
+Select<T>::Select(std::vector<Index> columns, Index width) : columns_(std::move(columns)), width_(width) {
+  for (const Index column : columns_) {
+    if (column < 0 || column >= width) {
+      throw Error("select", "column ", column, " of ", width, ": expected 0 to ", width - 1);
+    }
+  }
+}
+
 template <class T> Var<T> Select<T>::forward(Var<T> x) const {
+  if (x.shape().rank() == 0 || x.shape().columns() != width_) {
+    throw Error("select", "input ", x.shape(), ": expected ", width_, " columns");
+  }
   const Index last = x.shape().rank() - 1;
   if (columns_.empty()) return slice(x, last, 0, 0);
   // Neighbouring columns go as one slice.

@@ -10,7 +10,8 @@ namespace taper::nn {
 /// all of its inputs.
 template <class T = float> class Select : public Module<T> {
  public:
-  explicit Select(std::vector<Index> columns) : columns_(std::move(columns)) {}
+  /// `width` is how many columns a batch has; throws Error for a column that is not among them.
+  Select(std::vector<Index> columns, Index width);
 
   const std::vector<Index>& columns() const { return columns_; }
   Var<T> forward(Var<T> x) const override;
@@ -18,6 +19,7 @@ template <class T = float> class Select : public Module<T> {
 
  private:
   std::vector<Index> columns_;
+  Index width_;
 };
 
 extern template class Select<float>;

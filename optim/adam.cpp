@@ -16,7 +16,7 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, bool dec
   const char* const name = decoupled ? "adamw" : "adam";
   require_setting(name, "beta1", options.beta1, true);
   require_setting(name, "beta2", options.beta2, true);
-  require_setting(name, "epsilon", options.epsilon);
+  if (!(options.epsilon > 0)) throw Error(name, "epsilon ", options.epsilon, ": expected a positive number");
 }
 
 template <class T>

@@ -52,6 +52,11 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   end_ = segments_.back().offset + segments_.back().size;
 }
 
+template <class T> void Optimizer<T>::set_rate_factor(double factor) {
+  require_setting(name_, "rate factor", factor);
+  rate_factor_ = factor;
+}
+
 template <class T> void Optimizer<T>::clip_norm(double most) {
   if (!(most > 0)) throw Error(name_, "a gradient norm of at most ", most, ": expected a positive number");
   most_ = most;

@@ -28,12 +28,15 @@ template <class T> class Optimizer {
 
   /// All rates are multiplied by this; schedules set it.
   double rate_factor() const { return rate_factor_; }
-  void set_rate_factor(double factor) { rate_factor_ = factor; }
+  /// Throws Error for a negative or infinite factor.
+  void set_rate_factor(double factor);
   /// The rate of parameters in no group, as it is now.
   double rate() const { return lr_ * rate_factor_; }
   /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded.
   void clip_norm(double most);
   Index steps() const { return steps_; }
+  /// The memory that it moves.
+  const std::shared_ptr<Block<T>>& block() const { return block_; }
 
  protected:
   /// A run of numbers with the same settings.

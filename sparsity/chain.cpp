@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <typeinfo>
 
 #include <taper/nn/linear.hpp>
 #include <taper/nn/select.hpp>
@@ -35,12 +36,14 @@ std::vector<Index> where(const Eigen::Array<bool, Eigen::Dynamic, 1>& keep) {
 template <class T> Chain<T>::Chain(nn::Sequential<T>& model) : model_(&model) {
   for (std::size_t part = 0; part < model.size(); ++part) {
     nn::Module<T>& module = model[part];
-    if (const auto* linear = dynamic_cast<const nn::Linear<T>*>(&module)) {
+    // Exactly Linear: a class derived from it may compute something else.
+    if (typeid(module) == typeid(nn::Linear<T>)) {
+      const auto& linear = static_cast<const nn::Linear<T>&>(module);
       Layer layer;
-      layer.weight = linear->weight.effective().matrix().template cast<double>();
-      layer.has_bias = linear->bias.has_value();
-      layer.bias = Eigen::VectorXd::Zero(linear->outputs());
-      if (layer.has_bias) layer.bias = linear->bias->effective().vector().template cast<double>();
+      layer.weight = linear.weight.effective().matrix().template cast<double>();
+      layer.has_bias = linear.bias.has_value();
+      layer.bias = Eigen::VectorXd::Zero(linear.outputs());
+      if (layer.has_bias) layer.bias = linear.bias->effective().vector().template cast<double>();
       if (!layers_.empty() && layers_.back().weight.rows() != layer.weight.cols()) {
         throw Error("shrink", module.describe(), " at position ", part, ": expected ",
                     layers_.back().weight.rows(), " inputs");
@@ -70,6 +73,7 @@ template <class T> void Chain<T>::zero_below(double threshold) {
     for (Index j = 0; j < columns.size(); ++j) {
       if (columns(j) <= threshold * columns.maxCoeff()) layer.weight.col(j).setZero();
     }
+    if (&layer == &layers_.back()) continue;  // an output of the network stays, however small
     for (Index i = 0; i < rows.size(); ++i) {
       if (rows(i) <= threshold * rows.maxCoeff()) layer.weight.row(i).setZero();
     }
@@ -100,7 +104,7 @@ template <class T> bool Chain<T>::fold_constants(std::size_t layer) {
   for (Index unit = 0; unit < varies.size(); ++unit) {
     if (varies(unit)) continue;
     reader.bias += reader.weight.col(unit) * constant_output(writer, writer.bias(unit));
-    reader.has_bias = true;
+    reader.has_bias |= reader.bias.any();
     reader.weight.col(unit).setZero();  // now nobody reads it
   }
   return drop_unread(layer + 1);
@@ -124,7 +128,8 @@ template <class T> void Chain<T>::cut() {
 
 template <class T> nn::Sequential<T> Chain<T>::build(const nn::Sequential<T>& model) const {
   nn::Sequential<T> result;
-  if (static_cast<Index>(inputs_.size()) < input_width_) result.push_back(nn::Select<T>(inputs_));
+  if (static_cast<Index>(inputs_.size()) < input_width_)
+    result.push_back(nn::Select<T>(inputs_, input_width_));
   for (const std::size_t part : before_) result.push_back_copy(model, part);
   for (const Layer& layer : layers_) {
     nn::Linear<T> linear(layer.weight.cols(), layer.weight.rows(), layer.has_bias);

@@ -13,15 +13,18 @@ template <class T>
 void compare(nn::Sequential<T>& before, nn::Sequential<T>& after, View<const T> x, ShrinkReport& report) {
   if (x.size() == 0) return;
   const Tensor<T> expected = train::predict(before, x), got = train::predict(after, x);
-  const auto difference = (got.vector() - expected.vector()).template cast<double>().cwiseAbs().eval();
-  const double largest = difference.size() == 0 ? 0 : difference.maxCoeff();
-  if (difference.hasNaN())
-    throw Error("shrink", "an output of the network is NaN: expected finite outputs on the probes");
-  const double scale =
-      expected.size() == 0 ? 0 : static_cast<double>(expected.vector().cwiseAbs().maxCoeff());
   report.probes += x.shape().rows();
-  report.max_abs_difference = std::max(report.max_abs_difference, largest);
-  if (scale > 0) report.max_relative_difference = std::max(report.max_relative_difference, largest / scale);
+  const auto want = expected.matrix().template cast<double>().eval();
+  const auto difference = (got.matrix().template cast<double>() - want).cwiseAbs().eval();
+  if (difference.hasNaN()) {
+    throw Error("shrink", "an output of the network is not finite: expected finite outputs on the probes");
+  }
+  for (Index column = 0; column < want.cols(); ++column) {
+    const double largest = difference.col(column).maxCoeff(), scale = want.col(column).cwiseAbs().maxCoeff();
+    report.max_abs_difference = std::max(report.max_abs_difference, largest);
+    if (largest == 0) continue;
+    report.max_relative_difference = std::max(report.max_relative_difference, largest / scale);
+  }
 }
 
 void print(std::ostream& out, const std::vector<Index>& widths) {
@@ -71,6 +74,11 @@ Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
   compare<T>(model, result.model, random, report);
   if (probes.data() != nullptr) compare<T>(model, result.model, probes, report);
   if (training) model.train();
+  if (report.max_relative_difference > options.tolerance) {
+    throw Error("shrink", "the smaller network differs by ", report.max_relative_difference,
+                " of the largest output: expected at most ", options.tolerance, "; a threshold below ",
+                options.threshold, " cuts less");
+  }
   return result;
 }
 

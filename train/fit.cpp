@@ -72,6 +72,13 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   data::check(data, "fit");
   if (options.validation != nullptr) data::check(*options.validation, "fit");
   data::Batches<T> batches(data, options.batch_size, options.shuffle, options.seed);
+  if (options.validation != nullptr && options.validation->rows() == 0) {
+    throw Error("fit", "a validation set of 0 rows: expected some");
+  }
+  if (optimizer.block() != model.parameters().block()) {
+    throw Error("fit",
+                "an optimizer that was not built on all parameters of this model: expected one that was");
+  }
   BestEpoch<T> best(options.early_stopping, model.parameters());
   ProgressDisplay progress(options.progress, options.title, options.epochs);
 
@@ -117,6 +124,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (!history.stopped.empty()) break;
   }
   best.restore();
+  if (options.schedule) optimizer.set_rate_factor(1);
   model.eval();
   history.seconds = since(start);
   return history;
@@ -148,7 +156,7 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
 template <class T>
 double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
                 const std::type_identity_t<nn::Loss<T>>& loss) {
-  data::check_rows(data, "evaluate");
+  data::check(data, "evaluate");
   const Tensor<T> prediction = predict(model, data.x);
   Tape<T> tape;
   return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.y)).item());

@@ -235,7 +235,7 @@ TEST_CASE("Select: keeps the columns in the order given") {
   const Tensor<float> x = random_tensor<float>(rng, {5, 8});
   for (const std::vector<Index>& columns : std::vector<std::vector<Index>>{
            {}, {3}, {0, 1, 2, 3, 4, 5, 6, 7}, {1, 2, 5, 7}, {7, 6, 0, 1}, {2, 2}}) {
-    const nn::Select<float> select(columns);
+    const nn::Select<float> select(columns, 8);
     const Tensor<float> y = output<float>(select, x);
     const Index kept = static_cast<Index>(columns.size());
     REQUIRE(y.shape() == Shape{5, kept});
@@ -246,7 +246,8 @@ TEST_CASE("Select: keeps the columns in the order given") {
     CHECK(select.columns() == columns);
     CHECK(select.describe() == "Select(" + std::to_string(kept) + ")");
   }
-  CHECK_ERROR(output<float>(nn::Select<float>({6, 8}), x), "8");
+  CHECK_ERROR(nn::Select<float>({6, 8}, 8), "column 8 of 8");
+  CHECK_ERROR(output<float>(nn::Select<float>({0}, 7), x), "[select] input 5x8: expected 7 columns");
 }
 
 TEST_CASE("init: bounds and variances of the usual starting values") {
