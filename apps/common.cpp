@@ -1,6 +1,7 @@
 #include "common.hpp"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -22,6 +23,13 @@ void print(const std::string& name, const Json& value) {
   }
 }
 
+/// Asked before the work is done, without making the file.
+bool can_be_written(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return false;
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  return ::access((std::filesystem::exists(path) ? path : folder).c_str(), W_OK) == 0;
+}
+
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -37,8 +45,7 @@ void CommonOptions::add_to(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   app.add_flag("--quiet", quiet, "Print nothing but errors");
   app.add_option("--json", json, "File to write the report's figures to")->check([](const std::string& path) {
-    // Before the work, not after it.
-    return std::ofstream(path, std::ios::app) ? "" : "'" + path + "': expected a file that can be written";
+    return can_be_written(path) ? "" : "'" + path + "': expected a file that can be written";
   });
 }
 

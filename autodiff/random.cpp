@@ -45,15 +45,20 @@ Index Rng::below(Index count) {
 }
 
 namespace {
-thread_local Rng generator(0);
+thread_local Rng weights(0), tapes(0, 1);
 }  // namespace
 
 void manual_seed(std::uint64_t seed) {
-  generator = Rng(seed);
+  weights = Rng(seed);
+  tapes = Rng(seed, 1);
 }
 
 Rng& default_rng() {
-  return generator;
+  return weights;
+}
+
+std::uint64_t next_tape_seed() {
+  return tapes.bits();
 }
 
 }  // namespace taper

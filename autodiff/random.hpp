@@ -49,11 +49,14 @@ class Rng {
   bool has_spare_ = false;
 };
 
-/// Starts the generator that initial weights are drawn from afresh; it starts at seed 0. Each thread has
-/// one of its own.
+/// Starts the generators that initial weights and the seeds of new tapes are drawn from afresh; they start at
+/// seed 0. Each thread has its own.
 void manual_seed(std::uint64_t seed);
 
-/// The generator that `manual_seed` starts.
+/// The generator of initial weights.
 Rng& default_rng();
+
+/// The seed of a new tape: a stream of its own, so that recording does not change which weights come next.
+std::uint64_t next_tape_seed();
 
 }  // namespace taper

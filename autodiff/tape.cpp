@@ -69,7 +69,7 @@ template <class T> void Var<T>::assign(View<const T> value) const {
   std::copy(value.begin(), value.end(), target.begin());
 }
 
-template <class T> Tape<T>::Tape() : recording_(next_recording()) {
+template <class T> Tape<T>::Tape() : recording_(next_recording()), seed_(next_tape_seed()) {
   clear();
 }
 
@@ -90,9 +90,9 @@ template <class T> void Tape<T>::clear() {
 }
 
 template <class T> Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
-  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place());
+  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place(scope_));
   if (var.recording_ != recording_) {
-    throw Error(where, "a variable was used after its tape was cleared", place());
+    throw Error(where, "a variable was used after its tape was cleared", place(scope_));
   }
   return nodes_[var.index_];
 }
@@ -110,9 +110,14 @@ template <class T> std::string Tape<T>::path(std::uint32_t label) const {
   return outer.empty() ? name : name.empty() ? outer : outer + '.' + name;
 }
 
-template <class T> std::string Tape<T>::place() const {
-  const std::string name = path(scope_);
+template <class T> std::string Tape<T>::place(std::uint32_t label) const {
+  const std::string name = path(label);
   return name.empty() ? "" : " (layer " + name + ")";
+}
+
+template <class T> Error Tape<T>::located(const Error& error, const Node<T>& node) const {
+  const std::string_view text = error.what();
+  return Error(node.op->name, text.substr(text.find("] ") + 2), place(node.label));
 }
 
 template <class T> Node<T>& Tape<T>::append_leaf(const Shape& shape, std::string_view name) {
@@ -156,7 +161,13 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
   }
   T* const value = block->values.data() + offset;
   for (const std::uint32_t leaf : leaves_) {
-    if (nodes_[leaf].value == value && nodes_[leaf].shape == shape) return at(leaf);
+    const Node<T>& bound = nodes_[leaf];
+    if (bound.value == value && bound.shape == shape) return at(leaf);
+    // They would share gradient memory, and each would take it for its own.
+    if (value < bound.value + bound.shape.size() && bound.value < value + shape.size()) {
+      throw Error("parameter", shape, " from position ", offset, " on overlaps '", path(bound), "', ",
+                  bound.shape, ": expected the same place and shape, or another place");
+    }
   }
   const auto known = std::ranges::find_if(blocks_, [&](const auto& bound) { return bound.first == block; });
   if (known == blocks_.end()) blocks_.emplace_back(block, block->version);
@@ -189,9 +200,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   try {
     next.shape = op.shape(signature);
   } catch (const Error& error) {
-    if (scope_ == 0) throw;
-    const std::string_view text = error.what();
-    throw Error(op.name, text.substr(text.find("] ") + 2), place());
+    throw located(error, next);
   }
   next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
   if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
@@ -209,7 +218,11 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
 }
 
 template <class T> void Tape<T>::compute(const Node<T>& node) {
-  node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
+  try {
+    node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
+  } catch (const Error& error) {
+    throw located(error, node);
+  }
   if (check_finite_) blame_value(node);
 }
 
@@ -304,8 +317,7 @@ template <class T> void Tape<T>::finish_pass() {
 template <class T> void Tape<T>::blame_value(const Node<T>& node) const {
   const Index bad = first_not_finite(node.value, node.shape.size());
   if (bad < 0) return;
-  const std::string layer = path(node);
-  const std::string where = layer.empty() ? "" : " (layer " + layer + ")";
+  const std::string where = place(node.label);
   for (const std::uint32_t input : inputs(node)) {
     const Index given = first_not_finite(nodes_[input].value, nodes_[input].shape.size());
     if (given >= 0) {
@@ -323,9 +335,8 @@ template <class T> void Tape<T>::blame_gradient(const Node<T>& node) const {
     if (from.written != pass_) continue;
     const Index bad = first_not_finite(from.gradient, from.shape.size());
     if (bad < 0) continue;
-    const std::string layer = path(node);
     throw Error(node.op->name, "made ", from.gradient[bad], " at entry ", bad, " of the gradient of %", input,
-                ", ", from.shape, layer.empty() ? "" : " (layer " + layer + ")");
+                ", ", from.shape, place(node.label));
   }
 }
 

@@ -72,7 +72,8 @@ template <class T> class Tape {
   /// A leaf with a copy of these values that gets a gradient.
   Var<T> variable(View<const T> value, std::string_view name = "variable");
   /// A leaf that lives in a block of parameters from position `offset` on: it is read there at each replay,
-  /// and its gradient is left there. Bound once per recording: the same place gives the same variable.
+  /// and its gradient is left there. Bound once per recording: the same place gives the same variable. Throws
+  /// Error for a place that leaves the block or overlaps another one.
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
                    std::string_view name = "parameter");
 
@@ -149,7 +150,8 @@ template <class T> class Tape {
   Node<T>& append_leaf(const Shape& shape, std::string_view name);
   std::uint32_t label(std::string_view name);
   std::string path(std::uint32_t label) const;
-  std::string place() const;
+  std::string place(std::uint32_t label) const;
+  Error located(const Error& error, const Node<T>& node) const;
   void compute(const Node<T>& node);
   void require_current_blocks(std::string_view where) const;
   void start_pass(std::uint32_t output, Accumulate accumulate);
@@ -170,7 +172,7 @@ template <class T> class Tape {
   std::uint32_t with_gradient_ = 0;  // nodes before it have gradient memory
   std::uint64_t recording_;          // unique over all tapes
   std::uint64_t pass_ = 0;
-  std::uint64_t seed_ = 0;
+  std::uint64_t seed_;
   bool check_finite_ = false;
 };
 

@@ -23,8 +23,7 @@ Batches<T>::Batches(const Dataset<T>& data, Index batch_size, bool shuffle, std:
   start_epoch(0);
 }
 
-template <class T>
-void Batches<T>::start_epoch(Index epoch) {
+template <class T> void Batches<T>::start_epoch(Index epoch) {
   if (epoch < 0) throw Error("batches", "epoch ", epoch, ": expected 0 or more");
   std::iota(order_.begin(), order_.end(), Index{0});
   if (!shuffle_) return;
@@ -32,14 +31,12 @@ void Batches<T>::start_epoch(Index epoch) {
   Rng(seed_, static_cast<std::uint64_t>(epoch) + 1).shuffle(order_.begin(), order_.end());
 }
 
-template <class T>
-Index Batches<T>::size(Index batch) const {
+template <class T> Index Batches<T>::size(Index batch) const {
   if (batch < 0 || batch >= count()) throw Error("batches", "batch ", batch, ": expected 0 to ", count() - 1);
   return std::min(batch_size_, data_->rows() - batch * batch_size_);
 }
 
-template <class T>
-void Batches<T>::copy(Index batch, T* x, T* y) const {
+template <class T> void Batches<T>::copy(Index batch, T* x, T* y) const {
   const auto size = static_cast<std::size_t>(this->size(batch));
   const auto chosen = std::span(order_).subspan(static_cast<std::size_t>(batch * batch_size_), size);
   gather(data_->x, chosen, x);

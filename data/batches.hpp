@@ -9,8 +9,7 @@ namespace taper::data {
 
 /// Serves a data set in batches, epoch after epoch. It keeps a pointer to the data set, which must outlive it
 /// and keep its shapes. Only the constructor allocates.
-template <class T>
-class Batches {
+template <class T> class Batches {
  public:
   /// Ready for epoch 0. Throws Error for a batch size below 1, an empty data set, and one whose x and y do
   /// not have the same number of rows.

@@ -12,8 +12,7 @@ namespace taper::data {
 namespace {
 
 /// `value` as a T that is finite; where it is not, the Error says which entry that was.
-template <class T>
-T finite(double value, Index row, const Column& column) {
+template <class T> T finite(double value, Index row, const Column& column) {
   const T converted = static_cast<T>(value);
   if (std::isfinite(converted)) return converted;
   throw Error(
@@ -38,8 +37,7 @@ void check_finite(const Tensor<T>& tensor, const char* name, const std::vector<s
 
 }  // namespace
 
-template <class T>
-Dataset<T> to_dataset(const Table& table, const std::string& target) {
+template <class T> Dataset<T> to_dataset(const Table& table, const std::string& target) {
   const Column& target_column = table.column(target);
   const Index n = table.rows();
   std::vector<const Column*> feature_columns;
@@ -67,8 +65,7 @@ Dataset<T> to_dataset(const Table& table, const std::string& target) {
   return data;
 }
 
-template <class T>
-Dataset<T> rows(const Dataset<T>& data, std::span<const Index> chosen) {
+template <class T> Dataset<T> rows(const Dataset<T>& data, std::span<const Index> chosen) {
   check_rows(data, "rows");
   for (const Index row : chosen) {
     if (row < 0 || row >= data.rows()) {
@@ -84,8 +81,7 @@ Dataset<T> rows(const Dataset<T>& data, std::span<const Index> chosen) {
   return result;
 }
 
-template <class T>
-void check_rows(const Dataset<T>& data, const char* where) {
+template <class T> void check_rows(const Dataset<T>& data, const char* where) {
   const Shape& x = data.x.shape();
   const Shape& y = data.y.shape();
   if (x.rank() == 0 || y.rank() == 0 || x[0] != y[0]) {
@@ -93,8 +89,7 @@ void check_rows(const Dataset<T>& data, const char* where) {
   }
 }
 
-template <class T>
-void check(const Dataset<T>& data, const char* where) {
+template <class T> void check(const Dataset<T>& data, const char* where) {
   check_rows(data, where);
   const Index n = data.rows();
   const auto names = static_cast<Index>(data.features.size());

@@ -11,8 +11,7 @@ namespace taper::data {
 
 /// What a model learns from: one row for each example. `x` and `y` hold rows first, with the same number of
 /// them, and may have up to four dimensions (n x channels x height x width for images).
-template <class T>
-struct Dataset {
+template <class T> struct Dataset {
   Tensor<T> x;                        ///< n x features.
   Tensor<T> y;                        ///< n x targets, most often n x 1.
   std::vector<std::string> features;  ///< Names of the columns of x; may be empty.
@@ -25,22 +24,18 @@ struct Dataset {
 /// The column named `target` as y (n x 1), all the others, in their order, as x (n x columns - 1). Labels of
 /// categorical columns become their positions 0, 1, 2, ... Throws Error for a target that does not exist, a
 /// table of the target alone, columns of different lengths, and entries that are not finite numbers in T.
-template <class T>
-Dataset<T> to_dataset(const Table& table, const std::string& target);
+template <class T> Dataset<T> to_dataset(const Table& table, const std::string& target);
 
 /// A copy of the chosen rows, in the order given; a row may be chosen more than once. Rows are counted from
 /// 0. Throws Error for one that does not exist.
-template <class T>
-Dataset<T> rows(const Dataset<T>& data, std::span<const Index> chosen);
+template <class T> Dataset<T> rows(const Dataset<T>& data, std::span<const Index> chosen);
 
 /// Throws Error, in the name of `where`, when x and y do not have the same number of rows.
-template <class T>
-void check_rows(const Dataset<T>& data, const char* where);
+template <class T> void check_rows(const Dataset<T>& data, const char* where);
 
 /// Throws Error like check_rows, and also when there are names that do not fit the columns of x, or an entry
 /// of x or y is not a finite number.
-template <class T>
-void check(const Dataset<T>& data, const char* where);
+template <class T> void check(const Dataset<T>& data, const char* where);
 
 extern template Dataset<float> to_dataset(const Table&, const std::string&);
 extern template Dataset<double> to_dataset(const Table&, const std::string&);

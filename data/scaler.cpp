@@ -11,8 +11,7 @@ namespace taper::data {
 namespace {
 
 /// Calls visit(entry, column) for every entry of a matrix, row by row.
-template <class T, class Visit>
-void for_each_entry(View<T> x, Visit visit) {
+template <class T, class Visit> void for_each_entry(View<T> x, Visit visit) {
   const Index rows = x.shape()[0];
   const auto columns = static_cast<std::size_t>(x.shape()[1]);
   T* entry = x.data();
@@ -23,8 +22,7 @@ void for_each_entry(View<T> x, Visit visit) {
 
 }  // namespace
 
-template <class T>
-void StandardScaler<T>::fit(View<const T> x) {
+template <class T> void StandardScaler<T>::fit(View<const T> x) {
   if (x.shape().rank() != 2 || x.shape()[0] == 0) {
     throw Error("scaler", "cannot fit to x of shape ", x.shape(),
                 ": expected a matrix with at least one row");
@@ -57,41 +55,35 @@ void StandardScaler<T>::fit(View<const T> x) {
   fitted_ = true;
 }
 
-template <class T>
-void StandardScaler<T>::transform(View<T> x) const {
+template <class T> void StandardScaler<T>::transform(View<T> x) const {
   check_columns(x);
   for_each_entry(x, [&](T& entry, std::size_t column) {
     entry = static_cast<T>((static_cast<double>(entry) - mean_[column]) / scale_[column]);
   });
 }
 
-template <class T>
-void StandardScaler<T>::inverse(View<T> x) const {
+template <class T> void StandardScaler<T>::inverse(View<T> x) const {
   check_columns(x);
   for_each_entry(x, [&](T& entry, std::size_t column) {
     entry = static_cast<T>(static_cast<double>(entry) * scale_[column] + mean_[column]);
   });
 }
 
-template <class T>
-std::span<const double> StandardScaler<T>::mean() const {
+template <class T> std::span<const double> StandardScaler<T>::mean() const {
   check_fitted();
   return mean_;
 }
 
-template <class T>
-std::span<const double> StandardScaler<T>::scale() const {
+template <class T> std::span<const double> StandardScaler<T>::scale() const {
   check_fitted();
   return scale_;
 }
 
-template <class T>
-void StandardScaler<T>::check_fitted() const {
+template <class T> void StandardScaler<T>::check_fitted() const {
   if (!fitted_) throw Error("scaler", "used before fit: expected a call of fit first");
 }
 
-template <class T>
-void StandardScaler<T>::check_columns(View<T> x) const {
+template <class T> void StandardScaler<T>::check_columns(View<T> x) const {
   check_fitted();
   if (x.shape().rank() != 2 || x.shape()[1] != static_cast<Index>(mean_.size())) {
     throw Error("scaler", "x of shape ", x.shape(), " does not fit: expected a matrix with ", mean_.size(),

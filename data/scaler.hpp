@@ -10,8 +10,7 @@ namespace taper::data {
 /// Brings each column to mean 0 and variance 1: z = (x - mean) / scale. As in scikit-learn, `scale` is the
 /// square root of the population variance (divided by n), and 1 for a column that is constant up to rounding.
 /// Fit it on the training rows, then transform training and test rows alike.
-template <class T>
-class StandardScaler {
+template <class T> class StandardScaler {
  public:
   /// Learns means and scales from x (n x d), in double precision. Throws Error unless x is a matrix with at
   /// least one row and finite entries.

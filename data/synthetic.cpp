@@ -60,8 +60,7 @@ void check_options(const MadelonOptions& options) {
 
 }  // namespace
 
-template <class T>
-Madelon<T> make_madelon(const MadelonOptions& options) {
+template <class T> Madelon<T> make_madelon(const MadelonOptions& options) {
   check_options(options);
   const Index n = options.rows;
   const Index k = options.informative;
@@ -201,8 +200,7 @@ double log_value(const District& district) {
 
 }  // namespace
 
-template <class T>
-Dataset<T> make_housing(const HousingOptions& options) {
+template <class T> Dataset<T> make_housing(const HousingOptions& options) {
   check_option("make_housing", "rows", options.rows, Index{1}, most);
   check_option("make_housing", "noise", options.noise, 0.0, 10.0);
   Dataset<T> data{Tensor<T>(Shape{options.rows, 8}),

@@ -21,8 +21,7 @@ struct MadelonOptions {
 
 /// A data set, and which of its columns (counted from 0, ascending) a selection should find. All others are
 /// probes.
-template <class T>
-struct Madelon {
+template <class T> struct Madelon {
   Dataset<T> data;
   std::vector<Index> informative;
   std::vector<Index> combinations;
@@ -50,8 +49,7 @@ struct Madelon {
 /// "class". Unlike in the published set, entries are not rounded to whole numbers from 0 to 999, and there
 /// are combinations only where that set has 5 of them and 10 repeated columns. The same options give the same
 /// set, up to rounding in float and in double. Throws Error for an option out of its range.
-template <class T>
-Madelon<T> make_madelon(const MadelonOptions& options = {});
+template <class T> Madelon<T> make_madelon(const MadelonOptions& options = {});
 
 /// What make_housing makes.
 struct HousingOptions {
@@ -73,8 +71,7 @@ struct HousingOptions {
 ///
 /// The same options give the same set, up to rounding in float and in double. Throws Error for an option out
 /// of its range.
-template <class T>
-Dataset<T> make_housing(const HousingOptions& options = {});
+template <class T> Dataset<T> make_housing(const HousingOptions& options = {});
 
 extern template Madelon<float> make_madelon(const MadelonOptions&);
 extern template Madelon<double> make_madelon(const MadelonOptions&);

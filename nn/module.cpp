@@ -68,6 +68,15 @@ template <class T> void Module<T>::set_training(bool on) {
   for_modules([on](const std::string&, Module<T>& module) { module.training_ = on; });
 }
 
+template <class T> Module<T>::Evaluating::Evaluating(Module& model) {
+  model.for_modules([&](const std::string&, Module& part) { before_.emplace_back(&part, part.training_); });
+  model.eval();
+}
+
+template <class T> Module<T>::Evaluating::~Evaluating() {
+  for (const auto& [part, training] : before_) part->training_ = training;
+}
+
 template class Module<float>;
 template class Module<double>;
 

@@ -3,6 +3,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <taper/nn/parameter.hpp>
 
@@ -54,6 +56,18 @@ template <class T> class Module {
   void train() { set_training(true); }
   void eval() { set_training(false); }
   bool training() const { return training_; }
+
+  /// While it lives, a model is in evaluation mode; then every module is in the mode that it was in.
+  class Evaluating {
+   public:
+    explicit Evaluating(Module& model);
+    ~Evaluating();
+    Evaluating(const Evaluating&) = delete;
+    Evaluating& operator=(const Evaluating&) = delete;
+
+   private:
+    std::vector<std::pair<Module*, bool>> before_;
+  };
 
  private:
   void set_training(bool on);

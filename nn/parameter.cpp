@@ -20,6 +20,7 @@ template <class T>
 Parameter<T>::Parameter(const Parameter& other)
     : id_(next_id()),
       shape_(other.shape_),
+      factor_of_(other.factor_of_),
       parametrization_(other.parametrization_),
       factors_(other.factors_),
       factor_names_(other.factor_names_) {
@@ -40,6 +41,7 @@ template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) noex
   shape_ = other.shape_;
   block_ = std::move(other.block_);
   offset_ = other.offset_;
+  factor_of_ = other.factor_of_;
   parametrization_ = std::move(other.parametrization_);
   factors_ = std::move(other.factors_);
   factor_names_ = std::move(other.factor_names_);
@@ -92,6 +94,7 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
   for (const Tensor<T>& factor : start) {
     Parameter leaf(factor.shape());
     std::copy(factor.begin(), factor.end(), leaf.value().begin());
+    leaf.factor_of_ = parametrization.get();
     factors_.push_back(std::move(leaf));
   }
   factor_names_ = parametrization->factor_names();
@@ -140,7 +143,7 @@ Parameters<T>::Parameters(const std::vector<std::pair<std::string, Parameter<T>*
   const Index base = leaves.empty() ? 0 : leaves.front().second->offset();
   for (const auto& [name, leaf] : leaves) {
     laid_out &= leaf->block() == leaves.front().second->block() && leaf->offset() == base + total;
-    entries_.push_back({name, total, leaf->shape()});
+    entries_.push_back({name, total, leaf->shape(), leaf->factor_of()});
     total += static_cast<Index>(padded<T>(static_cast<std::size_t>(leaf->shape().size())));
   }
   if (laid_out) {

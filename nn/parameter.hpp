@@ -38,6 +38,8 @@ template <class T> class Parameter {
   /// Computes the value and keeps it in place of the factors; without factors, does nothing.
   void collapse();
   const Parametrization<T>* parametrization() const { return parametrization_.get(); }
+  /// The parametrization that this is a factor of; null for one that stands for itself.
+  const Parametrization<T>* factor_of() const { return factor_of_; }
   std::vector<Parameter>& factors() { return factors_; }
   const std::vector<Parameter>& factors() const { return factors_; }
 
@@ -60,6 +62,7 @@ template <class T> class Parameter {
   Shape shape_;
   std::shared_ptr<Block<T>> block_;
   Index offset_ = 0;
+  const Parametrization<T>* factor_of_ = nullptr;  // owned by the parameter around this one
   std::shared_ptr<const Parametrization<T>> parametrization_;
   std::vector<Parameter> factors_;
   std::vector<std::string> factor_names_;
@@ -72,6 +75,7 @@ template <class T> class Parameters {
     std::string name;
     Index offset;
     Shape shape;
+    const Parametrization<T>* factor_of = nullptr;
   };
 
   /// Lays these parameters out one after the other in a block, unless they already are.

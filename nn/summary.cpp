@@ -28,11 +28,11 @@ template <class T> Summary summary(Module<T>& model, const Shape& input) {
       leaves.emplace_back(path, leaf.shape().size());
     });
   });
-  const bool training = model.training();
-  model.eval();
   Tape<T> tape;
-  model(tape.input(input));
-  if (training) model.train();
+  {
+    const typename Module<T>::Evaluating mode(model);
+    model(tape.input(input));
+  }
 
   Summary result;
   model.for_modules([&](const std::string& name, Module<T>& module) {

@@ -6,14 +6,12 @@
 namespace taper::optim {
 
 template <class T>
-Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, bool decoupled)
-    : Optimizer<T>(std::move(parameters), decoupled ? "adamw" : "adam", options.lr, options.weight_decay,
-                   options.groups),
+Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled)
+    : Optimizer<T>(std::move(parameters), name, options.lr, options.weight_decay, options.groups),
       options_(options),
       decoupled_(decoupled),
       first_moments_(this->state()),
       second_moments_(this->state()) {
-  const char* const name = decoupled ? "adamw" : "adam";
   require_setting(name, "beta1", options.beta1, true);
   require_setting(name, "beta2", options.beta2, true);
   if (!(options.epsilon > 0)) throw Error(name, "epsilon ", options.epsilon, ": expected a positive number");
@@ -35,7 +33,31 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
                          .epsilon = options_.epsilon});
 }
 
+template <class T>
+AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
+    : Adam<T>(parameters,
+              {.lr = options.lr,
+               .beta1 = options.beta1,
+               .beta2 = options.beta2,
+               .epsilon = options.epsilon,
+               .weight_decay = options.weight_decay,
+               .groups = options.groups},
+              "adamw", true) {
+  if (options.decay_factors) return;
+  for (const auto& entry : parameters.entries()) {
+    const bool factor = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of) != nullptr;
+    if (factor && this->weight_decay(entry) > 0) {
+      throw Error(
+          "adamw", "decoupled decay on '", entry.name,
+          "', a factor of a product: it induces no L1 penalty, expected Adam, whose decay is coupled, or "
+          "decay_factors to insist");
+    }
+  }
+}
+
 template class Adam<float>;
 template class Adam<double>;
+template class AdamW<float>;
+template class AdamW<double>;
 
 }  // namespace taper::optim

@@ -9,8 +9,7 @@ struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
-  /// For Adam coupled: added to the gradient as weight_decay * value. For AdamW decoupled: the value shrinks
-  /// by lr * weight_decay in each step, outside of the moments.
+  /// Coupled: added to the gradient as weight_decay * value, the penalty weight_decay / 2 * ||value||^2.
   double weight_decay = 0;
   std::vector<Group> groups = {};
 };
@@ -20,10 +19,10 @@ template <class T> class Adam : public Optimizer<T> {
  public:
   /// Throws Error for a negative setting or a beta that is not below 1.
   explicit Adam(nn::Parameters<T> parameters, const AdamOptions& options = {})
-      : Adam(parameters, options, false) {}
+      : Adam(std::move(parameters), options, "adam", false) {}
 
  protected:
-  Adam(nn::Parameters<T> parameters, const AdamOptions& options, bool decoupled);
+  Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled);
 
  private:
   void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
@@ -33,15 +32,30 @@ template <class T> class Adam : public Optimizer<T> {
   AlignedArray<T> first_moments_, second_moments_;
 };
 
-/// Adam with decoupled decay (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019). On the
-/// factors of a product this decay does not amount to an L1 penalty: there, use Adam.
+struct AdamWOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  /// Decoupled: the value shrinks by lr * weight_decay in each step, outside of the moments.
+  double weight_decay = 1e-2;
+  std::vector<Group> groups = {};
+  /// Insists on decoupled decay for the factors of a Hadamard product.
+  bool decay_factors = false;
+};
+
+/// Adam with decoupled decay (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019,
+/// algorithm 2). On the factors of a product this decay does not amount to an L1 penalty: every factor
+/// shrinks at the same rate, whatever its gradient is scaled to.
 template <class T> class AdamW : public Adam<T> {
  public:
-  explicit AdamW(nn::Parameters<T> parameters, const AdamOptions& options = {.weight_decay = 1e-2})
-      : Adam<T>(std::move(parameters), options, true) {}
+  /// Throws Error like Adam, and for decay on the factors of a Hadamard product unless insisted on.
+  explicit AdamW(nn::Parameters<T> parameters, const AdamWOptions& options = {});
 };
 
 extern template class Adam<float>;
 extern template class Adam<double>;
+extern template class AdamW<float>;
+extern template class AdamW<double>;
 
 }  // namespace taper::optim

@@ -1,5 +1,6 @@
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -50,6 +51,14 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   if (segments_.empty()) return;
   begin_ = segments_.front().offset;
   end_ = segments_.back().offset + segments_.back().size;
+}
+
+template <class T> double Optimizer<T>::weight_decay(const typename nn::Parameters<T>::Entry& entry) const {
+  const auto holds = [&](const Segment& segment) {
+    return segment.offset <= entry.offset && entry.offset < segment.offset + segment.size;
+  };
+  const auto segment = std::ranges::find_if(segments_, holds);
+  return segment == segments_.end() ? 0 : segment->weight_decay;
 }
 
 template <class T> void Optimizer<T>::set_rate_factor(double factor) {

@@ -50,6 +50,8 @@ template <class T> class Optimizer {
   /// Moves one segment. `rate` is its learning rate now, `scale` the factor that clipping asks for.
   virtual void update(const Segment& segment, double rate, double scale) = 0;
 
+  /// The decay of a parameter.
+  double weight_decay(const typename nn::Parameters<T>::Entry& entry) const;
   T* values(const Segment& segment) const { return block_->values.data() + segment.offset; }
   const T* gradients(const Segment& segment) const { return block_->gradients.data() + segment.offset; }
   /// Memory like the parameters', zero at first, for moments. A segment's part starts at its offset - base().

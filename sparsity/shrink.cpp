@@ -53,8 +53,7 @@ Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
                  std::type_identity_t<View<const T>> probes) {
   if (!(options.threshold >= 0))
     throw Error("shrink", "threshold ", options.threshold, ": expected 0 or more");
-  const bool training = model.training();
-  model.eval();
+  const typename nn::Module<T>::Evaluating mode(model);
   Chain<T> chain(model);
   Shrunk<T> result;
   ShrinkReport& report = result.report;
@@ -73,7 +72,6 @@ Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
   for (T& entry : random) entry = static_cast<T>(rng.normal());
   compare<T>(model, result.model, random, report);
   if (probes.data() != nullptr) compare<T>(model, result.model, probes, report);
-  if (training) model.train();
   if (report.max_relative_difference > options.tolerance) {
     throw Error("shrink", "the smaller network differs by ", report.max_relative_difference,
                 " of the largest output: expected at most ", options.tolerance, "; a threshold below ",

@@ -8,8 +8,7 @@
 #include <taper/autodiff/error.hpp>
 
 /// The text of the taper::Error that `run` throws; that of any other exception would fail the test anyway.
-template <class Run>
-std::string error_text(const Run& run) {
+template <class Run> std::string error_text(const Run& run) {
   try {
     run();
   } catch (const taper::Error& error) {

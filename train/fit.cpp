@@ -112,7 +112,6 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     Epoch epoch{number, total / static_cast<double>(data.rows()), {}, optimizer.rate(), 0};
     if (options.validation != nullptr) {
       epoch.validation_loss = evaluate(model, *options.validation, loss);
-      model.train();
     }
     epoch.seconds = since(epoch_start);
     history.epochs.push_back(epoch);
@@ -123,6 +122,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (best.should_stop(epoch.validation_loss.value_or(epoch.loss))) history.stopped = "no improvement";
     if (!history.stopped.empty()) break;
   }
+  progress.finish();
   best.restore();
   if (options.schedule) optimizer.set_rate_factor(1);
   model.eval();
@@ -132,8 +132,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
 
 template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x) {
   if (x.shape().rank() < 1) throw Error("predict", "an input ", x.shape(), ": expected rows");
-  const bool training = model.training();
-  model.eval();
+  const typename nn::Module<T>::Evaluating mode(model);
   constexpr Index most = 1024;
   const Index rows = x.shape()[0], width = rows == 0 ? 0 : x.size() / rows;
   Tensor<T> result;
@@ -149,7 +148,6 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
     std::copy(y.value().begin(), y.value().end(),
               result.data() + (count == 0 ? 0 : begin * (y.value().size() / count)));
   }
-  if (training) model.train();
   return result;
 }
 

@@ -30,8 +30,12 @@ void ProgressDisplay::show(const Epoch& epoch, double seconds) {
   const auto filled = static_cast<std::size_t>(width * done / epochs_);
   const std::string bar =
       std::string(filled, '#') + std::string(static_cast<std::size_t>(width) - filled, '.');
-  std::fprintf(stderr, "\r%s [%s] %td/%td  loss %.6g  rate %.3g  %.1f s left \033[K%s", title_.c_str(),
-               bar.c_str(), done, epochs_, epoch.loss, epoch.rate, left, last ? "\n" : "");
+  std::fprintf(stderr, "\r%s [%s] %td/%td  loss %.6g  rate %.3g  %.1f s left \033[K", title_.c_str(),
+               bar.c_str(), done, epochs_, epoch.loss, epoch.rate, left);
+}
+
+void ProgressDisplay::finish() {
+  if (last_ >= 0) std::fputc('\n', stderr);
 }
 
 }  // namespace taper::train

@@ -12,13 +12,15 @@ class ProgressDisplay {
  public:
   ProgressDisplay(Progress kind, std::string title, Index epochs);
   void show(const Epoch& epoch, double seconds);
+  /// Ends the line of a bar, wherever it got to.
+  void finish();
 
  private:
   enum class Kind { none, lines, bar };
   Kind kind_;
   std::string title_;
   Index epochs_;
-  double last_ = -1;  // when the bar was drawn
+  double last_ = -1;  // when the bar was drawn; below 0: not yet
 };
 
 }  // namespace taper::train

@@ -22,7 +22,9 @@ struct Folder {
   Folder() { fs::create_directories(path); }
   ~Folder() { fs::remove_all(path); }
   std::string operator/(const char* file) const { return (path / file).string(); }
-  fs::path path = fs::temp_directory_path() / ("taper_programs_" + std::to_string(::getpid()));
+  static inline int count = 0;
+  fs::path path = fs::temp_directory_path() /
+                  ("taper_programs_" + std::to_string(::getpid()) + "_" + std::to_string(count++));
 };
 
 std::string text(const std::string& path) {
@@ -111,6 +113,17 @@ TEST_CASE("programs: every way to fail is one line and exit status 2") {
       CHECK(result.err.find(program + ": ") == 0);
     }
   }
+}
+
+TEST_CASE("programs: a run that fails leaves no empty report, and keeps the one that was there") {
+  const Folder folder;
+  const std::string report = folder / "report.json";
+  CHECK(run("sparse_mlp", "--epochs 1 --batch-size 0 --json '" + report + "'").status == 2);
+  CHECK_FALSE(fs::exists(report));
+  std::ofstream(report) << "precious";
+  CHECK(run("sparse_mlp", "--epochs 1 --batch-size 0 --json '" + report + "'").status == 2);
+  CHECK(text(report) == "precious");
+  CHECK(run("sparse_mlp", "--epochs 1 --json '" + folder.path.string() + "'").status == 2);
 }
 
 TEST_CASE("programs: --quiet prints nothing, and without it there is a table") {

@@ -314,6 +314,8 @@ TEST_CASE("registry: float agrees with double in value and gradient, on all samp
       }
       const V y = tape.record(*op, x, sample.attributes);
       const Var<float> float_y = float_tape.record(*twin, float_x, sample.attributes);
+      tape.replay(7);  // both draw the same random numbers
+      float_tape.replay(7);
       CHECK(apart(float_y.value(), y.value()) < 2e-5);
       Numbers ones(y.shape());
       Tensor<float> float_ones(y.shape());
@@ -613,4 +615,20 @@ TEST_CASE("errors: labels and positions outside their range, in a replay too") {
   rows.data()[0] = 2;
   other.replay();
   CHECK(picked.shape() == Shape{1, 2});
+}
+
+TEST_CASE("concat: more inputs than there are bits in a word, with gradients") {
+  Tape<double> tape;
+  std::vector<Var<double>> parts;
+  for (int i = 0; i < 70; ++i) {
+    const double value = i;
+    parts.push_back(tape.variable(View<const double>(&value, {1}), "part"));
+  }
+  const auto joined = concat(std::span<const Var<double>>(parts), 0);
+  REQUIRE(joined.shape() == Shape{70});
+  tape.backward(sum(square(joined)));
+  for (int i = 0; i < 70; ++i) {
+    CHECK(joined.value()[i] == i);
+    CHECK(parts[static_cast<std::size_t>(i)].gradient()[0] == 2 * i);
+  }
 }

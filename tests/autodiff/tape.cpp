@@ -174,6 +174,16 @@ TEST_CASE("Tape: a parameter is bound once, reads its block, and must lie inside
   CHECK_ERROR(tape.parameter(block, -1, {2}), "[parameter] 2 from position -1");
 }
 
+TEST_CASE("Tape: a parameter that overlaps another one is refused") {
+  const auto block = std::make_shared<Block<double>>(8);
+  Tape<double> tape;
+  tape.parameter(block, 2, {2, 2}, "w");
+  CHECK_ERROR(tape.parameter(block, 2, {4}, "flat"), "[parameter]", "overlaps 'w', 2x2");
+  CHECK_ERROR(tape.parameter(block, 5, {2}, "tail"), "overlaps 'w'");
+  tape.parameter(block, 0, {2}, "before");
+  tape.parameter(block, 6, {2}, "behind");
+}
+
 TEST_CASE("Tape: parameters that have moved since they were bound are refused") {
   const auto block = std::make_shared<Block<double>>(2);
   Tape<double> tape;
@@ -313,4 +323,31 @@ TEST_CASE("Tape: tensors without entries pass through") {
   CHECK(x.gradient().size() == 0);
   tape.backward(sum(b));
   CHECK(x.gradient().size() == 0);
+}
+
+TEST_CASE("Tape: labels and positions out of range name their layer, in a replay too") {
+  Tape<double> tape;
+  const auto positions = tape.input({2}, "positions");
+  const auto table = tape.input({3, 1}, "table");
+  {
+    const Tape<double>::Scope outer(tape, "embedding");
+    gather_rows(table, positions);
+    positions.data()[1] = 3;
+    CHECK_ERROR(gather_rows(table, positions), "[gather_rows] position 3", "(layer embedding)");
+  }
+  CHECK_ERROR(tape.replay(), "[gather_rows] position 3", "from 0 to 2", "(layer embedding)");
+}
+
+TEST_CASE("Tape: dropout differs from tape to tape, and repeats after manual_seed") {
+  const auto pattern = [] {
+    Tape<double> tape;
+    const auto kept = dropout(exp(tape.input({64})), 0.5);  // of ones
+    return std::vector<double>(kept.value().begin(), kept.value().end());
+  };
+  manual_seed(5);
+  const auto first = pattern(), second = pattern();
+  CHECK(first != second);
+  manual_seed(5);
+  CHECK(pattern() == first);
+  manual_seed(0);
 }

@@ -19,8 +19,7 @@ using taper::Tensor;
 namespace {
 
 /// Row i of x holds i, i + 0.25, ...; row i of y holds -i.
-template <class T>
-Dataset<T> numbered(const Shape& x) {
+template <class T> Dataset<T> numbered(const Shape& x) {
   Dataset<T> data{Tensor<T>(x), Tensor<T>(Shape{x[0], 1}), {}, ""};
   const Index length = x.size() / x[0];
   for (Index k = 0; k < x.size(); ++k)
@@ -30,8 +29,7 @@ Dataset<T> numbered(const Shape& x) {
 }
 
 /// The rows of an epoch in the order they are served; checks that x and y come whole and together.
-template <class T>
-std::vector<Index> served(const Batches<T>& batches, const Dataset<T>& data) {
+template <class T> std::vector<Index> served(const Batches<T>& batches, const Dataset<T>& data) {
   const Index length = data.x.size() / data.rows();
   std::vector<Index> order;
   for (Index batch = 0; batch < batches.count(); ++batch) {

@@ -19,8 +19,7 @@ namespace {
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-template <class T>
-std::vector<T> entries(const Tensor<T>& tensor) {
+template <class T> std::vector<T> entries(const Tensor<T>& tensor) {
   return {tensor.begin(), tensor.end()};
 }
 
@@ -28,8 +27,7 @@ Table small_table() {
   return {{{"a", {1, 2, 3}, {}}, {"price", {10, 20, 30}, {}}, {"b", {4, 5, 6}, {}}}};
 }
 
-template <class T>
-Dataset<T> small_data() {
+template <class T> Dataset<T> small_data() {
   return to_dataset<T>(small_table(), "price");
 }
 

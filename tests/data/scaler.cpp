@@ -18,8 +18,7 @@ using taper::data::StandardScaler;
 namespace {
 
 /// Columns with means and spreads of very different sizes.
-template <class T>
-Tensor<T> random_matrix(Index rows, Index columns, Rng& rng) {
+template <class T> Tensor<T> random_matrix(Index rows, Index columns, Rng& rng) {
   Tensor<T> x(Shape{rows, columns});
   for (Index j = 0; j < columns; ++j) {
     const double spread = std::pow(10, rng.uniform(-3, 4));

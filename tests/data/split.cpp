@@ -18,8 +18,7 @@ using taper::Tensor;
 namespace {
 
 /// A set whose rows can be told apart: row i has x = (i, -i) and y = 2 i.
-template <class T>
-Dataset<T> numbered(Index rows) {
+template <class T> Dataset<T> numbered(Index rows) {
   Dataset<T> data{Tensor<T>(Shape{rows, 2}), Tensor<T>(Shape{rows, 1}), {"a", "b"}, "c"};
   for (Index i = 0; i < rows; ++i) {
     data.x[2 * i] = static_cast<T>(i);
@@ -29,8 +28,7 @@ Dataset<T> numbered(Index rows) {
   return data;
 }
 
-template <class T>
-std::vector<Index> numbers(const Dataset<T>& data) {
+template <class T> std::vector<Index> numbers(const Dataset<T>& data) {
   std::vector<Index> result;
   for (Index i = 0; i < data.rows(); ++i) {
     CHECK(data.x[2 * i + 1] == -data.x[2 * i]);

@@ -22,8 +22,7 @@ using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
 /// The chosen columns, each with mean 0 and variance 1.
-template <class T>
-MatrixXd standardized(const Dataset<T>& data, const std::vector<Index>& columns) {
+template <class T> MatrixXd standardized(const Dataset<T>& data, const std::vector<Index>& columns) {
   MatrixXd z(data.rows(), static_cast<Index>(columns.size()));
   for (Index j = 0; j < z.cols(); ++j) {
     const VectorXd column = data.x.matrix().col(columns[static_cast<std::size_t>(j)]).template cast<double>();
@@ -58,8 +57,7 @@ double correlation(const VectorXd& a, const VectorXd& b) {
   return u.dot(v) / (u.norm() * v.norm());
 }
 
-template <class T>
-bool same(const Tensor<T>& a, const Tensor<T>& b) {
+template <class T> bool same(const Tensor<T>& a, const Tensor<T>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end());
 }
 

@@ -1,5 +1,6 @@
 #include <taper/nn/module.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <string>
@@ -298,4 +299,38 @@ TEST_CASE("init: bounds and variances of the usual starting values") {
   CHECK(same_bits(one.view(), two.view()));
   Tensor<double> row({3});
   CHECK_ERROR(init::kaiming_uniform(row.view()), "[init]", "at least two dimensions");
+}
+
+namespace {
+
+/// Two layers that share one weight.
+struct Tied : nn::Module<double> {
+  nn::Parameter<double> weight{Shape{2, 2}};
+  struct Part : nn::Module<double> {
+    nn::Parameter<double>* shared = nullptr;
+    void members(nn::Members<double>& m) override { m("weight", *shared); }
+    Var<double> forward(Var<double> x) const override { return affine(x, shared->on(x.tape(), "weight")); }
+  } first, second;
+  Tied() { first.shared = second.shared = &weight; }
+  void members(nn::Members<double>& m) override { m("first", first), m("second", second); }
+  Var<double> forward(Var<double> x) const override { return second(first(x)); }
+};
+
+}  // namespace
+
+TEST_CASE("Module: a parameter that two parts share is one, and its gradient is the sum of both uses") {
+  Tied tied;
+  std::ranges::copy(std::initializer_list<double>{1, 2, -1, 0.5}, tied.weight.value().begin());
+  const auto parameters = tied.parameters();
+  REQUIRE(parameters.entries().size() == 1);
+  CHECK(parameters.entries()[0].name == "first.weight");
+  CHECK(parameters.count() == 4);
+  Tape<double> tape;
+  const auto x = tape.constant(Tensor<double>({1, 2}, {1, 3}));
+  tape.backward(sum(tied(x)));
+  // d/dW sum(W W x') = 1 (W x')' + W' 1 x.
+  const Eigen::Matrix2d w = tied.weight.value().matrix();
+  const Eigen::Vector2d one(1, 1), input(1, 3);
+  const Eigen::Matrix2d expected = one * (w * input).transpose() + w.transpose() * one * input.transpose();
+  CHECK((tied.weight.gradient().matrix() - expected).norm() < 1e-14);
 }

@@ -162,9 +162,11 @@ template <class T> void compare_adam(const optim::AdamOptions& options, double m
   compare(optimizer, problem, options, adam_rule(options, false), most);
 }
 
-template <class T> void compare_adamw(const optim::AdamOptions& options, double most = 0) {
+template <class T> void compare_adamw(const optim::AdamWOptions& given, double most = 0) {
   Problem<T> problem;
-  optim::AdamW<T> optimizer(problem.model.parameters(), options);
+  optim::AdamW<T> optimizer(problem.model.parameters(), given);
+  const optim::AdamOptions options{
+      .lr = given.lr, .weight_decay = given.weight_decay, .groups = given.groups};
   compare(optimizer, problem, options, adam_rule(options, true), most);
 }
 
@@ -192,9 +194,26 @@ TEST_CASE_TEMPLATE("Adam: a hundred steps with and without coupled decay equal p
 TEST_CASE_TEMPLATE("AdamW: a hundred steps of decoupled decay equal plain loops", T, float, double) {
   compare_adamw<T>({.lr = 0.02, .weight_decay = 0});
   compare_adamw<T>({.lr = 0.02, .weight_decay = 0.3});
-  Problem<T> problem;  // a decay by itself
-  optim::AdamW<T> optimizer(problem.model.parameters());
-  compare(optimizer, problem, optim::AdamOptions{.weight_decay = 1e-2}, adam_rule({}, true));
+  compare_adamw<T>({.lr = 0.02});  // a decay by itself
+  CHECK(optim::AdamWOptions{}.weight_decay == 1e-2);
+}
+
+TEST_CASE("AdamW: decoupled decay on the factors of a product is refused unless insisted on") {
+  nn::Sequential<double> model(nn::Linear<double>(3, 2), nn::Linear<double>(2, 1));
+  sparsity::factorize(model, sparsity::Groups::elements, "1.weight");
+  const auto adamw = [&](const optim::AdamWOptions& options) {
+    optim::AdamW<double>(model.parameters(), options);
+  };
+  CHECK_ERROR(adamw({}), "[adamw]", "'1.weight.u'", "no L1 penalty", "expected Adam");
+  CHECK_ERROR(adamw({.groups = {{.match = "*.u", .weight_decay = 0}}}), "'1.weight.v'");
+  adamw({.weight_decay = 0});
+  adamw({.groups = {{.match = "*weight.?", .weight_decay = 0}}});
+  adamw({.decay_factors = true});
+  // A copy of the model has factors too; a collapsed one has none.
+  nn::Sequential<double> copy = model;
+  CHECK_ERROR(optim::AdamW<double>(copy.parameters()), "'1.weight.u'");
+  sparsity::collapse(model);
+  adamw({});
 }
 
 TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, float, double) {
@@ -273,7 +292,7 @@ TEST_CASE("Optimizer: settings that make no sense are refused") {
   const auto adam = [&](const optim::AdamOptions& options) {
     optim::Adam<double>(model.parameters(), options);
   };
-  const auto adamw = [&](const optim::AdamOptions& options) {
+  const auto adamw = [&](const optim::AdamWOptions& options) {
     optim::AdamW<double>(model.parameters(), options);
   };
   CHECK_ERROR(sgd({.lr = -0.5}), "[sgd]", "lr", "-0.5", "0 or more");
@@ -333,4 +352,15 @@ TEST_CASE("Optimizer: refuses to go on when the model was assigned over") {
   CHECK_ERROR(on_layer.step(), "[sgd]", "laid out anew");
   optim::SGD<float> again(chain.parameters());
   again.step();
+}
+
+TEST_CASE("Optimizer: a rate factor that makes no sense is refused and changes nothing") {
+  nn::Linear<double> model(2, 1);
+  optim::SGD<double> sgd(model.parameters(), {.lr = 0.5});
+  sgd.set_rate_factor(0.25);
+  CHECK(sgd.rate() == 0.125);
+  CHECK_ERROR(sgd.set_rate_factor(-1), "[sgd]", "rate factor -1", "0 or more");
+  CHECK_ERROR(sgd.set_rate_factor(std::nan("")), "[sgd]", "rate factor");
+  CHECK_ERROR(sgd.set_rate_factor(HUGE_VAL), "[sgd]", "rate factor inf");
+  CHECK(sgd.rate() == 0.125);
 }

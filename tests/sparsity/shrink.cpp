@@ -264,3 +264,15 @@ TEST_CASE("refit: lowers the loss and keeps the structure") {
   Sequential rest = without_select(small);
   CHECK(sparsity::shrink(rest).report.widths_after == report.widths_after);
 }
+
+TEST_CASE("shrink: what differs by more than the tolerance is an error, not a smaller network") {
+  manual_seed(3);
+  nn::Sequential<double> net(nn::Linear<double>(4, 6), nn::Tanh<double>(), nn::Linear<double>(6, 1));
+  const Index before = net.parameters().count();
+  // A threshold that cuts what matters.
+  CHECK_ERROR(sparsity::shrink(net, {.threshold = 0.9}), "[shrink]", "differs by", "a threshold below 0.9");
+  CHECK(net.parameters().count() == before);
+  const auto cut = sparsity::shrink(net, {.threshold = 0.9, .tolerance = 1e9});
+  CHECK(cut.report.parameters_after < before);
+  CHECK(cut.report.max_relative_difference > 1e-4);
+}

@@ -9,8 +9,10 @@
 #include <taper/nn/activations.hpp>
 #include <taper/nn/linear.hpp>
 #include <taper/nn/sequential.hpp>
+#include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/sgd.hpp>
+#include <taper/sparsity/shrink.hpp>
 #include "../check.hpp"
 
 using namespace taper;
@@ -227,4 +229,30 @@ TEST_CASE("predict: many rows are the same as in one pass") {
   CHECK((batched.vector() - whole.value().vector()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK(train::predict(net, Tensor<double>({0, 3})).shape() == Shape{0, 2});
   CHECK_ERROR(train::predict(net, Tensor<double>()), "predict", "expected rows");
+}
+
+TEST_CASE("fit: an optimizer of another model, or of a part of this one, is refused") {
+  const auto set = noisy_line<double>(12, 2);
+  nn::Sequential<double> model(nn::Linear<double>(2, 1)), other(nn::Linear<double>(2, 1));
+  optim::SGD<double> foreign(other.parameters());
+  const auto before = numbers(model);
+  CHECK_ERROR(train::fit(model, set, nn::mse_loss, foreign, {.progress = quiet}), "[fit]",
+              "not built on all parameters of this model");
+  CHECK(numbers(model) == before);
+}
+
+TEST_CASE("predict and evaluate: every module keeps its own mode, also when they throw") {
+  nn::Sequential<double> net(nn::Linear<double>(2, 4), nn::Dropout<double>(0.5), nn::Linear<double>(4, 1));
+  net[1].eval();  // one that is to stay so
+  const auto modes = [&] { return std::vector<bool>{net.training(), net[0].training(), net[1].training()}; };
+  const std::vector<bool> before{true, true, false};
+  REQUIRE(modes() == before);
+  train::predict(net, Tensor<double>({3, 2}));
+  CHECK(modes() == before);
+  CHECK_ERROR(train::predict(net, Tensor<double>({3, 5})), "affine", "expected");
+  CHECK(modes() == before);
+  CHECK_ERROR(sparsity::shrink(net, {.threshold = -1}), "threshold");
+  CHECK(modes() == before);
+  nn::summary(net, {1, 2});
+  CHECK(modes() == before);
 }
