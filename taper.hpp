@@ -13,10 +13,12 @@
 #include <taper/nn/activations.hpp>
 #include <taper/nn/linear.hpp>
 #include <taper/nn/losses.hpp>
+#include <taper/nn/mask.hpp>
 #include <taper/nn/select.hpp>
 #include <taper/nn/sequential.hpp>
 #include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
+#include <taper/optim/minimize.hpp>
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>

@@ -8,14 +8,20 @@
 namespace taper {
 
 /// The flat memory that the parameters of a model live in: all values in one aligned run, all gradients in
-/// another of the same length. Parameters are views of pieces of it, so that an optimizer step or a norm is
-/// one pass over plain memory.
+/// another of the same length, and a mark for each one that is held. Parameters are views of pieces of it, so
+/// that an optimizer step or a norm is one pass over plain memory.
 template <class T> struct Block {
   explicit Block(Index size)
-      : values(static_cast<std::size_t>(size)), gradients(static_cast<std::size_t>(size)) {}
+      : values(static_cast<std::size_t>(size)),
+        gradients(static_cast<std::size_t>(size)),
+        frozen(static_cast<std::size_t>(size)) {}
 
   AlignedArray<T> values;
   AlignedArray<T> gradients;
+  /// 1 where an optimizer must leave the value as it is, bit for bit; 0 elsewhere.
+  AlignedArray<std::uint8_t> frozen;
+  /// Counts the changes of `frozen`.
+  std::uint64_t mask_version = 0;
   /// Counts the times that a parameter moved away. Who remembers places in the block (a tape, an optimizer)
   /// must refuse to go on once this has changed.
   std::uint64_t version = 0;

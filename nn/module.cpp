@@ -1,3 +1,5 @@
+#include <fnmatch.h>
+
 #include <algorithm>
 
 #include <taper/nn/module.hpp>
@@ -63,6 +65,56 @@ template <class T> Parameters<T> Module<T>::parameters() {
   });
   return Parameters<T>(leaves);
 }
+
+template <class T>
+void Module<T>::for_matching(const std::string& pattern, const char* where,
+                             const std::function<void(const std::string&, Parameter<T>&)>& f) {
+  const auto matches = [&](const std::string& name) {
+    return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  };
+  std::string known;
+  bool any = false;
+  for_parameters([&](const std::string& name, Parameter<T>& parameter) {
+    known += (known.empty() ? "" : ", ") + name;
+    if (matches(name)) {
+      any = true;
+      return f(name, parameter);
+    }
+    if (parameter.parametrization() == nullptr) return;
+    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) {
+      known += ", " + path;
+      if (!matches(path)) return;
+      any = true;
+      f(path, leaf);
+    });
+  });
+  if (!any) throw Error(where, "nothing matches '", pattern, "': expected a pattern for some of ", known);
+}
+
+template <class T> void Module<T>::freeze(const std::string& pattern) {
+  for_matching(pattern, "freeze", [](const std::string&, Parameter<T>& parameter) { parameter.freeze(); });
+}
+template <class T> void Module<T>::prune(const std::string& pattern) {
+  for_matching(pattern, "prune", [](const std::string&, Parameter<T>& parameter) { parameter.prune(); });
+}
+template <class T> void Module<T>::thaw(const std::string& pattern) {
+  for_matching(pattern, "thaw", [](const std::string&, Parameter<T>& parameter) { parameter.thaw(); });
+}
+
+// With a mask, all shapes are checked before the first parameter is changed.
+#define TAPER_MASKED_VERB(verb)                                                           \
+  template <class T> void Module<T>::verb(const std::string& pattern, const Mask& mask) { \
+    std::vector<Parameter<T>*> chosen;                                                    \
+    for_matching(pattern, #verb, [&](const std::string& name, Parameter<T>& parameter) {  \
+      mask.require(parameter.shape(), #verb, name);                                       \
+      chosen.push_back(&parameter);                                                       \
+    });                                                                                   \
+    for (Parameter<T> * parameter : chosen) parameter->verb(mask);                        \
+  }
+TAPER_MASKED_VERB(freeze)
+TAPER_MASKED_VERB(prune)
+TAPER_MASKED_VERB(thaw)
+#undef TAPER_MASKED_VERB
 
 template <class T> void Module<T>::set_training(bool on) {
   for_modules([on](const std::string&, Module<T>& module) { module.training_ = on; });

@@ -52,6 +52,22 @@ template <class T> class Module {
   /// This module and all those inside it, with their names; the outermost is "".
   void for_modules(const std::function<void(const std::string& name, Module<T>&)>& f);
 
+  /// Holds, prunes or lets go again every parameter whose name matches the pattern ("*" stands for anything:
+  /// "fc*.bias"), or of one that is computed, the factors whose names do ("*.weight.v"). See
+  /// Parameter::freeze, prune, thaw. Throws Error when none matches.
+  void freeze(const std::string& pattern = "*");
+  void prune(const std::string& pattern);
+  void thaw(const std::string& pattern = "*");
+  /// The same for the entries of the mask, which must fit every parameter that matches.
+  void freeze(const std::string& pattern, const Mask& mask);
+  void prune(const std::string& pattern, const Mask& mask);
+  void thaw(const std::string& pattern, const Mask& mask);
+
+  /// Calls f for every parameter whose name matches, else for those of its factors that do. Throws Error, in
+  /// the name of `where`, when nothing does.
+  void for_matching(const std::string& pattern, const char* where,
+                    const std::function<void(const std::string& name, Parameter<T>&)>& f);
+
   /// Training and evaluation mode, for this module and all inside it; training at first.
   void train() { set_training(true); }
   void eval() { set_training(false); }

@@ -28,6 +28,7 @@ Parameter<T>::Parameter(const Parameter& other)
   block_ = std::make_shared<Block<T>>(shape_.size());
   const View<const T> from = other.value();
   std::copy(from.begin(), from.end(), block_->values.data());
+  std::copy_n(other.block_->frozen.data() + other.offset_, shape_.size(), block_->frozen.data());
 }
 
 template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other) {
@@ -90,6 +91,7 @@ template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name)
 template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametrization<T>> parametrization) {
   require_numbers("parametrize");
   const std::vector<Tensor<T>> start = parametrization->decompose(value());
+  const Mask held = mask();
   if (start.size() > 8) throw Error("parametrize", start.size(), " factors: expected at most 8");
   for (const Tensor<T>& factor : start) {
     Parameter leaf(factor.shape());
@@ -102,11 +104,13 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
   leave();
   block_.reset();
   offset_ = 0;
+  freeze(held);
 }
 
 template <class T> void Parameter<T>::collapse() {
   if (!parametrization_) return;
   const Tensor<T> numbers = effective();
+  const Mask held = mask();
   for (Parameter& factor : factors_) {
     factor.collapse();
     ++factor.block_->version;
@@ -117,6 +121,88 @@ template <class T> void Parameter<T>::collapse() {
   offset_ = 0;
   block_ = std::make_shared<Block<T>>(shape_.size());
   std::copy(numbers.begin(), numbers.end(), block_->values.data());
+  freeze(held);
+}
+
+template <class T> Mask Parameter<T>::mask() const {
+  if (!parametrization_) {
+    const std::uint8_t* const frozen = block_->frozen.data() + offset_;
+    return Mask::frozen(shape_, [&](Index i) { return frozen[i] != 0; });
+  }
+  std::vector<Tensor<T>> values;
+  std::vector<MaskedFactor<T>> factors;
+  for (const Parameter& factor : factors_) {
+    values.push_back(factor.effective());
+    factors.push_back({values.back(), factor.mask()});
+  }
+  return parametrization_->moving(shape_, factors);
+}
+
+template <class T> void Parameter<T>::mark(Index position, bool frozen) {
+  block_->frozen.data()[offset_ + position] = frozen;
+}
+
+template <class T> std::vector<Mask> Parameter<T>::feeding(const Mask& entries) const {
+  std::vector<Shape> shapes;
+  for (const Parameter& factor : factors_) shapes.push_back(factor.shape());
+  return parametrization_->feeding(entries, shapes);
+}
+
+template <class T> void Parameter<T>::freeze(const Mask& mask) {
+  mask.require(shape_, "freeze");
+  if (mask.all_free()) return;
+  if (!parametrization_) {
+    for (const Index position : (~mask).free_positions()) mark(position, true);
+    ++block_->mask_version;
+    return;
+  }
+  const Mask wanted = this->mask() & mask;
+  Parameter trial = *this;  // nothing is held by a call that throws
+  const std::vector<Mask> feeding = this->feeding(~mask);
+  for (std::size_t i = 0; i < factors_.size(); ++i) trial.factors_[i].freeze(~feeding[i]);
+  if (trial.mask() != wanted) {
+    throw Error("freeze", (~mask).count_free(), " of ", mask.size(),
+                " entries that are computed together: expected all of them");
+  }
+  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].freeze(~feeding[i]);
+}
+
+template <class T> void Parameter<T>::prune(const Mask& mask) {
+  mask.require(shape_, "prune");
+  if (mask.all_free()) return;
+  const Mask pruned = ~mask;
+  if (!parametrization_) {
+    for (const Index position : pruned.free_positions()) value()[position] = 0;
+    return freeze(mask);
+  }
+  // A factor goes to zero where no entry needs it that stays.
+  const std::vector<Mask> left = feeding(mask), gone = feeding(pruned);
+  const auto prune_factors = [&](Parameter& parameter) {
+    for (std::size_t i = 0; i < left.size(); ++i) parameter.factors_[i].prune(left[i] | ~gone[i]);
+  };
+  Parameter trial = *this;
+  prune_factors(trial);
+  const Tensor<T> before = effective(), after = trial.effective();
+  const Mask moving = trial.mask();
+  for (Index i = 0; i < shape_.size(); ++i) {
+    const bool right = pruned.is_free(i) ? after[i] == 0 && moving.is_frozen(i) : after[i] == before[i];
+    if (right) continue;
+    throw Error("prune", pruned.count_free(), " of ", shape_.size(),
+                " entries of a parameter that is not a product: expected one whose factors can be zero");
+  }
+  prune_factors(*this);
+}
+
+template <class T> void Parameter<T>::thaw(const Mask& mask) {
+  mask.require(shape_, "thaw");
+  if (mask.all_frozen()) return;
+  if (!parametrization_) {
+    for (const Index position : mask.free_positions()) mark(position, false);
+    ++block_->mask_version;
+    return;
+  }
+  const std::vector<Mask> wanted = feeding(mask), needed = feeding(~this->mask() - mask);
+  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].thaw(wanted[i] - needed[i]);
 }
 
 template <class T>
@@ -129,6 +215,8 @@ void Parameter<T>::for_leaves(const std::string& path,
 template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& block, Index offset) {
   const View<const T> from = value();
   std::copy(from.begin(), from.end(), block->values.data() + offset);
+  std::copy_n(block_->frozen.data() + offset_, shape_.size(), block->frozen.data() + offset);
+  ++block->mask_version;
   ++block_->version;
   block_ = block;
   offset_ = offset;

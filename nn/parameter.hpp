@@ -43,6 +43,21 @@ template <class T> class Parameter {
   std::vector<Parameter>& factors() { return factors_; }
   const std::vector<Parameter>& factors() const { return factors_; }
 
+  /// Which entries an optimizer may move; all of them at first. Of a parameter with factors, those whose
+  /// product can still change.
+  Mask mask() const;
+  /// Holds the entries that the mask has frozen, bit for bit at the value they have; those it has free stay
+  /// as they are. With factors, both factors of an entry are held. Throws Error for a mask of another shape,
+  /// and for entries that the parametrization cannot hold by themselves.
+  void freeze(const Mask& mask);
+  void freeze() { freeze(Mask::all_frozen(shape_)); }
+  /// Sets the entries that the mask has frozen to zero and holds them there. Throws Error like freeze.
+  void prune(const Mask& mask);
+  void prune() { prune(Mask::all_frozen(shape_)); }
+  /// Lets the entries that the mask has free move again. A factor that a held entry needs stays held.
+  void thaw(const Mask& mask);
+  void thaw() { thaw(Mask::all_free(shape_)); }
+
   /// Calls f(path, parameter) for this parameter, or for the factors that stand for it.
   void for_leaves(const std::string& path, const std::function<void(const std::string&, Parameter&)>& f);
 
@@ -53,6 +68,8 @@ template <class T> class Parameter {
 
  private:
   void require_numbers(const char* where) const;
+  void mark(Index position, bool frozen);
+  std::vector<Mask> feeding(const Mask& entries) const;
   /// Tells those who remember the place of the numbers that they are no longer the model's.
   void leave() noexcept {
     if (block_) ++block_->version;

@@ -5,8 +5,15 @@
 #include <vector>
 
 #include <taper/autodiff/ops.hpp>
+#include <taper/nn/mask.hpp>
 
 namespace taper::nn {
+
+/// A factor as a parametrization sees it when masks are concerned.
+template <class T> struct MaskedFactor {
+  View<const T> value;
+  Mask mask;
+};
 
 /// A differentiable map that computes a parameter from others, its factors. Attached to a parameter, the
 /// factors are what is trained, and everything that reads the parameter sees the computed value.
@@ -19,6 +26,12 @@ template <class T> class Parametrization {
   virtual std::vector<Tensor<T>> decompose(View<const T> value) const = 0;
   /// The parameter, recorded from its factors.
   virtual Var<T> compute(std::span<const Var<T>> factors) const = 0;
+
+  /// For each factor, which of its entries any of the given ones (the free entries of `entries`) depends on.
+  /// By default every entry depends on every factor.
+  virtual std::vector<Mask> feeding(const Mask& entries, std::span<const Shape> factors) const;
+  /// Which entries of the computed value can still move. By default all or none.
+  virtual Mask moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const;
 };
 
 /// The point softmax(z) of the probability simplex, along the last axis.
@@ -50,10 +63,20 @@ template <class T> class Hadamard : public Parametrization<T> {
   /// U is the value and all gates are 1.
   std::vector<Tensor<T>> decompose(View<const T> value) const override;
   Var<T> compute(std::span<const Var<T>> factors) const override { return mul(factors[0], factors[1]); }
+  /// An entry depends on its own entry of U and on the gate of its group.
+  std::vector<Mask> feeding(const Mask& entries, std::span<const Shape> factors) const override;
+  /// A product stands still when both factors are frozen, or one is frozen at zero.
+  Mask moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const override;
 
  private:
+  /// The gate of an entry.
+  Index gate(const Shape& shape, Index entry) const;
+
   Groups groups_;
 };
+
+extern template class Parametrization<float>;
+extern template class Parametrization<double>;
 
 extern template class Simplex<float>;
 extern template class Simplex<double>;

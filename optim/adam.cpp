@@ -1,6 +1,5 @@
-#include <cmath>
+#include <algorithm>
 
-#include <taper/autodiff/kernels/update.hpp>
 #include <taper/optim/adam.hpp>
 
 namespace taper::optim {
@@ -19,18 +18,58 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const ch
 
 template <class T>
 void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
-  const double t = static_cast<double>(this->steps_);
   const Index at = segment.offset - this->base();
+  const auto rate_after = [&](Index steps) { return rate / correction(options_.beta1, steps); };
+  const auto root_after = [&](Index steps) { return 1 / std::sqrt(correction(options_.beta2, steps)); };
+  kernels::AdamCohorts<T> cohorts;
+  if (cohorts_.size() > 0) {
+    for (std::size_t c = 0; c < births_.size(); ++c) {
+      rates_[c] = static_cast<T>(rate_after(this->steps_ - births_[c]));
+      root_corrections_[c] = static_cast<T>(root_after(this->steps_ - births_[c]));
+    }
+    cohorts = {cohorts_.data() + at, rates_.data(), root_corrections_.data()};
+  }
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
-                        first_moments_.data() + at, second_moments_.data() + at,
-                        {.rate = rate / (1 - std::pow(options_.beta1, t)),
+                        first_moments_.data() + at, second_moments_.data() + at, this->held(segment),
+                        {.rate = rate_after(this->steps_),
                          .gradient_scale = scale,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,
                          .shrinkage = decoupled_ ? 1 - rate * segment.weight_decay : 1,
                          .beta1 = options_.beta1,
                          .beta2 = options_.beta2,
-                         .root_correction = std::sqrt(1 - std::pow(options_.beta2, t)),
-                         .epsilon = options_.epsilon});
+                         .root_correction = root_after(this->steps_),
+                         .epsilon = options_.epsilon},
+                        cohorts);
+}
+
+template <class T> void Adam<T>::restart(std::span<const Index> positions) {
+  for (const Index position : positions) {
+    first_moments_.data()[position] = 0;
+    second_moments_.data()[position] = 0;
+  }
+  if (this->steps_ == 0) return;
+  if (cohorts_.size() == 0) cohorts_ = AlignedArray<kernels::Ordinal<T>>(first_moments_.size());
+  merge_old_cohorts();
+  const auto youngest = static_cast<kernels::Ordinal<T>>(births_.size());
+  births_.push_back(this->steps_);
+  for (const Index position : positions) cohorts_.data()[position] = youngest;
+  rates_.resize(births_.size());
+  root_corrections_.resize(births_.size());
+}
+
+/// Those so old that their corrections are 1 need not be told apart.
+template <class T> void Adam<T>::merge_old_cohorts() {
+  const auto settled = [&](Index birth) {
+    return correction(options_.beta1, this->steps_ - birth) == 1 &&
+           correction(options_.beta2, this->steps_ - birth) == 1;
+  };
+  const auto old = static_cast<Index>(std::ranges::find_if_not(births_, settled) - births_.begin());
+  if (old < 2) return;
+  births_.erase(births_.begin(), births_.begin() + old - 1);
+  for (std::size_t i = 0; i < cohorts_.size(); ++i) {
+    kernels::Ordinal<T>& cohort = cohorts_.data()[i];
+    cohort = std::max<kernels::Ordinal<T>>(0, cohort - static_cast<kernels::Ordinal<T>>(old - 1));
+  }
 }
 
 template <class T>

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include <taper/optim/optimizer.hpp>
 
 namespace taper::optim {
@@ -26,10 +28,19 @@ template <class T> class Adam : public Optimizer<T> {
 
  private:
   void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
+  bool holds() const override { return true; }
+  void restart(std::span<const Index> positions) override;
+  void merge_old_cohorts();
+  /// 1 - beta^steps, for what has made so many steps.
+  double correction(double beta, Index steps) const { return 1 - std::pow(beta, static_cast<double>(steps)); }
 
   AdamOptions options_;
   bool decoupled_;
   AlignedArray<T> first_moments_, second_moments_;
+  // Entries that were thawed on the way are younger than the optimizer: who started after which step.
+  std::vector<Index> births_{0};
+  AlignedArray<kernels::Ordinal<T>> cohorts_;  // an index into births_ for each number; empty while all are 0
+  std::vector<T> rates_, root_corrections_;    // of the cohorts, in this step
 };
 
 struct AdamWOptions {

@@ -1,6 +1,7 @@
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -18,13 +19,18 @@ void require_setting(const char* where, const char* name, double value, bool bel
 template <class T>
 Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
                         const std::vector<Group>& groups)
-    : block_(parameters.block()), version_(block_->version), name_(name), lr_(lr) {
+    : block_(parameters.block()),
+      version_(block_->version),
+      masks_(block_->mask_version),
+      name_(name),
+      lr_(lr) {
   require_setting(name, "lr", lr);
   require_setting(name, "weight_decay", weight_decay);
   std::vector<bool> used(groups.size());
   for (const auto& entry : parameters.entries()) {
     Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
                  lr, weight_decay};
+    runs_.emplace_back(entry.offset, entry.shape.size());
     bool grouped = false;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
@@ -51,6 +57,12 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   if (segments_.empty()) return;
   begin_ = segments_.front().offset;
   end_ = segments_.back().offset + segments_.back().size;
+  held_ = AlignedArray<kernels::Held>(static_cast<std::size_t>(end_ - begin_));
+  for (Index i = 0; i < end_ - begin_; ++i) {
+    const bool frozen = block_->frozen.data()[begin_ + i] != 0;
+    held_.data()[i] = frozen ? kernels::held_frozen : kernels::held_free;
+    any_held_ |= frozen;
+  }
 }
 
 template <class T> double Optimizer<T>::weight_decay(const typename nn::Parameters<T>::Entry& entry) const {
@@ -76,15 +88,63 @@ template <class T> void Optimizer<T>::step() {
     throw Error(name_,
                 "the model's parameters were laid out anew since this optimizer was built: build a new one");
   }
-  const kernels::FlushDenormals flush;
-  double scale = 1;
-  if (most_ > 0) {
-    // torch.nn.utils.clip_grad_norm_ adds 1e-6 too, so that a vanishing norm divides nothing by zero.
-    const double norm = std::sqrt(kernels::sum_squares(end_ - begin_, block_->gradients.data() + begin_));
-    scale = std::min(1.0, most_ / (norm + 1e-6));
+  if (masks_ != block_->mask_version) follow_masks();
+  if (any_held_ && !holds()) {
+    throw Error(name_, "frozen entries, which this optimizer cannot hold: thaw them, or use one that can");
   }
+  const kernels::FlushDenormals flush;
+  // torch.nn.utils.clip_grad_norm_ adds 1e-6 too, so that a vanishing norm divides nothing by zero.
+  const double scale = most_ > 0 ? std::min(1.0, most_ / (gradient_norm() + 1e-6)) : 1;
   ++steps_;
   for (const Segment& segment : segments_) update(segment, segment.lr * rate_factor_, scale);
+  if (any_fresh_) end_fresh();
+}
+
+/// Takes over the masks of the block, and forgets the state of every entry whose mark has changed.
+template <class T> void Optimizer<T>::follow_masks() {
+  masks_ = block_->mask_version;
+  any_held_ = false;
+  std::vector<Index> changed;
+  for (Index i = 0; i < end_ - begin_; ++i) {
+    kernels::Held& held = held_.data()[i];
+    const bool frozen = block_->frozen.data()[begin_ + i] != 0;
+    if (frozen != (held == kernels::held_frozen)) {
+      changed.push_back(i);
+      held = frozen ? kernels::held_frozen : steps_ > 0 ? kernels::held_fresh : kernels::held_free;
+      any_fresh_ |= held == kernels::held_fresh;
+    }
+    any_held_ |= held != kernels::held_free;
+  }
+  if (!changed.empty()) restart(changed);
+}
+
+template <class T> void Optimizer<T>::end_fresh() {
+  any_fresh_ = any_held_ = false;
+  for (Index i = 0; i < end_ - begin_; ++i) {
+    kernels::Held& held = held_.data()[i];
+    if (held == kernels::held_fresh) held = kernels::held_free;
+    any_held_ |= held == kernels::held_frozen;
+  }
+}
+
+/// The Euclidean norm of the free gradients. They are packed into runs of a fixed length before they are
+/// summed, so that the bits are those of the smaller problem without the frozen ones.
+template <class T> double Optimizer<T>::gradient_norm() const {
+  alignas(alignment) std::array<T, 2048> run;
+  double total = 0;
+  std::size_t filled = 0;
+  for (const auto& [offset, size] : runs_) {
+    const T* const gradients = block_->gradients.data() + offset;
+    const kernels::Held* const held = held_.data() + (offset - begin_);
+    for (Index i = 0; i < size; ++i) {
+      run[filled] = gradients[i];
+      filled += held[i] != kernels::held_frozen;
+      if (filled < run.size()) continue;
+      total += kernels::sum_squares(static_cast<Index>(filled), run.data());
+      filled = 0;
+    }
+  }
+  return std::sqrt(total + kernels::sum_squares(static_cast<Index>(filled), run.data()));
 }
 
 template class Optimizer<float>;

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/kernels/update.hpp>
 #include <taper/nn/parameter.hpp>
 
 namespace taper::optim {
@@ -16,14 +18,19 @@ struct Group {
   std::optional<double> weight_decay = {};
 };
 
-/// What all optimizers have in common: the parameters, their groups, the clipping of gradients, and the chain
-/// of a step: gradients -> clipping -> decay -> direction -> values.
+/// What all optimizers have in common: the parameters, their groups and masks, the clipping of gradients, and
+/// the chain of a step: gradients -> clipping -> decay -> direction -> values of the free entries.
+///
+/// A frozen entry keeps its bits: it has no gradient, no decay and no momentum, and no part in the norm that
+/// is clipped, whatever its gradient is. The free ones move as if the frozen ones were constants of a smaller
+/// problem, to the bit. One that is thawed starts anew, as in the first step of an optimizer.
 template <class T> class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
   /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates
-  /// nothing. Throws Error when the model's parameters were laid out anew since the optimizer was built.
+  /// nothing, except when masks have changed. Throws Error when the model's parameters were laid out anew
+  /// since the optimizer was built, and for frozen entries when this kind of optimizer cannot hold them.
   void step();
 
   /// All rates are multiplied by this; schedules set it.
@@ -49,11 +56,20 @@ template <class T> class Optimizer {
             const std::vector<Group>& groups);
   /// Moves one segment. `rate` is its learning rate now, `scale` the factor that clipping asks for.
   virtual void update(const Segment& segment, double rate, double scale) = 0;
+  /// Whether `update` heeds held(). One that cannot is refused frozen entries.
+  virtual bool holds() const { return false; }
+  /// Forgets the state of entries that have been frozen or thawed, given by their positions from base() on.
+  /// It must be zero while they are frozen, and start anew with the next step.
+  virtual void restart(std::span<const Index> positions) = 0;
 
   /// The decay of a parameter.
   double weight_decay(const typename nn::Parameters<T>::Entry& entry) const;
   T* values(const Segment& segment) const { return block_->values.data() + segment.offset; }
   const T* gradients(const Segment& segment) const { return block_->gradients.data() + segment.offset; }
+  /// What is held of a segment; null when nothing is.
+  const kernels::Held* held(const Segment& segment) const {
+    return any_held_ ? held_.data() + (segment.offset - begin_) : nullptr;
+  }
   /// Memory like the parameters', zero at first, for moments. A segment's part starts at its offset - base().
   AlignedArray<T> state() const { return AlignedArray<T>(static_cast<std::size_t>(end_ - begin_)); }
   Index base() const { return begin_; }
@@ -61,8 +77,17 @@ template <class T> class Optimizer {
   Index steps_ = 0;
 
  private:
+  void follow_masks();
+  void end_fresh();
+  double gradient_norm() const;
+
   std::shared_ptr<Block<T>> block_;
   std::uint64_t version_;  // of the block, as it was
+  std::uint64_t masks_;    // of the block, as last seen
+  AlignedArray<kernels::Held> held_;
+  bool any_held_ = false;
+  bool any_fresh_ = false;
+  std::vector<std::pair<Index, Index>> runs_;  // where each parameter is, and how many numbers it has
   const char* name_;
   Index begin_ = 0, end_ = 0;
   std::vector<Segment> segments_;

@@ -20,6 +20,7 @@ template <class T>
 void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
   T* const velocity = options_.momentum > 0 ? velocity_.data() + (segment.offset - this->base()) : nullptr;
   kernels::sgd_step<T>(segment.size, this->values(segment), this->gradients(segment), velocity,
+                       this->held(segment),
                        {.rate = rate,
                         .gradient_scale = scale,
                         .decay = segment.weight_decay,
@@ -27,6 +28,11 @@ void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double rate, 
                         .dampening = options_.dampening,
                         .nesterov = options_.nesterov,
                         .first = this->steps_ == 1});
+}
+
+template <class T> void SGD<T>::restart(std::span<const Index> positions) {
+  if (options_.momentum == 0) return;
+  for (const Index position : positions) velocity_.data()[position] = 0;
 }
 
 template class SGD<float>;

@@ -23,6 +23,8 @@ template <class T> class SGD : public Optimizer<T> {
 
  private:
   void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
+  bool holds() const override { return true; }
+  void restart(std::span<const Index> positions) override;
 
   SGDOptions options_;
   AlignedArray<T> velocity_;

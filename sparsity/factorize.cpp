@@ -1,5 +1,3 @@
-#include <fnmatch.h>
-
 #include <cmath>
 
 #include <taper/sparsity/factorize.hpp>
@@ -29,10 +27,7 @@ template <class T> double sum_of_norms(View<const T> weight, Groups groups) {
 template <class T> Index factorize(nn::Module<T>& model, Groups groups, const std::string& match) {
   // All are checked before the first is changed.
   std::vector<nn::Parameter<T>*> chosen;
-  std::string known;
-  model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
-    known += (known.empty() ? "" : ", ") + name;
-    if (fnmatch(match.c_str(), name.c_str(), 0) != 0) return;
+  model.for_matching(match, "factorize", [&](const std::string& name, nn::Parameter<T>& parameter) {
     if (parameter.parametrization() != nullptr) {
       throw Error("factorize", "'", name, "' is computed from factors already: expected a plain parameter");
     }
@@ -42,9 +37,6 @@ template <class T> Index factorize(nn::Module<T>& model, Groups groups, const st
     }
     chosen.push_back(&parameter);
   });
-  if (chosen.empty()) {
-    throw Error("factorize", "nothing matches '", match, "': expected a pattern for some of ", known);
-  }
   for (nn::Parameter<T>* parameter : chosen)
     parameter->parametrize(std::make_shared<nn::Hadamard<T>>(groups));
   return static_cast<Index>(chosen.size());

@@ -92,6 +92,7 @@ void panel(Index rows, Index k, MatrixRef<T> a, const T* b, Index ldb, T* c, Ind
 /// Copies rows [0, k) x columns [0, columns) of B into a panel with rows `width` apart, zero where B has
 /// ended.
 template <class T> void pack(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
+  if (k == 0) return;  // no panel at all
   if (columns < width) std::memset(to, 0, static_cast<std::size_t>(k * width) * sizeof(T));
   if (b.column == 1) {
     for (Index p = 0; p < k; ++p) {

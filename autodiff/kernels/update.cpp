@@ -10,47 +10,82 @@
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
+/// Up to one vector of numbers at p, where `count` are left.
+template <class T> struct Run {
+  Index count;
+  bool whole = count == lanes<T>();
+
+  HWY_INLINE Vector<T> get(const T* p) const { return whole ? load<T>(p) : load_some<T>(p, count); }
+  HWY_INLINE void put(Vector<T> v, T* p) const { whole ? store<T>(v, p) : store_some<T>(v, p, count); }
+  /// Whole numbers as wide as T, one for each lane.
+  HWY_INLINE auto get_ordinals(const Ordinal<T>* p) const {
+    const hn::RebindToSigned<Tag<T>> d;
+    HWY_ALIGN Ordinal<T> buffer[hn::MaxLanes(d)] = {};
+    if (whole) return hn::LoadU(d, p);
+    std::memcpy(buffer, p, static_cast<std::size_t>(count) * sizeof(*p));
+    return hn::Load(d, buffer);
+  }
+  /// The bytes of a mask, widened to lanes.
+  HWY_INLINE auto get_held(const Held* p) const {
+    const hn::RebindToSigned<Tag<T>> d;
+    if constexpr (sizeof(T) == 4) {
+      const hn::Rebind<std::uint8_t, decltype(d)> bytes;
+      if (whole) return hn::PromoteTo(d, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(p)));
+    }
+    HWY_ALIGN Ordinal<T> buffer[hn::MaxLanes(d)] = {};
+    for (Index i = 0; i < count; ++i) buffer[i] = p[i];
+    return hn::Load(d, buffer);
+  }
+};
+
+template <class T> using Lanes = decltype(hn::Zero(hn::RebindToSigned<Tag<T>>()));
+
+template <class T> HWY_INLINE auto is(Held what, Lanes<T> held) {
+  return hn::RebindMask(Tag<T>(), hn::Eq(held, hn::Set(hn::RebindToSigned<Tag<T>>(), Ordinal<T>{what})));
+}
+
 /// The constants of a step in every lane.
 template <class T> struct Sgd {
   using V = Vector<T>;
   V rate, scale, decay, momentum, keep;
   bool nesterov, first;
 
-  explicit Sgd(const SgdStep& s)
+  Sgd(const SgdStep& s, bool with_momentum)
       : rate(constant<T>(s.rate)),
         scale(constant<T>(s.gradient_scale)),
         decay(constant<T>(s.decay)),
         momentum(constant<T>(s.momentum)),
         keep(constant<T>(1 - s.dampening)),
-        nesterov(s.nesterov),
+        nesterov(s.nesterov && with_momentum),
         first(s.first) {}
 
-  HWY_INLINE V plain(V value, V gradient) const {
-    return hn::NegMulAdd(rate, hn::MulAdd(decay, value, hn::Mul(scale, gradient)), value);
+  HWY_INLINE V slope(V value, V gradient) const { return hn::MulAdd(decay, value, hn::Mul(scale, gradient)); }
+  HWY_INLINE V next_velocity(V g, V velocity) const {
+    return first ? g : hn::MulAdd(momentum, velocity, hn::Mul(keep, g));
   }
-  HWY_INLINE V with_momentum(V value, V gradient, V& velocity) const {
-    const V g = hn::MulAdd(decay, value, hn::Mul(scale, gradient));
-    velocity = first ? g : hn::MulAdd(momentum, velocity, hn::Mul(keep, g));
+  HWY_INLINE V moved(V value, V g, V velocity) const {
     return hn::NegMulAdd(rate, nesterov ? hn::MulAdd(momentum, velocity, g) : velocity, value);
   }
 };
 
-template <class T> void sgd(Index n, T* values, const T* gradients, T* velocity, const SgdStep& constants) {
-  const Sgd<T> step(constants);
+template <class T>
+void sgd(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& constants) {
+  const Sgd<T> step(constants, velocity != nullptr);
   const Index width = lanes<T>();
   for (Index i = 0; i < n; i += width) {
-    const Index count = std::min(width, n - i);
-    const bool whole = count == width;
-    Vector<T> value = whole ? load<T>(values + i) : load_some<T>(values + i, count);
-    const Vector<T> gradient = whole ? load<T>(gradients + i) : load_some<T>(gradients + i, count);
-    if (velocity == nullptr) {
-      value = step.plain(value, gradient);
+    const Run<T> run{std::min(width, n - i)};
+    const Vector<T> value = run.get(values + i), g = step.slope(value, run.get(gradients + i));
+    const Vector<T> before = velocity == nullptr ? g : run.get(velocity + i);
+    Vector<T> speed = velocity == nullptr ? g : step.next_velocity(g, before);
+    if (held == nullptr) {
+      run.put(step.moved(value, g, speed), values + i);
     } else {
-      Vector<T> v = whole ? load<T>(velocity + i) : load_some<T>(velocity + i, count);
-      value = step.with_momentum(value, gradient, v);
-      whole ? store<T>(v, velocity + i) : store_some<T>(v, velocity + i, count);
+      const Lanes<T> marks = run.get_held(held + i);
+      speed = hn::IfThenElse(is<T>(held_fresh, marks), g, speed);
+      run.put(hn::IfThenElse(is<T>(held_frozen, marks), value, step.moved(value, g, speed)), values + i);
+      speed = hn::IfThenElse(is<T>(held_frozen, marks), before, speed);
     }
-    whole ? store<T>(value, values + i) : store_some<T>(value, values + i, count);
+    if (velocity != nullptr) run.put(speed, velocity + i);
   }
 }
 
@@ -67,7 +102,7 @@ template <class T> struct Adam {
         beta2(constant<T>(s.beta2)),
         rest1(constant<T>(1 - s.beta1)),
         rest2(constant<T>(1 - s.beta2)),
-        root_correction(constant<T>(1 / s.root_correction)),
+        root_correction(constant<T>(s.root_correction)),
         epsilon(constant<T>(s.epsilon)) {}
 
   HWY_INLINE V next(V value, V gradient, V& first, V& second) const {
@@ -80,37 +115,46 @@ template <class T> struct Adam {
 };
 
 template <class T>
-void adam(Index n, T* values, const T* gradients, T* first, T* second, const AdamStep& constants) {
-  const Adam<T> step(constants);
+void adam(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+          const AdamStep& constants, const AdamCohorts<T>& cohorts) {
+  Adam<T> step(constants);
+  const Tag<T> d;
   const Index width = lanes<T>();
-  Index i = 0;
-  for (; i + width <= n; i += width) {
-    Vector<T> m = load<T>(first + i), v = load<T>(second + i);
-    store<T>(step.next(load<T>(values + i), load<T>(gradients + i), m, v), values + i);
-    store<T>(m, first + i);
-    store<T>(v, second + i);
-  }
-  if (i < n) {
-    const Index count = n - i;
-    Vector<T> m = load_some<T>(first + i, count), v = load_some<T>(second + i, count);
-    store_some<T>(step.next(load_some<T>(values + i, count), load_some<T>(gradients + i, count), m, v),
-                  values + i, count);
-    store_some<T>(m, first + i, count);
-    store_some<T>(v, second + i, count);
+  for (Index i = 0; i < n; i += width) {
+    const Run<T> run{std::min(width, n - i)};
+    if (cohorts.cohort != nullptr) {
+      const auto cohort = run.get_ordinals(cohorts.cohort + i);
+      step.rate = hn::GatherIndex(d, cohorts.rate, cohort);
+      step.root_correction = hn::GatherIndex(d, cohorts.root_correction, cohort);
+    }
+    const Vector<T> value = run.get(values + i), m = run.get(first + i), v = run.get(second + i);
+    Vector<T> next_m = m, next_v = v;
+    Vector<T> next = step.next(value, run.get(gradients + i), next_m, next_v);
+    if (held != nullptr) {
+      const auto frozen = is<T>(held_frozen, run.get_held(held + i));
+      next = hn::IfThenElse(frozen, value, next);
+      next_m = hn::IfThenElse(frozen, m, next_m);
+      next_v = hn::IfThenElse(frozen, v, next_v);
+    }
+    run.put(next, values + i);
+    run.put(next_m, first + i);
+    run.put(next_v, second + i);
   }
 }
 
-void sgd_f32(Index n, float* x, const float* g, float* v, const SgdStep& step) {
-  sgd(n, x, g, v, step);
+void sgd_f32(Index n, float* x, const float* g, float* v, const Held* held, const SgdStep& step) {
+  sgd(n, x, g, v, held, step);
 }
-void sgd_f64(Index n, double* x, const double* g, double* v, const SgdStep& step) {
-  sgd(n, x, g, v, step);
+void sgd_f64(Index n, double* x, const double* g, double* v, const Held* held, const SgdStep& step) {
+  sgd(n, x, g, v, held, step);
 }
-void adam_f32(Index n, float* x, const float* g, float* m, float* v, const AdamStep& step) {
-  adam(n, x, g, m, v, step);
+void adam_f32(Index n, float* x, const float* g, float* m, float* v, const Held* held, const AdamStep& step,
+              const AdamCohorts<float>& cohorts) {
+  adam(n, x, g, m, v, held, step, cohorts);
 }
-void adam_f64(Index n, double* x, const double* g, double* m, double* v, const AdamStep& step) {
-  adam(n, x, g, m, v, step);
+void adam_f64(Index n, double* x, const double* g, double* m, double* v, const Held* held,
+              const AdamStep& step, const AdamCohorts<double>& cohorts) {
+  adam(n, x, g, m, v, held, step, cohorts);
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE
@@ -124,34 +168,51 @@ HWY_EXPORT(sgd_f64);
 HWY_EXPORT(adam_f32);
 HWY_EXPORT(adam_f64);
 
-template <class T> void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step) {
+namespace {
+
+/// A pointer to what lies `by` further on, if there is anything.
+template <class P> P* ahead(P* p, Index by) {
+  return p == nullptr ? nullptr : p + by;
+}
+
+}  // namespace
+
+template <class T>
+void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step) {
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
-    T* const speed = velocity == nullptr ? nullptr : velocity + begin;
+    T* const speed = ahead(velocity, begin);
+    const Held* const marks = ahead(held, begin);
     if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(sgd_f32)(end - begin, values + begin, gradients + begin, speed, step);
+      HWY_DYNAMIC_DISPATCH(sgd_f32)(end - begin, values + begin, gradients + begin, speed, marks, step);
     } else {
-      HWY_DYNAMIC_DISPATCH(sgd_f64)(end - begin, values + begin, gradients + begin, speed, step);
+      HWY_DYNAMIC_DISPATCH(sgd_f64)(end - begin, values + begin, gradients + begin, speed, marks, step);
     }
   });
 }
 
 template <class T>
-void adam_step(Index n, T* values, const T* gradients, T* first, T* second, const AdamStep& step) {
+void adam_step(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+               const AdamStep& step, const AdamCohorts<T>& cohorts) {
   for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+    AdamCohorts<T> here = cohorts;
+    here.cohort = ahead(cohorts.cohort, begin);
+    const Held* const marks = ahead(held, begin);
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(adam_f32)
-      (end - begin, values + begin, gradients + begin, first + begin, second + begin, step);
+      (end - begin, values + begin, gradients + begin, first + begin, second + begin, marks, step, here);
     } else {
       HWY_DYNAMIC_DISPATCH(adam_f64)
-      (end - begin, values + begin, gradients + begin, first + begin, second + begin, step);
+      (end - begin, values + begin, gradients + begin, first + begin, second + begin, marks, step, here);
     }
   });
 }
 
-template void sgd_step(Index, float*, const float*, float*, const SgdStep&);
-template void sgd_step(Index, double*, const double*, double*, const SgdStep&);
-template void adam_step(Index, float*, const float*, float*, float*, const AdamStep&);
-template void adam_step(Index, double*, const double*, double*, double*, const AdamStep&);
+template void sgd_step(Index, float*, const float*, float*, const Held*, const SgdStep&);
+template void sgd_step(Index, double*, const double*, double*, const Held*, const SgdStep&);
+template void adam_step(Index, float*, const float*, float*, float*, const Held*, const AdamStep&,
+                        const AdamCohorts<float>&);
+template void adam_step(Index, double*, const double*, double*, double*, const Held*, const AdamStep&,
+                        const AdamCohorts<double>&);
 
 }  // namespace taper::kernels
 #endif

@@ -1,8 +1,18 @@
 #pragma once
 
+#include <cstdint>
+#include <type_traits>
+
 #include <taper/autodiff/kernels/threads.hpp>
 
 namespace taper::kernels {
+
+/// What a mask says of each number, one byte for each.
+enum Held : std::uint8_t {
+  held_free = 0,    ///< it moves
+  held_frozen = 1,  ///< it stays bit for bit, and so does its state, whatever its gradient is
+  held_fresh = 2,   ///< it moves, for the first time
+};
 
 /// The constants of one stochastic gradient step.
 struct SgdStep {
@@ -15,8 +25,10 @@ struct SgdStep {
   bool first;  // the velocity starts as the gradient itself
 };
 
-/// One step of stochastic gradient descent on n parameters. `velocity` may be null without momentum.
-template <class T> void sgd_step(Index n, T* values, const T* gradients, T* velocity, const SgdStep& step);
+/// One step of stochastic gradient descent on n parameters. `velocity` may be null without momentum, `held`
+/// when all numbers move.
+template <class T>
+void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step);
 
 /// The constants of one Adam step.
 struct AdamStep {
@@ -26,13 +38,25 @@ struct AdamStep {
   double shrinkage;       // decoupled: value *= 1 - rate * decay, given as that factor; 1 without
   double beta1;
   double beta2;
-  double root_correction;  // square root of the second moment's bias correction
+  double root_correction;  // 1 / square root of the second moment's bias correction
   double epsilon;
 };
 
-/// One step of Adam on n parameters, with their moments: one pass over four arrays.
+/// A whole number as wide as T.
+template <class T> using Ordinal = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+/// Numbers that started at different times have different bias corrections: that of number i stands at place
+/// cohort[i] of both tables, which take the place of `rate` and `root_correction`.
+template <class T> struct AdamCohorts {
+  const Ordinal<T>* cohort = nullptr;  // null: all started together
+  const T* rate = nullptr;
+  const T* root_correction = nullptr;
+};
+
+/// One step of Adam on n parameters, with their moments: one pass over four arrays. `held` may be null when
+/// all numbers move.
 template <class T>
-void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments,
-               const AdamStep& step);
+void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments, const Held* held,
+               const AdamStep& step, const AdamCohorts<T>& cohorts = {});
 
 }  // namespace taper::kernels

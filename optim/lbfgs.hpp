@@ -1,0 +1,36 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <Eigen/Core>
+
+#include <taper/autodiff/shape.hpp>
+
+namespace taper::optim {
+
+/// What L-BFGS remembers: the last steps and the changes of the gradient along them, from which it multiplies
+/// by an approximate inverse Hessian (Nocedal, 1980). All memory is taken at the start.
+class LBFGSHistory {
+ public:
+  /// For n variables; remembers `most` pairs.
+  LBFGSHistory(Index n, Index most);
+
+  bool empty() const { return count_ == 0; }
+  void clear() { count_ = 0; }
+  /// Remembers a pair in place of the oldest one, unless its curvature is not clearly positive.
+  void push(const Eigen::VectorXd& step, const Eigen::VectorXd& gradient_change);
+  /// v = H v, by the two-loop recursion.
+  void multiply(Eigen::VectorXd& v);
+  /// The same in the subspace of the entries with free[i] != 0; the others of v must be zero and stay so.
+  void multiply(Eigen::VectorXd& v, const Eigen::VectorXd& free);
+
+ private:
+  void apply(Eigen::VectorXd& v, const Eigen::VectorXd* free);
+
+  Eigen::MatrixXd steps_, changes_;  // a column for each pair
+  std::vector<double> curvature_, weight_;
+  Index most_, count_ = 0, next_ = 0;
+};
+
+}  // namespace taper::optim

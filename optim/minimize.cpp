@@ -1,0 +1,419 @@
+#include <taper/optim/minimize.hpp>
+
+#include <ostream>
+
+#include <taper/optim/lbfgs.hpp>
+#include <taper/optim/line_search.hpp>
+
+namespace taper::optim {
+namespace {
+
+using Vector = Eigen::VectorXd;
+
+double largest(const Vector& v) {
+  return v.size() == 0 ? 0 : v.cwiseAbs().maxCoeff();
+}
+
+/// The state that all methods share: where the run is, and whether it is over.
+class Run {
+ public:
+  Run(Objective& objective, std::span<double> start, const MinimizeOptions& options)
+      : x(Eigen::Map<const Vector>(start.data(), static_cast<Index>(start.size()))),
+        gradient(Vector::Zero(x.size())),
+        objective_(objective),
+        options_(options) {}
+
+  double evaluate(Vector& at, Vector& slopes) {
+    const auto n = static_cast<std::size_t>(at.size());
+    return objective_.evaluate({at.data(), n}, {slopes.data(), n});
+  }
+
+  /// Evaluates at x; throws Error where that is not finite.
+  void start() {
+    outcome.value = evaluate(x, gradient);
+    if (!std::isfinite(outcome.value)) {
+      throw Error("minimize", "the function is ", outcome.value, " at x0: expected a finite value");
+    }
+    for (Index i = 0; i < gradient.size(); ++i) {
+      if (std::isfinite(gradient(i)) && std::isfinite(x(i))) continue;
+      throw Error("minimize", "x0 is ", x(i), " and the gradient ", gradient(i), " in free entry ", i,
+                  ": expected finite numbers");
+    }
+  }
+
+  /// Whether to go on from x, where the gradient that counts is this large.
+  bool goes_on(double gradient_norm) {
+    if (x.size() == 0) return end(true, "every entry is frozen");
+    if (gradient_norm <= options_.gradient_tolerance.value_or(std::sqrt(objective_.precision)))
+      return end(true, "the gradient is within its tolerance");
+    if (outcome.iterations >= options_.max_iterations)
+      return end(false, "the limit of iterations was reached");
+    if (evaluations_left() <= 0) return end(false, "the limit of evaluations was reached");
+    return true;
+  }
+
+  /// After an iteration that went from `before` to x; whether to go on.
+  bool made(const Vector& before, double value_before) {
+    ++outcome.iterations;
+    const double decrease = value_before - outcome.value, moved = largest(x - before);
+    if (options_.callback && !options_.callback({outcome.iterations,
+                                                 objective_.evaluations,
+                                                 outcome.value,
+                                                 largest(gradient),
+                                                 {x.data(), static_cast<std::size_t>(x.size())}})) {
+      return end(false, "the callback asked for it");
+    }
+    const double scale = std::max({1.0, std::abs(value_before), std::abs(outcome.value)});
+    if (options_.value_tolerance > 0 && decrease <= options_.value_tolerance * scale) {
+      return end(true, "the decrease is within its tolerance");
+    }
+    if (options_.step_tolerance > 0 && moved <= options_.step_tolerance) {
+      return end(true, "the step is within its tolerance");
+    }
+    return true;
+  }
+
+  bool end(bool converged, std::string reason) {
+    outcome.converged = converged;
+    outcome.reason = std::move(reason);
+    return false;
+  }
+
+  Index evaluations_left() const { return options_.max_evaluations - objective_.evaluations; }
+
+  void backed_off(Index times) { backed_off_ += times; }
+
+  Outcome finish(std::span<double> end_x, std::span<double> end_gradient) {
+    std::copy(x.begin(), x.end(), end_x.begin());
+    std::copy(gradient.begin(), gradient.end(), end_gradient.begin());
+    outcome.evaluations = objective_.evaluations;
+    if (backed_off_ > 0) {
+      outcome.reason += "; the search backed off " + std::to_string(backed_off_) +
+                        " times from values that were not finite";
+    }
+    return outcome;
+  }
+
+  Vector x, gradient;
+  Outcome outcome;
+
+ private:
+  Objective& objective_;
+  const MinimizeOptions& options_;
+  Index backed_off_ = 0;
+};
+
+constexpr const char* no_decrease =
+    "the line search found no lower point: the gradient is wrong, or rounding hides a decrease";
+
+void run(Run& run, const Objective& objective, const LBFGS& method, const MinimizeOptions& options) {
+  LBFGSHistory history(run.x.size(), method.history);
+  Vector direction, trial = run.x, slopes = run.gradient;
+  while (run.goes_on(largest(run.gradient))) {
+    direction = -run.gradient;
+    history.multiply(direction);
+    double slope = direction.dot(run.gradient);
+    if (!(slope < 0) || !std::isfinite(slope)) {
+      history.clear();
+      direction = -run.gradient;
+      slope = -run.gradient.squaredNorm();
+    }
+    const double length = direction.norm();
+    // Without a history the scale of the gradient says nothing about that of x.
+    const double first_step = history.empty() ? std::min(1.0, 1 / length) : 1;
+    const LineSearch search = strong_wolfe(
+        [&](double step) {
+          trial = run.x + step * direction;
+          const double value = run.evaluate(trial, slopes);
+          return LinePoint{step, value, slopes.dot(direction)};
+        },
+        {0, run.outcome.value, slope}, first_step,
+        {.decrease = method.decrease,
+         .curvature = method.curvature,
+         .max_step = options.max_step / length,
+         .noise = 8 * objective.precision,
+         .max_evaluations = std::min<Index>(40, std::max<Index>(1, run.evaluations_left()))});
+    run.backed_off(search.backed_off);
+    if (!search.found) {
+      if (history.empty()) {
+        run.end(false, no_decrease);
+        return;
+      }
+      history.clear();  // once more, along the gradient
+      continue;
+    }
+    history.push(trial - run.x, slopes - run.gradient);
+    const double before = run.outcome.value;
+    std::swap(run.x, trial);
+    std::swap(run.gradient, slopes);
+    run.outcome.value = search.point.value;
+    if (!run.made(trial, before)) return;
+  }
+}
+
+void run(Run& run, const Objective& objective, const LBFGSB& method, const MinimizeOptions& options) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const Index n = run.x.size();
+  const auto bound = [&](const std::vector<double>& given, double none) -> Vector {
+    if (given.empty()) return Vector::Constant(n, none);
+    if (given.size() == 1) return Vector::Constant(n, given[0]);
+    return Eigen::Map<const Vector>(given.data(), n);
+  };
+  const Vector lower = bound(method.lower, -infinity), upper = bound(method.upper, infinity);
+  const auto project = [&](const Vector& v) -> Vector { return v.cwiseMax(lower).cwiseMin(upper); };
+  const auto projected_gradient = [&] { return (run.x - project(run.x - run.gradient)).eval(); };
+
+  LBFGSHistory history(n, method.history);
+  Vector direction, trial = run.x, slopes = run.gradient, free(n);
+  while (run.goes_on(largest(projected_gradient()))) {
+    // Entries at, or nearly at, a bound that the gradient pushes against move along the gradient only.
+    const double margin = std::min(1e-6, largest(projected_gradient()));
+    for (Index i = 0; i < n; ++i) {
+      const double g = run.gradient(i);
+      const bool pushed =
+          (run.x(i) <= lower(i) + margin && g > 0) || (run.x(i) >= upper(i) - margin && g < 0);
+      free(i) = pushed ? 0 : 1;
+    }
+    direction = -run.gradient.cwiseProduct(free);
+    history.multiply(direction, free);
+    if (!(direction.dot(run.gradient) <= 0) || !direction.allFinite()) {
+      history.clear();
+      direction = -run.gradient.cwiseProduct(free);
+    }
+    direction -= run.gradient.cwiseProduct(Vector::Ones(n) - free);
+    const double length = direction.norm();
+    double step = history.empty() ? std::min(1.0, 1 / length) : 1;
+    step = std::min(step, options.max_step / length);
+    // Backtracking along the projected path (Bertsekas, equation 36).
+    double value = 0;
+    bool found = false;
+    for (int halvings = 0; halvings < 60 && !found && run.evaluations_left() > 0; ++halvings, step /= 2) {
+      trial = project(run.x + step * direction);
+      value = run.evaluate(trial, slopes);
+      if (!std::isfinite(value) || !slopes.allFinite()) {
+        run.backed_off(1);
+        continue;
+      }
+      const double predicted = run.gradient.dot(run.x - trial), noise = 8 * objective.precision;
+      found = value <= run.outcome.value - 1e-4 * predicted + noise * std::abs(run.outcome.value);
+    }
+    if (!found) {
+      if (history.empty() || run.evaluations_left() <= 0) {
+        run.end(false, run.evaluations_left() <= 0 ? "the limit of evaluations was reached" : no_decrease);
+        return;
+      }
+      history.clear();
+      continue;
+    }
+    history.push(trial - run.x, slopes - run.gradient);
+    const double before = run.outcome.value;
+    std::swap(run.x, trial);
+    std::swap(run.gradient, slopes);
+    run.outcome.value = value;
+    if (!run.made(trial, before)) return;
+  }
+}
+
+/// The methods of networks, on one parameter that holds x.
+template <class Step> void run_steps(Run& run, nn::Parameter<double>& parameter, const Step& step) {
+  Vector before;
+  while (run.goes_on(largest(run.gradient))) {
+    before = run.x;
+    const double value = run.outcome.value;
+    const auto place = static_cast<std::size_t>(parameter.offset());
+    std::copy(run.gradient.begin(), run.gradient.end(), parameter.block()->gradients.data() + place);
+    step();
+    run.x = parameter.value().vector();
+    run.outcome.value = run.evaluate(run.x, run.gradient);
+    if (!std::isfinite(run.outcome.value) || !run.gradient.allFinite()) {
+      run.end(false, "the value or its gradient is not finite: a lower rate may help");
+      return;
+    }
+    if (!run.made(before, value)) return;
+  }
+}
+
+template <template <class> class Optimizer, class Options>
+void run_optimizer(Run& run, const Options& options) {
+  nn::Parameter<double> parameter(Shape{run.x.size()});
+  parameter.value().vector() = run.x;
+  Optimizer<double> optimizer(nn::Parameters<double>({{"x", &parameter}}), options);
+  run_steps(run, parameter, [&] { optimizer.step(); });
+}
+
+void run(Run& run, const Objective&, const SGDOptions& method, const MinimizeOptions&) {
+  run_optimizer<SGD>(run, method);
+}
+void run(Run& run, const Objective&, const AdamOptions& method, const MinimizeOptions&) {
+  run_optimizer<Adam>(run, method);
+}
+
+void require(const MinimizeOptions& options) {
+  const auto at_least_zero = [](const char* name, double value) { require_setting("minimize", name, value); };
+  at_least_zero("gradient_tolerance", options.gradient_tolerance.value_or(0));
+  at_least_zero("value_tolerance", options.value_tolerance);
+  at_least_zero("step_tolerance", options.step_tolerance);
+  at_least_zero("max_iterations", static_cast<double>(options.max_iterations));
+  if (options.max_evaluations < 1) {
+    throw Error("minimize", "max_evaluations ", options.max_evaluations, ": expected 1 or more");
+  }
+  if (!(options.max_step > 0))
+    throw Error("minimize", "max_step ", options.max_step, ": expected more than 0");
+  const auto require_history = [](Index history) {
+    if (history < 1) throw Error("minimize", "history ", history, ": expected 1 or more");
+  };
+  if (const auto* method = std::get_if<LBFGSB>(&options.method)) require_history(method->history);
+  if (const auto* method = std::get_if<LBFGS>(&options.method)) {
+    require_history(method->history);
+    if (!(0 < method->decrease && method->decrease < method->curvature && method->curvature < 1)) {
+      throw Error("minimize", "decrease ", method->decrease, " and curvature ", method->curvature,
+                  ": expected 0 < decrease < curvature < 1");
+    }
+  }
+}
+
+void require_bounds(const LBFGSB& method, Index n) {
+  const auto at = [](const std::vector<double>& bounds, Index i, double none) {
+    return bounds.empty() ? none : bounds.size() == 1 ? bounds[0] : bounds[static_cast<std::size_t>(i)];
+  };
+  for (const auto* bounds : {&method.lower, &method.upper}) {
+    if (bounds->size() > 1 && static_cast<Index>(bounds->size()) != n) {
+      throw Error("minimize", bounds->size(), " bounds for ", n,
+                  " entries: expected one for each, or one for all");
+    }
+  }
+  for (Index i = 0; i < n; ++i) {
+    const double low = at(method.lower, i, -HUGE_VAL), high = at(method.upper, i, HUGE_VAL);
+    if (!(low <= high)) {
+      throw Error("minimize", "lower bound ", low, " and upper bound ", high, " of entry ", i,
+                  ": expected lower <= upper");
+    }
+  }
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
+  return out << (outcome.converged ? "converged: " : "not converged: ") << outcome.reason << " (value "
+             << outcome.value << ", " << outcome.iterations << " iterations, " << outcome.evaluations
+             << " evaluations)";
+}
+
+std::ostream& operator<<(std::ostream& out, const GradientCheck& check) {
+  return out << "largest error " << check.max_error << " at entry " << check.entry << ": given "
+             << check.given << ", by differences " << check.expected;
+}
+
+Outcome minimize(Objective& objective, std::span<double> x, std::span<double> gradient,
+                 const MinimizeOptions& options) {
+  require(options);
+  if (const auto* bounds = std::get_if<LBFGSB>(&options.method)) {
+    const Index n = static_cast<Index>(x.size());
+    require_bounds(*bounds, n);
+    for (std::size_t i = 0; i < x.size(); ++i) {  // a start outside of them moves in
+      if (!bounds->lower.empty()) x[i] = std::max(x[i], bounds->lower[bounds->lower.size() == 1 ? 0 : i]);
+      if (!bounds->upper.empty()) x[i] = std::min(x[i], bounds->upper[bounds->upper.size() == 1 ? 0 : i]);
+    }
+  }
+  Run state(objective, x, options);
+  state.start();
+  std::visit([&](const auto& method) { run(state, objective, method, options); }, options.method);
+  return state.finish(x, gradient);
+}
+
+template <class T>
+Outcome minimize(const nn::Parameters<T>& parameters, const std::function<double()>& loss,
+                 const MinimizeOptions& options) {
+  if (options.mask) {
+    throw Error("minimize", "a mask ", options.mask->shape(),
+                " for a model: expected none, its parameters have their own (freeze, thaw)");
+  }
+  Block<T>& block = *parameters.block();
+  std::vector<std::size_t> free;
+  for (const auto& entry : parameters.entries()) {
+    for (Index i = entry.offset; i < entry.offset + entry.shape.size(); ++i) {
+      if (block.frozen.data()[i] == 0) free.push_back(static_cast<std::size_t>(i));
+    }
+  }
+  std::vector<double> x(free.size()), gradient(free.size());
+  for (std::size_t i = 0; i < free.size(); ++i) x[i] = static_cast<double>(block.values.data()[free[i]]);
+  const auto place = [&](std::span<double> at) {
+    for (std::size_t i = 0; i < free.size(); ++i) {
+      T& entry = block.values.data()[free[i]];
+      entry = static_cast<T>(at[i]);
+      at[i] = static_cast<double>(entry);
+    }
+  };
+  Objective objective;
+  objective.precision = static_cast<double>(std::numeric_limits<T>::epsilon());
+  objective.evaluate = [&](std::span<double> at, std::span<double> slopes) {
+    place(at);
+    ++objective.evaluations;
+    const double value = loss();
+    for (std::size_t i = 0; i < free.size(); ++i) {
+      slopes[i] = static_cast<double>(block.gradients.data()[free[i]]);
+    }
+    return value;
+  };
+  const Outcome outcome = minimize(objective, x, gradient, options);
+  place(x);  // the last evaluation may have been elsewhere
+  return outcome;
+}
+
+template <class T>
+void difference_gradient(const std::function<double()>& value, std::span<T> x, const Mask& mask,
+                         Differences differences, std::span<T> gradient) {
+  // The steps that balance truncation against rounding (Nocedal and Wright, "Numerical optimization", 2006,
+  // section 8.1).
+  const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+  const bool central = differences == Differences::central;
+  const double scale = central ? std::cbrt(epsilon) : std::sqrt(epsilon);
+  const double here = central ? 0 : value();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    gradient[i] = 0;
+    if (mask.is_frozen(static_cast<Index>(i))) continue;
+    const T before = x[i];
+    const double h = scale * std::max(1.0, std::abs(static_cast<double>(before)));
+    const auto at = [&](double where) {
+      x[i] = static_cast<T>(where);
+      return std::pair(value(), static_cast<double>(x[i]));
+    };
+    const auto [high, above] = at(static_cast<double>(before) + h);
+    const auto [low, below] =
+        central ? at(static_cast<double>(before) - h) : std::pair(here, static_cast<double>(before));
+    x[i] = before;
+    gradient[i] = static_cast<T>((high - low) / (above - below));
+  }
+}
+
+namespace detail {
+
+MinimizeOptions reduced(const MinimizeOptions& options, const Mask& mask) {
+  MinimizeOptions result = options;
+  auto* const bounds = std::get_if<LBFGSB>(&result.method);
+  if (bounds == nullptr) return result;
+  require_bounds(*bounds, mask.size());
+  for (auto* given : {&bounds->lower, &bounds->upper}) {
+    if (given->size() < 2) continue;
+    std::vector<double> chosen;
+    for (const Index position : mask.free_positions()) {
+      chosen.push_back((*given)[static_cast<std::size_t>(position)]);
+    }
+    // One number would stand for all entries; for one free entry that is the same.
+    *given = chosen;
+  }
+  return result;
+}
+
+}  // namespace detail
+
+template Outcome minimize(const nn::Parameters<float>&, const std::function<double()>&,
+                          const MinimizeOptions&);
+template Outcome minimize(const nn::Parameters<double>&, const std::function<double()>&,
+                          const MinimizeOptions&);
+template void difference_gradient(const std::function<double()>&, std::span<float>, const Mask&, Differences,
+                                  std::span<float>);
+template void difference_gradient(const std::function<double()>&, std::span<double>, const Mask&, Differences,
+                                  std::span<double>);
+
+}  // namespace taper::optim
