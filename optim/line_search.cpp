@@ -152,7 +152,7 @@ LineSearch strong_wolfe(const std::function<LinePoint(double)>& along, const Lin
   }
   // Without a point that is flat enough, one with a sufficient decrease is better than none.
   const LinePoint best = interval.best;
-  if (best.step > 0 && best.value <= start.value + best.step * line) {
+  if (best.value < start.value && best.value <= start.value + best.step * line) {
     search.point = along(best.step);
     search.found = true;
   }

@@ -14,6 +14,10 @@ double largest(const Vector& v) {
   return v.size() == 0 ? 0 : v.cwiseAbs().maxCoeff();
 }
 
+constexpr const char* limit_reached = "the limit of evaluations was reached";
+constexpr const char* no_decrease =
+    "the line search found no lower point: the gradient is wrong, or rounding hides a decrease";
+
 /// The state that all methods share: where the run is, and whether it is over.
 class Run {
  public:
@@ -48,7 +52,7 @@ class Run {
       return end(true, "the gradient is within its tolerance");
     if (outcome.iterations >= options_.max_iterations)
       return end(false, "the limit of iterations was reached");
-    if (evaluations_left() <= 0) return end(false, "the limit of evaluations was reached");
+    if (evaluations_left() <= 0) return end(false, limit_reached);
     return true;
   }
 
@@ -103,9 +107,6 @@ class Run {
   Index backed_off_ = 0;
 };
 
-constexpr const char* no_decrease =
-    "the line search found no lower point: the gradient is wrong, or rounding hides a decrease";
-
 void run(Run& run, const Objective& objective, const LBFGS& method, const MinimizeOptions& options) {
   LBFGSHistory history(run.x.size(), method.history);
   Vector direction, trial = run.x, slopes = run.gradient;
@@ -135,8 +136,8 @@ void run(Run& run, const Objective& objective, const LBFGS& method, const Minimi
          .max_evaluations = std::min<Index>(40, std::max<Index>(1, run.evaluations_left()))});
     run.backed_off(search.backed_off);
     if (!search.found) {
-      if (history.empty()) {
-        run.end(false, no_decrease);
+      if (history.empty() || run.evaluations_left() <= 0) {
+        run.end(false, run.evaluations_left() <= 0 ? limit_reached : no_decrease);
         return;
       }
       history.clear();  // once more, along the gradient
@@ -161,13 +162,13 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
   };
   const Vector lower = bound(method.lower, -infinity), upper = bound(method.upper, infinity);
   const auto project = [&](const Vector& v) -> Vector { return v.cwiseMax(lower).cwiseMin(upper); };
-  const auto projected_gradient = [&] { return (run.x - project(run.x - run.gradient)).eval(); };
+  const auto projected = [&](const Vector& x, const Vector& g) { return largest(x - project(x - g)); };
 
   LBFGSHistory history(n, method.history);
   Vector direction, trial = run.x, slopes = run.gradient, free(n);
-  while (run.goes_on(largest(projected_gradient()))) {
+  for (double norm; norm = projected(run.x, run.gradient), run.goes_on(norm);) {
     // Entries at, or nearly at, a bound that the gradient pushes against move along the gradient only.
-    const double margin = std::min(1e-6, largest(projected_gradient()));
+    const double margin = std::min(1e-6, norm);
     for (Index i = 0; i < n; ++i) {
       const double g = run.gradient(i);
       const bool pushed =
@@ -194,12 +195,15 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
         run.backed_off(1);
         continue;
       }
-      const double predicted = run.gradient.dot(run.x - trial), noise = 8 * objective.precision;
-      found = value <= run.outcome.value - 1e-4 * predicted + noise * std::abs(run.outcome.value);
+      const double before = run.outcome.value, predicted = run.gradient.dot(run.x - trial);
+      found = value < before && value <= before - 1e-4 * predicted;
+      // Where rounding hides a decrease, the gradient decides.
+      const double noise = 8 * objective.precision * std::abs(before);
+      found |= value <= before + noise && projected(trial, slopes) < norm;
     }
     if (!found) {
       if (history.empty() || run.evaluations_left() <= 0) {
-        run.end(false, run.evaluations_left() <= 0 ? "the limit of evaluations was reached" : no_decrease);
+        run.end(false, run.evaluations_left() <= 0 ? limit_reached : no_decrease);
         return;
       }
       history.clear();

@@ -256,10 +256,8 @@ auto minimize(F&& f, const Eigen::DenseBase<Derived>& x0, const MinimizeOptions&
   std::vector<double> x, gradient(free.size());
   for (const Index position : free) x.push_back(static_cast<double>(detail::entry(start, position)));
 
-  Minimum<X> result;
-  static_cast<Outcome&>(result) = minimize(objective, x, gradient, detail::reduced(options, mask));
-  result.x = start;
-  result.gradient = X::Zero(start.rows(), start.cols());
+  const Outcome outcome = minimize(objective, x, gradient, detail::reduced(options, mask));
+  Minimum<X> result{outcome, start, X::Zero(start.rows(), start.cols())};
   for (std::size_t i = 0; i < free.size(); ++i) {
     detail::entry(result.x, free[i]) = static_cast<T>(x[i]);
     detail::entry(result.gradient, free[i]) = static_cast<T>(gradient[i]);
