@@ -73,12 +73,15 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& progr
   }
 }
 
+void save(const Json& report, const CommonOptions& options) {
+  if (options.json.empty()) return;
+  std::ofstream file(options.json);
+  file << report.dump(2) << '\n';
+  if (!file.flush()) throw Error("json", "'", options.json, "': expected a file that can be written");
+}
+
 void publish(const Json& report, const CommonOptions& options) {
-  if (!options.json.empty()) {
-    std::ofstream file(options.json);
-    file << report.dump(2) << '\n';
-    if (!file.flush()) throw Error("json", "'", options.json, "': expected a file that can be written");
-  }
+  save(report, options);
   if (!options.quiet) print("", report);
 }
 

@@ -29,8 +29,10 @@ struct CommonOptions {
 /// status 2.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& program);
 
-/// Writes the report as JSON where --json says, and as a table of the same figures on standard output unless
-/// quiet.
+/// Writes the report as JSON where --json says.
+void save(const Json& report, const CommonOptions& options);
+
+/// The same, and as a table of the same figures on standard output unless quiet.
 void publish(const Json& report, const CommonOptions& options);
 
 }  // namespace taper::apps

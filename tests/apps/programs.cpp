@@ -175,3 +175,29 @@ TEST_CASE("programs: with their defaults, on the real data") {
   CHECK(mlp["shrunk"]["parameters"].get<int>() <= 750);
   CHECK(mlp["shrunk"]["max_relative_difference"].get<double>() <= 1e-5);
 }
+
+TEST_CASE(
+    "masked_quadratic: every method arrives at (3, 2, 3, 5) and holds the bits, the naive recipe drifts") {
+  const Json report = figures("masked_quadratic", "");
+  REQUIRE(has(report, {"x0", "free", "methods", "naive"}));
+  CHECK(report["methods"].size() == 5);
+  const std::vector<double> answer{3, 2, 3, 5};
+  for (const auto& [name, method] : report["methods"].items()) {
+    INFO(name);
+    const auto x = method["x"].get<std::vector<double>>();
+    REQUIRE(x.size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(std::abs(x[i] - answer[i]) < 1e-5);
+    CHECK(x[1] == 2);
+    CHECK(x[3] == 5);
+    CHECK(method["frozen_bits_unchanged"] == true);
+    CHECK(method["evaluations"].get<int>() > 0);
+  }
+  CHECK(report["methods"]["descent_loop"]["evaluations"] == 100);
+  const Json naive = report["naive"]["naive_adam"];
+  CHECK(naive["frozen_bits_unchanged"] == false);
+  CHECK(std::abs(naive["x"][1].get<double>() - 2) > 1);
+  const Run table = run("masked_quadratic", "");
+  CHECK(table.status == 0);
+  CHECK(table.out.find("L-BFGS on the tape") != std::string::npos);
+  CHECK(run("masked_quadratic", "--nonsense").status == 2);
+}
