@@ -1,5 +1,6 @@
 #include <taper/sparsity/shrink.hpp>
 
+#include <cmath>
 #include <ostream>
 
 #include <taper/sparsity/chain.hpp>
@@ -16,7 +17,7 @@ void compare(nn::Sequential<T>& before, nn::Sequential<T>& after, View<const T> 
   report.probes += x.shape().rows();
   const auto want = expected.matrix().template cast<double>().eval();
   const auto difference = (got.matrix().template cast<double>() - want).cwiseAbs().eval();
-  if (difference.hasNaN()) {
+  if (!want.allFinite() || !difference.allFinite()) {
     throw Error("shrink", "an output of the network is not finite: expected finite outputs on the probes");
   }
   for (Index column = 0; column < want.cols(); ++column) {
@@ -25,6 +26,11 @@ void compare(nn::Sequential<T>& before, nn::Sequential<T>& after, View<const T> 
     if (largest == 0) continue;
     report.max_relative_difference = std::max(report.max_relative_difference, largest / scale);
   }
+}
+
+void require(const char* name, double value) {
+  if (!(std::isfinite(value) && value >= 0))
+    throw Error("shrink", name, " ", value, ": expected a finite number, 0 or more");
 }
 
 void print(std::ostream& out, const std::vector<Index>& widths) {
@@ -51,8 +57,12 @@ std::ostream& operator<<(std::ostream& out, const ShrinkReport& report) {
 template <class T>
 Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
                  std::type_identity_t<View<const T>> probes) {
-  if (!(options.threshold >= 0))
-    throw Error("shrink", "threshold ", options.threshold, ": expected 0 or more");
+  require("threshold", options.threshold);
+  require("tolerance", options.tolerance);
+  if (options.random_probes < 0)
+    throw Error("shrink", options.random_probes, " random probes: expected 0 or more");
+  if (options.random_probes == 0 && (probes.data() == nullptr || probes.size() == 0))
+    throw Error("shrink", "no probes, neither random nor given: expected at least one");
   const typename nn::Module<T>::Evaluating mode(model);
   Chain<T> chain(model);
   Shrunk<T> result;

@@ -42,8 +42,9 @@ template <class T> struct Shrunk {
 /// evaluation mode. Repeated until nothing changes: a unit that no later layer reads is deleted; a unit whose
 /// inputs are all zero is the constant act(bias), which is folded into the biases of its readers. Inputs that
 /// nobody reads are dropped by a Select in front. Both networks are compared on random probes, and on
-/// `probes` (rows x inputs) if given. Throws Error when they differ by more than the tolerance, for any other
-/// module, and for a network without Linear layers.
+/// `probes` (rows x inputs) if given. Throws Error when they differ by more than the tolerance or an output
+/// is not finite, for options that are negative or not finite, without any probe, for any other module, and
+/// for a network without Linear layers.
 template <class T>
 Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options = {},
                  std::type_identity_t<View<const T>> probes = {});

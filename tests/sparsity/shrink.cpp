@@ -1,6 +1,7 @@
 #include <taper/sparsity/shrink.hpp>
 
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include <taper/autodiff/random.hpp>
@@ -244,7 +245,25 @@ TEST_CASE("shrink: errors") {
   Sequential unfit(Linear(2, 3), Linear(4, 1));
   CHECK_ERROR(sparsity::shrink(unfit), "shrink", "position 1", "expected 3 inputs");
   Sequential fine(Linear(2, 1));
+  const double inf = std::numeric_limits<double>::infinity();
   CHECK_ERROR(sparsity::shrink(fine, {.threshold = -1}), "shrink", "threshold -1");
+  CHECK_ERROR(sparsity::shrink(fine, {.threshold = inf}), "shrink", "threshold inf", "finite");
+  CHECK_ERROR(sparsity::shrink(fine, {.tolerance = -1e-9}), "shrink", "tolerance -1e-09");
+  CHECK_ERROR(sparsity::shrink(fine, {.tolerance = inf}), "shrink", "tolerance inf");
+  CHECK_ERROR(sparsity::shrink(fine, {.tolerance = std::nan("")}), "shrink", "tolerance nan");
+  CHECK_ERROR(sparsity::shrink(fine, {.random_probes = -1}), "shrink", "-1 random probes");
+  CHECK_ERROR(sparsity::shrink(fine, {.random_probes = 0}), "shrink", "no probes", "expected at least one");
+  const Tensor<double> given = random_tensor({3, 2});
+  CHECK(sparsity::shrink(fine, {.random_probes = 0}, given).report.probes == 3);
+}
+
+TEST_CASE("shrink: outputs that are not finite prove nothing") {
+  const double inf = std::numeric_limits<double>::infinity();
+  for (const double bias : {inf, -inf, std::nan("")}) {
+    Sequential net(Linear(2, 1));
+    linear(net, 0).bias->value()[0] = bias;
+    CHECK_ERROR(sparsity::shrink(net), "[shrink]", "not finite");
+  }
 }
 
 TEST_CASE("refit: lowers the loss and keeps the structure") {
