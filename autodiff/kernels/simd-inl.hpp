@@ -10,6 +10,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -73,6 +74,40 @@ template <class T, class F> HWY_INLINE Vector<T> per_lane(Vector<T> x, const F& 
 
 template <class T> HWY_INLINE Vector<T> keep_nan(Vector<T> x, Vector<T> y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
+}
+
+/// Calls f(i, count) for runs of at most one vector.
+template <class T, class F> HWY_INLINE void for_vectors(Index n, const F& f) {
+  const Index step = lanes<T>();
+  for (Index i = 0; i < n; i += step) f(i, std::min(step, n - i));
+}
+
+/// A vector of `count` numbers, where most often that is all of them.
+template <class T> HWY_INLINE Vector<T> load_upto(const T* p, Index count) {
+  return count == lanes<T>() ? load<T>(p) : load_some<T>(p, count);
+}
+
+template <class T> HWY_INLINE void store_upto(Vector<T> v, T* p, Index count) {
+  if (count == lanes<T>()) {
+    store<T>(v, p);
+  } else {
+    store_some<T>(v, p, count);
+  }
+}
+
+/// Stores v, or adds it to what is there.
+template <class T> HWY_INLINE void leave(Vector<T> v, T* p, Index count, bool add) {
+  store_upto<T>(add ? hn::Add(load_upto<T>(p, count), v) : v, p, count);
+}
+
+/// The first `count` lanes, the others zero.
+template <class T> HWY_INLINE Vector<T> only(Vector<T> v, Index count) {
+  return hn::IfThenElseZero(hn::FirstN(Tag<T>(), static_cast<std::size_t>(count)), v);
+}
+
+/// The larger of each lane; a NaN wins.
+template <class T> HWY_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
+  return keep_nan<T>(a, keep_nan<T>(b, hn::Max(a, b)));
 }
 
 // Highway's polynomials are accurate inside their stated ranges and undefined outside; these add what the
@@ -146,6 +181,25 @@ template <class T> T sum(const T* x, Index n) {
   for (; i + step <= n; i += step) first = hn::Add(first, load<T>(x + i));
   if (i < n) second = hn::Add(second, load_some<T>(x + i, n - i));
   return hn::GetLane(hn::SumOfLanes(d, hn::Add(first, second)));
+}
+
+/// The largest of [x, x + n); a NaN wins. n is at least 1.
+template <class T> T max(const T* x, Index n) {
+  const Tag<T> d;
+  Vector<T> best = hn::Set(d, x[0]);
+  for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+    Vector<T> v = load_upto<T>(x + i, count);
+    if (count < lanes<T>()) v = hn::IfThenElse(hn::FirstN(d, static_cast<std::size_t>(count)), v, best);
+    best = larger<T>(best, v);
+  });
+  HWY_ALIGN T last[hn::MaxLanes(d)];
+  hn::Store(best, d, last);
+  T result = last[0];
+  for (Index i = 1; i < lanes<T>(); ++i) {
+    if (last[i] > result || last[i] != last[i]) result = last[i];
+    if (result != result) break;
+  }
+  return result;
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE

@@ -33,4 +33,12 @@ template <class F> void for_pieces(Index count, Index piece, const F& f) {
 /// A piece long enough that starting a thread for it pays, for loops that are bound by memory.
 inline constexpr Index elementwise_piece = Index{1} << 15;
 
+/// Splits a loop over `outer` slices of `work` numbers each among threads; f(o) handles one slice.
+template <class F> void for_slices(Index outer, Index work, const F& f) {
+  for_pieces(outer, std::max<Index>(1, elementwise_piece / std::max<Index>(work, 1)),
+             [&](Index begin, Index end) {
+               for (Index o = begin; o < end; ++o) f(o);
+             });
+}
+
 }  // namespace taper::kernels

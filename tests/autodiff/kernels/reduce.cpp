@@ -41,6 +41,7 @@ template <class T> void for_blocks(const std::function<void(const Block3<T>&)>& 
   for (Index inner = 2; inner <= 40; ++inner) f({rng, 2, 3, inner});
   f({rng, 3, 1000, 1});
   f({rng, 1, 700, 9});
+  f({rng, 1, 9000, 67});
   f({rng, 0, 3, 2});
   f({rng, 3, 2, 0});
 }
@@ -109,6 +110,17 @@ TEST_CASE_TEMPLATE("sum_axis and spread_axis: against loops", T, float, double) 
   CHECK((nothing[0] == 0 && nothing[1] == 0));
 }
 
+TEST_CASE("sum_axis: twenty million ones in float, in a row and in columns") {
+  // 2^24 + 1 is no float, so a sum of ones in float ends there.
+  const Index n = 20'000'000;
+  std::vector<float> ones(static_cast<std::size_t>(2 * n), 1.0f);
+  float sums[2] = {};
+  kernels::sum_axis<float>(1, n, 2, ones.data(), sums);
+  CHECK((sums[0] == 2e7f && sums[1] == 2e7f));
+  kernels::sum_axis<float>(2, n, 1, ones.data(), sums);
+  CHECK((sums[0] == 2e7f && sums[1] == 2e7f));
+}
+
 TEST_CASE_TEMPLATE("max_axis: against loops, the first of several, a NaN wins", T, float, double) {
   for_blocks<T>([](const Block3<T>& b) {
     Tensor<T> x = b.x;
@@ -171,7 +183,7 @@ TEST_CASE_TEMPLATE("reductions: the same bits for any number of threads", T, flo
   Rng rng(5);
   const int before = kernels::threads();
   for (const auto& [outer, n, inner] :
-       {std::array<Index, 3>{4000, 50, 1}, {40, 50, 100}, {1, 100000, 1}, {1, 9, 20000}}) {
+       {std::array<Index, 3>{4000, 50, 1}, {40, 50, 100}, {1, 100000, 1}, {1, 9, 20000}, {3, 9000, 70}}) {
     const Block3<T> b(rng, outer, n, inner);
     std::vector<Tensor<T>> one;
     for (const int count : {1, 2, 3, 4}) {

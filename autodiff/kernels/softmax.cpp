@@ -1,0 +1,240 @@
+#include <taper/autodiff/kernels/reduce.hpp>
+
+#ifndef TAPER_SOFTMAX_TABLE  // once, before the targets
+#define TAPER_SOFTMAX_TABLE
+namespace taper::kernels {
+/// The inner kernels of one scalar on one target: `row` ones take a run of consecutive numbers, `columns`
+/// ones reduce n rows of `inner` numbers, and the gradients take either.
+template <class T> struct SoftmaxTable {
+  T (*logsumexp_row)(Index n, const T* x, T* exponentials, T* total);
+  void (*logsumexp_columns)(Index n, Index inner, const T* x, T* y);
+  void (*logsumexp_gradient)(Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add);
+  void (*softmax_row)(Index n, const T* x, T* y, bool log);
+  void (*softmax_columns)(Index n, Index inner, const T* x, T* y, bool log);
+  void (*softmax_gradient)(Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add);
+};
+}  // namespace taper::kernels
+#endif
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "taper/autodiff/kernels/softmax.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once for each instruction set
+// after it, as Highway asks
+#include <hwy/highway.h>
+#include <taper/autodiff/kernels/simd-inl.hpp>
+
+HWY_BEFORE_NAMESPACE();
+namespace taper::kernels::HWY_NAMESPACE {
+
+/// The kernels of the table. One vector holds consecutive entries of a row, or neighbouring columns.
+template <class T> struct Softmax {
+  /// The maximum, or 0 where that is infinite: what to subtract before an exponential.
+  static HWY_INLINE Vector<T> shift(Vector<T> maximum) {
+    const auto infinite = hn::Eq(hn::Abs(maximum), constant<T>(std::numeric_limits<double>::infinity()));
+    return hn::IfThenZeroElse(infinite, maximum);
+  }
+
+  /// y = log sum exp over rows; the exponentials are left in `e` when it is given.
+  static T logsumexp_row(Index n, const T* x, T* e, T* total) {
+    const Tag<T> d;
+    const Vector<T> by = shift(hn::Set(d, max<T>(x, n)));
+    Vector<T> sums = hn::Zero(d);
+    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> v = exp<T>(hn::Sub(load_upto<T>(x + i, count), by));
+      if (e != nullptr) store_upto<T>(v, e + i, count);
+      sums = hn::Add(sums, only<T>(v, count));
+    });
+    *total = hn::GetLane(hn::SumOfLanes(d, sums));
+    return hn::GetLane(hn::Add(by, log<T>(hn::Set(d, *total))));
+  }
+
+  static void logsumexp_columns(Index n, Index inner, const T* x, T* y) {
+    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
+      Vector<T> best = load_upto<T>(x + i, count);
+      for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner + i, count));
+      const Vector<T> by = shift(best);
+      Vector<T> total = hn::Zero(Tag<T>());
+      for (Index k = 0; k < n; ++k) {
+        total = hn::Add(total, exp<T>(hn::Sub(load_upto<T>(x + k * inner + i, count), by)));
+      }
+      store_upto<T>(hn::Add(by, log<T>(total)), y + i, count);
+    });
+  }
+
+  static void logsumexp_gradient(Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add) {
+    if (inner == 1) {
+      const Vector<T> by = hn::Set(Tag<T>(), *y), g = hn::Set(Tag<T>(), *gy);
+      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+        leave<T>(hn::Mul(g, exp<T>(hn::Sub(load_upto<T>(x + i, count), by))), gx + i, count, add);
+      });
+      return;
+    }
+    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> by = load_upto<T>(y + i, count), g = load_upto<T>(gy + i, count);
+      for (Index k = 0; k < n; ++k) {
+        const Index at = k * inner + i;
+        leave<T>(hn::Mul(g, exp<T>(hn::Sub(load_upto<T>(x + at, count), by))), gx + at, count, add);
+      }
+    });
+  }
+
+  static void softmax_row(Index n, const T* x, T* y, bool log) {
+    const Tag<T> d;
+    T total;
+    const T all = logsumexp_row(n, x, log ? nullptr : y, &total);
+    if (log) {
+      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+        store_upto<T>(hn::Sub(load_upto<T>(x + i, count), hn::Set(d, all)), y + i, count);
+      });
+    } else {
+      const Vector<T> factor = hn::Set(d, T{1} / total);
+      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+        store_upto<T>(hn::Mul(factor, load_upto<T>(y + i, count)), y + i, count);
+      });
+    }
+  }
+
+  static void softmax_columns(Index n, Index inner, const T* x, T* y, bool log) {
+    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
+      Vector<T> best = load_upto<T>(x + i, count);
+      for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner + i, count));
+      const Vector<T> by = shift(best);
+      Vector<T> total = hn::Zero(Tag<T>());
+      for (Index k = 0; k < n; ++k) {
+        const Vector<T> e = exp<T>(hn::Sub(load_upto<T>(x + k * inner + i, count), by));
+        if (!log) store_upto<T>(e, y + k * inner + i, count);
+        total = hn::Add(total, e);
+      }
+      const Vector<T> all = hn::Add(by, taper::kernels::HWY_NAMESPACE::log<T>(total));
+      for (Index k = 0; k < n; ++k) {
+        const Index at = k * inner + i;
+        const Vector<T> v =
+            log ? hn::Sub(load_upto<T>(x + at, count), all) : hn::Div(load_upto<T>(y + at, count), total);
+        store_upto<T>(v, y + at, count);
+      }
+    });
+  }
+
+  /// One entry of the gradient of softmax or log-softmax, given the sum that its row has in common.
+  static HWY_INLINE Vector<T> softmax_slope(Vector<T> y, Vector<T> gy, Vector<T> common, bool log) {
+    return log ? hn::Sub(gy, hn::Mul(exp<T>(y), common)) : hn::Mul(y, hn::Sub(gy, common));
+  }
+
+  static void softmax_gradient(Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add) {
+    const Tag<T> d;
+    if (inner == 1) {
+      Vector<T> total = hn::Zero(d);
+      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+        const Vector<T> g = load_upto<T>(gy + i, count);
+        total = hn::Add(total, only<T>(log ? g : hn::Mul(g, load_upto<T>(y + i, count)), count));
+      });
+      const Vector<T> common = hn::SumOfLanes(d, total);
+      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+        leave<T>(softmax_slope(load_upto<T>(y + i, count), load_upto<T>(gy + i, count), common, log), gx + i,
+                 count, add);
+      });
+      return;
+    }
+    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
+      Vector<T> common = hn::Zero(d);
+      for (Index k = 0; k < n; ++k) {
+        const Vector<T> g = load_upto<T>(gy + k * inner + i, count);
+        common = hn::Add(common, log ? g : hn::Mul(g, load_upto<T>(y + k * inner + i, count)));
+      }
+      for (Index k = 0; k < n; ++k) {
+        const Index at = k * inner + i;
+        leave<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log),
+                 gx + at, count, add);
+      }
+    });
+  }
+};
+
+template <class T>
+constexpr SoftmaxTable<T> table{.logsumexp_row = &Softmax<T>::logsumexp_row,
+                                .logsumexp_columns = &Softmax<T>::logsumexp_columns,
+                                .logsumexp_gradient = &Softmax<T>::logsumexp_gradient,
+                                .softmax_row = &Softmax<T>::softmax_row,
+                                .softmax_columns = &Softmax<T>::softmax_columns,
+                                .softmax_gradient = &Softmax<T>::softmax_gradient};
+
+const SoftmaxTable<float>* softmax_table_f32() {
+  return &table<float>;
+}
+const SoftmaxTable<double>* softmax_table_f64() {
+  return &table<double>;
+}
+
+}  // namespace taper::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace taper::kernels {
+
+HWY_EXPORT(softmax_table_f32);
+HWY_EXPORT(softmax_table_f64);
+
+namespace {
+
+template <class T> const SoftmaxTable<T>& best() {
+  if constexpr (std::is_same_v<T, float>) {
+    return *HWY_DYNAMIC_DISPATCH(softmax_table_f32)();
+  } else {
+    return *HWY_DYNAMIC_DISPATCH(softmax_table_f64)();
+  }
+}
+
+}  // namespace
+
+template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+  for_slices(outer, n * inner, [&](Index o) {
+    T total;
+    if (inner == 1) {
+      y[o] = best<T>().logsumexp_row(n, x + o * n, nullptr, &total);
+    } else {
+      best<T>().logsumexp_columns(n, inner, x + o * n * inner, y + o * inner);
+    }
+  });
+}
+
+template <class T>
+void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                             bool add) {
+  for_slices(outer, n * inner, [&](Index o) {
+    const Index at = o * n * inner;
+    best<T>().logsumexp_gradient(n, inner, x + at, y + o * inner, gy + o * inner, gx + at, add);
+  });
+}
+
+template <class T> void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log) {
+  if (n == 0) return;
+  for_slices(outer, n * inner, [&](Index o) {
+    const Index at = o * n * inner;
+    if (inner == 1) {
+      best<T>().softmax_row(n, x + at, y + at, log);
+    } else {
+      best<T>().softmax_columns(n, inner, x + at, y + at, log);
+    }
+  });
+}
+
+template <class T>
+void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log,
+                           bool add) {
+  for_slices(outer, n * inner, [&](Index o) {
+    const Index at = o * n * inner;
+    best<T>().softmax_gradient(n, inner, y + at, gy + at, gx + at, log, add);
+  });
+}
+
+#define TAPER_INSTANTIATE(T)                                                                          \
+  template void logsumexp_axis(Index, Index, Index, const T*, T*);                                    \
+  template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool); \
+  template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                \
+  template void softmax_axis_gradient(Index, Index, Index, const T*, const T*, T*, bool, bool);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::kernels
+#endif
