@@ -73,12 +73,13 @@ template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation 
 
 template <class T> Var<T> sum(Var<T> x);
 template <class T> Var<T> sum(Var<T> x, Index axis);
+/// Throws Error when there is nothing to average.
 template <class T> Var<T> mean(Var<T> x);
 template <class T> Var<T> mean(Var<T> x, Index axis);
 /// The largest entry [the first one, when several are]. Throws Error when there is none.
 template <class T> Var<T> max(Var<T> x);
 template <class T> Var<T> max(Var<T> x, Index axis);
-/// log(sum(exp(x))), shifted by the maximum so that nothing overflows.
+/// log(sum(exp(x))), shifted by the maximum so that nothing overflows. Throws Error like max.
 template <class T> Var<T> logsumexp(Var<T> x);
 template <class T> Var<T> logsumexp(Var<T> x, Index axis);
 

@@ -31,7 +31,7 @@ Shape reduced(const Signature& s) {
   return axis == everything ? Shape{} : s[0].without(axis);
 }
 
-/// For a maximum, which needs something to choose from.
+/// For those that mean nothing without entries: the largest of none, the mean of none.
 Shape reduced_nonempty(const Signature& s, const char* name) {
   if (Axis(s[0], s.attributes.integers[0]).n == 0) throw Error(name, "a tensor ", s[0], ": expected entries");
   return reduced(s);
@@ -71,7 +71,7 @@ const Op<T> sum_op{{
 template <class T>
 const Op<T> mean_op{{
     .name = "mean",
-    .shape = reduced,
+    .shape = [](const Signature& s) { return reduced_nonempty(s, "mean"); },
     .forward =
         [](const Forward<T>& f) {
           const Axis axis = axis_of<T>(f);

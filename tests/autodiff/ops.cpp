@@ -570,6 +570,8 @@ TEST_CASE("errors: shapes and settings that do not fit") {
   CHECK_ERROR(sum(m, 2), "[sum] axis 2 of a tensor 2x3: expected -2 to 1");
   CHECK_ERROR(softmax(s), "[softmax] axis -1 of a tensor scalar");
   CHECK_ERROR(max(tape.input({2, 0}), 1), "[max] a tensor 2x0: expected entries");
+  CHECK_ERROR(mean(tape.input({2, 0}), 1), "[mean] a tensor 2x0: expected entries");
+  CHECK_ERROR(mean(tape.input({0})), "[mean] a tensor 0: expected entries");
   CHECK_ERROR(logsumexp(tape.input({0})), "[logsumexp] a tensor 0: expected entries");
   CHECK_ERROR(reshape(m, {4, -1}), "[reshape] a tensor 2x3 to 4x1: expected 6 entries");
   CHECK_ERROR(reshape(m, {-1, -1}), "[reshape] two dimensions are -1: expected at most one");
