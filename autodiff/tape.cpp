@@ -97,6 +97,15 @@ template <class T> Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
   return nodes_[var.index_];
 }
 
+template <class T> Var<T> Tape<T>::at(Index index) {
+  const auto count = static_cast<Index>(nodes_.size());
+  if (index < 0 || index >= count) {
+    throw Error("tape", "position ", index, " of a tape of ", count, count == 1 ? " node" : " nodes",
+                ": expected 0 or more, and less than that");
+  }
+  return {this, static_cast<std::uint32_t>(index), recording_};
+}
+
 template <class T> std::uint32_t Tape<T>::label(std::string_view name) {
   if (label_count_ == labels_.size()) labels_.emplace_back();
   labels_[label_count_].name.assign(name);

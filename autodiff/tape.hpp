@@ -135,8 +135,8 @@ template <class T> class Tape {
   /// The names around a node, outermost first, joined by dots.
   std::string path(const Node<T>& node) const { return path(node.label); }
 
-  /// The variable at a position.
-  Var<T> at(Index index) { return {this, static_cast<std::uint32_t>(index), recording_}; }
+  /// The variable at a position. Throws Error when there is none.
+  Var<T> at(Index index);
 
  private:
   friend class Var<T>;
@@ -176,9 +176,10 @@ template <class T> class Tape {
   bool check_finite_ = false;
 };
 
-/// Records one operation on the tape that the inputs are on.
+/// Records one operation on the tape that the inputs are on. Throws Error without inputs.
 template <class T>
 Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attributes& attributes = {}) {
+  if (inputs.size() == 0) throw Error(op.name, "no inputs: expected one at least, which says on what tape");
   return inputs.begin()->tape().record(op, std::span(inputs.begin(), inputs.size()), attributes);
 }
 

@@ -21,14 +21,15 @@ template <class T = float> class Sequential : public Module<T> {
   template <std::derived_from<Module<T>> M> void push_back(M module) {
     parts_.push_back({std::to_string(parts_.size()), std::make_unique<Held<M>>(std::move(module))});
   }
-  /// A copy of a part of another chain.
-  void push_back_copy(const Sequential& other, std::size_t part) {
-    parts_.push_back({std::to_string(parts_.size()), other.parts_[part].held->copy()});
+  /// A copy of a part of another chain. Throws Error when there is no such part.
+  void push_back_copy(const Sequential& other, std::size_t index) {
+    parts_.push_back({std::to_string(parts_.size()), other.part(index).held->copy()});
   }
 
   std::size_t size() const { return parts_.size(); }
-  Module<T>& operator[](std::size_t part) { return parts_[part].held->get(); }
-  const Module<T>& operator[](std::size_t part) const { return parts_[part].held->get(); }
+  /// Throws Error when there is no such part.
+  Module<T>& operator[](std::size_t index) { return part(index).held->get(); }
+  const Module<T>& operator[](std::size_t index) const { return part(index).held->get(); }
 
   Var<T> forward(Var<T> x) const override {
     for (const Part& part : parts_) x = part.held->get()(x);
@@ -64,6 +65,13 @@ template <class T = float> class Sequential : public Module<T> {
     std::string name;
     std::unique_ptr<Holder> held;
   };
+  const Part& part(std::size_t index) const {
+    if (index >= parts_.size()) {
+      throw Error("sequential", "part ", index, " of a chain of ", parts_.size(),
+                  ": expected one that exists");
+    }
+    return parts_[index];
+  }
   std::vector<Part> parts_;
 };
 

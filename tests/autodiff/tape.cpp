@@ -202,6 +202,12 @@ TEST_CASE("Tape: misuse is an error with words") {
   const Var<double> none, constant = tape.constant(1.0);
   CHECK_ERROR(exp(none), "[tape] a variable that is on no tape was used");
   CHECK_ERROR(add(x, y), "[add] a variable of another tape was used");
+  exp(x);
+  CHECK_ERROR(apply(*tape.nodes().back().op, {}), "[exp] no inputs: expected one");
+  CHECK(tape.at(1).index() == 1);
+  CHECK_ERROR(tape.at(-1), "[tape] position -1 of a tape of");
+  CHECK_ERROR(tape.at(static_cast<Index>(tape.nodes().size())), "[tape] position");
+  CHECK_ERROR(tape.at(Index{1} << 32), "[tape] position 4294967296");
   CHECK_ERROR(tape.backward(y), "[backward] a variable of another tape was used");
   CHECK_ERROR(tape.backward(x * 2), "[backward] an output 2: expected one entry, or a seed of that shape");
   CHECK_ERROR(tape.backward(x, Numbers({2, 1}).view()),

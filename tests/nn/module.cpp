@@ -126,6 +126,11 @@ TEST_CASE("Sequential: parts are named by position, and a copy is deep") {
   CHECK(equal(output<float>(moved, x), before));
   CHECK(equal(output<float>(nn::Sequential<float>(), x), x));
 
+  CHECK_ERROR(model[3], "[sequential] part 3 of a chain of 3: expected one that exists");
+  CHECK_ERROR(copy[static_cast<std::size_t>(-1)], "[sequential] part", "of a chain of 3");
+  CHECK_ERROR(chosen.push_back_copy(model, 3), "[sequential] part 3 of a chain of 3");
+  CHECK(chosen.size() == 1);
+
   const nn::Sequential<float> step(nn::ReLU<float>{}, nn::ReLU<float>{});
   CHECK(nn::Sequential<float>(step, step).size() == 2);
 }
