@@ -18,17 +18,22 @@ template <class T> constexpr std::size_t padded(std::size_t count) {
   return (count + line - 1) / line * line;
 }
 
-/// Owned, 64-byte-aligned, zero-initialized memory for `size` plain numbers; padded to whole cache lines.
+/// Asks for memory that is not cleared.
+struct Uninitialized {};
+
+/// Owned, 64-byte-aligned memory for `size` plain numbers, zero at first; padded to whole cache lines.
 template <class T> class AlignedArray {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t size) : size_(size) {
+  explicit AlignedArray(std::size_t size) : AlignedArray(size, Uninitialized{}) {
+    std::fill_n(memory_.get(), padded<T>(size), T{});
+  }
+  AlignedArray(std::size_t size, Uninitialized) : size_(size) {
     if (size == 0) return;
     const std::size_t bytes = padded<T>(size) * sizeof(T);
     memory_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(alignment))));
-    std::fill_n(memory_.get(), padded<T>(size), T{});
   }
   AlignedArray(const AlignedArray& other) : AlignedArray(other.size_) {
     std::copy_n(other.data(), other.size_, data());

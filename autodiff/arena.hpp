@@ -9,7 +9,8 @@ namespace taper {
 
 /// Hands out 64-byte-aligned pieces of memory that live until the next reset. It grows by whole chunks that
 /// never move, so pointers into it stay good, and a reset keeps the chunks: the same sequence of requests
-/// allocates only the first time.
+/// allocates only the first time. Chunks double up to 64 MB; a request that is larger gets one of its own
+/// size.
 template <class T> class Arena {
  public:
   /// Memory for `count` numbers, not cleared. Null when `count` is zero.
@@ -21,8 +22,8 @@ template <class T> class Arena {
       used_ = 0;
     }
     if (chunk_ == chunks_.size()) {
-      const std::size_t twice = chunks_.empty() ? first_chunk : 2 * chunks_.back().size();
-      chunks_.emplace_back(std::max(need, twice));
+      chunks_.emplace_back(std::max(need, next_chunk_), Uninitialized{});
+      next_chunk_ = std::min(2 * next_chunk_, largest_chunk);
     }
     T* piece = chunks_[chunk_].data() + used_;
     used_ += need;
@@ -32,11 +33,19 @@ template <class T> class Arena {
   /// Takes everything back; the memory is kept for what comes next.
   void reset() { chunk_ = used_ = 0; }
 
+  /// How many numbers there is memory for.
+  std::size_t capacity() const {
+    std::size_t total = 0;
+    for (const AlignedArray<T>& chunk : chunks_) total += chunk.size();
+    return total;
+  }
+
  private:
-  static constexpr std::size_t first_chunk = std::size_t{64} * 1024 / sizeof(T);
+  static constexpr std::size_t largest_chunk = std::size_t{64} * 1024 * 1024 / sizeof(T);
   std::vector<AlignedArray<T>> chunks_;
-  std::size_t chunk_ = 0;  // where the next piece comes from
-  std::size_t used_ = 0;   // numbers taken of that chunk
+  std::size_t next_chunk_ = std::size_t{64} * 1024 / sizeof(T);  // how large, unless more is asked for
+  std::size_t chunk_ = 0;                                        // where the next piece comes from
+  std::size_t used_ = 0;                                         // numbers taken of that chunk
 };
 
 }  // namespace taper
