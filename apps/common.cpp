@@ -3,8 +3,11 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <limits>
 #include <taper/autodiff/error.hpp>
 
 namespace taper::apps {
@@ -34,15 +37,45 @@ std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
 
+/// Whether all of the text is one number, put in `value`.
+template <class Number> bool parse(const std::string& text, Number& value) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end;
+}
+
 }  // namespace
+
+CLI::Validator whole(std::uint64_t low, std::uint64_t high) {
+  return {[=](const std::string& text) {
+            std::uint64_t value = 0;
+            const bool octal = text.size() > 1 && text[0] == '0';  // as others would read it
+            if (!octal && parse(text, value) && value >= low && value <= high) return std::string();
+            return fmt::format("'{}': expected a whole number from {} to {}{}", text, low, high,
+                               octal ? ", without leading zeros" : "");
+          },
+          ""};
+}
+
+CLI::Validator nonnegative() {
+  return {[](const std::string& text) {
+            double value = 0;
+            if (parse(text, value) && std::isfinite(value) && value >= 0) return std::string();
+            return fmt::format("'{}': expected a finite number, 0 or more", text);
+          },
+          ""};
+}
 
 void CommonOptions::add_to(CLI::App& app) {
   app.add_option("--data", data,
-                 "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)");
-  app.add_option("--seed", seed, "Seed of everything that is random")->capture_default_str();
+                 "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)")
+      ->check([](const std::string& path) { return path.empty() ? "'': expected a folder" : ""; });
+  app.add_option("--seed", seed, "Seed of everything that is random")
+      ->capture_default_str()
+      ->check(whole(0, std::numeric_limits<std::int64_t>::max()));
   app.add_option("--threads", threads, "Threads at most; the results do not depend on it")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
+      ->check(whole(1, 1024));
   app.add_flag("--quiet", quiet, "Print nothing but errors");
   app.add_option("--json", json, "File to write the report's figures to")->check([](const std::string& path) {
     return can_be_written(path) ? "" : "'" + path + "': expected a file that can be written";

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -11,6 +12,14 @@
 namespace taper::apps {
 
 using Json = nlohmann::ordered_json;
+
+/// Whole numbers in decimal digits from `low` to `high`. CLI11 alone would read 010 as 8 and wrap -1 round.
+CLI::Validator whole(std::uint64_t low, std::uint64_t high);
+/// Finite decimal numbers of 0 or more.
+CLI::Validator nonnegative();
+
+/// Passes over the data, and rows in a batch.
+inline const CLI::Validator epochs_range = whole(0, 1'000'000'000), batch_range = whole(1, 1'000'000'000);
 
 struct CommonOptions {
   std::string data;

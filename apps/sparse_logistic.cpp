@@ -77,10 +77,18 @@ void program(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("L1 logistic regression by Hadamard factors and weight decay, on Madelon.", "sparse_logistic");
-  app.add_option("--lambda", options.lambda, "Weight of the L1 norm")->capture_default_str();
-  app.add_option("--lr", options.lr, "Learning rate of Adam")->capture_default_str();
-  app.add_option("--batch-size", options.batch_size, "Rows in a batch")->capture_default_str();
-  app.add_option("--epochs", options.epochs, "Passes over the data")->capture_default_str();
+  app.add_option("--lambda", options.lambda, "Weight of the L1 norm")
+      ->capture_default_str()
+      ->check(apps::nonnegative());
+  app.add_option("--lr", options.lr, "Learning rate of Adam")
+      ->capture_default_str()
+      ->check(apps::nonnegative());
+  app.add_option("--batch-size", options.batch_size, "Rows in a batch")
+      ->capture_default_str()
+      ->check(apps::batch_range);
+  app.add_option("--epochs", options.epochs, "Passes over the data")
+      ->capture_default_str()
+      ->check(apps::epochs_range);
   options.add_to(app);
   return apps::run(app, argc, argv, [&] { program(options); });
 }

@@ -19,6 +19,8 @@ struct Options : apps::CommonOptions {
   double refit_decay = 1e-6;
 };
 
+constexpr Index network_inputs = 8;
+
 struct Split {
   data::Dataset<float> train, test;
 };
@@ -31,11 +33,14 @@ Split load(const Options& options) {
       return data::to_dataset<float>(data::read_csv(*folder / file), "median_house_value");
     };
     split = {read("california_housing_train.csv"), read("california_housing_test.csv")};
+    data::check_same_features(split.test, split.train, "california_housing_test.csv");
   } else {
     auto [train, test] = data::train_test_split(
         data::make_housing<float>({.rows = 12000, .seed = options.seed}), 0.2, options.seed);
     split = {std::move(train), std::move(test)};
   }
+  const auto inputs = split.train.x.shape()[1];
+  if (inputs != network_inputs) throw Error("sparse_mlp", inputs, " features: expected ", network_inputs);
   data::StandardScaler<float> x, y;
   x.fit(split.train.x);
   y.fit(split.train.y);
@@ -51,8 +56,8 @@ void program(const Options& options) {
   manual_seed(options.seed);
   const auto [train_set, test_set] = load(options);
 
-  nn::Sequential<float> net(nn::Linear(8, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(), nn::Linear(64, 32),
-                            nn::ReLU(), nn::Linear(32, 1));
+  nn::Sequential<float> net(nn::Linear(network_inputs, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(),
+                            nn::Linear(64, 32), nn::ReLU(), nn::Linear(32, 1));
   sparsity::factorize(net, sparsity::Groups::inputs);
   train::FitOptions<float> fit{
       .epochs = options.epochs,
@@ -99,12 +104,21 @@ int main(int argc, char** argv) {
   CLI::App app("Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.",
                "sparse_mlp");
   app.add_flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
-  app.add_option("--epochs", options.epochs, "Passes over the data in each phase")->capture_default_str();
-  app.add_option("--batch-size", options.batch_size, "Rows in a batch")->capture_default_str();
-  app.add_option("--lr", options.lr, "Learning rate of Adam")->capture_default_str();
+  app.add_option("--epochs", options.epochs, "Passes over the data in each phase")
+      ->capture_default_str()
+      ->check(apps::epochs_range);
+  app.add_option("--batch-size", options.batch_size, "Rows in a batch")
+      ->capture_default_str()
+      ->check(apps::batch_range);
+  app.add_option("--lr", options.lr, "Learning rate of Adam")
+      ->capture_default_str()
+      ->check(apps::nonnegative());
   app.add_option("--weight-decay", options.weight_decay, "Weight decay of phase 1: the group penalty")
-      ->capture_default_str();
-  app.add_option("--refit-decay", options.refit_decay, "Weight decay of phase 2")->capture_default_str();
+      ->capture_default_str()
+      ->check(apps::nonnegative());
+  app.add_option("--refit-decay", options.refit_decay, "Weight decay of phase 2")
+      ->capture_default_str()
+      ->check(apps::nonnegative());
   options.add_to(app);
   return apps::run(app, argc, argv, [&] { program(options); });
 }

@@ -101,6 +101,19 @@ template <class T> void check(const Dataset<T>& data, const char* where) {
   check_finite(data.y, "y", {}, where);
 }
 
+template <class T>
+void check_same_features(const Dataset<T>& data, const Dataset<T>& expected, const char* where) {
+  const auto& given = data.features;
+  const auto& wanted = expected.features;
+  if (given.size() != wanted.size()) {
+    throw Error(where, given.size(), " features: expected ", wanted.size());
+  }
+  const auto [one, other] = std::ranges::mismatch(given, wanted);
+  if (one == given.end()) return;
+  throw Error(where, "feature ", one - given.begin(), " (counted from 0) is ", quote(*one), ": expected ",
+              quote(*other));
+}
+
 template Dataset<float> to_dataset(const Table&, const std::string&);
 template Dataset<double> to_dataset(const Table&, const std::string&);
 template Dataset<float> rows(const Dataset<float>&, std::span<const Index>);
@@ -109,5 +122,7 @@ template void check_rows(const Dataset<float>&, const char*);
 template void check_rows(const Dataset<double>&, const char*);
 template void check(const Dataset<float>&, const char*);
 template void check(const Dataset<double>&, const char*);
+template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);
+template void check_same_features(const Dataset<double>&, const Dataset<double>&, const char*);
 
 }  // namespace taper::data

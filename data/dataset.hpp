@@ -37,6 +37,11 @@ template <class T> void check_rows(const Dataset<T>& data, const char* where);
 /// of x or y is not a finite number.
 template <class T> void check(const Dataset<T>& data, const char* where);
 
+/// Throws Error, in the name of `where`, unless both have the same feature names in the same order, so that a
+/// model trained on the one can be tested on the other.
+template <class T>
+void check_same_features(const Dataset<T>& data, const Dataset<T>& expected, const char* where);
+
 extern template Dataset<float> to_dataset(const Table&, const std::string&);
 extern template Dataset<double> to_dataset(const Table&, const std::string&);
 extern template Dataset<float> rows(const Dataset<float>&, std::span<const Index>);
@@ -45,5 +50,7 @@ extern template void check_rows(const Dataset<float>&, const char*);
 extern template void check_rows(const Dataset<double>&, const char*);
 extern template void check(const Dataset<float>&, const char*);
 extern template void check(const Dataset<double>&, const char*);
+extern template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);
+extern template void check_same_features(const Dataset<double>&, const Dataset<double>&, const char*);
 
 }  // namespace taper::data

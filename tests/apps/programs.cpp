@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -113,6 +114,108 @@ TEST_CASE("programs: every way to fail is one line and exit status 2") {
       CHECK(result.err.find(program + ": ") == 0);
     }
   }
+}
+
+TEST_CASE("programs: options out of range are refused under their own names") {
+  struct Case {
+    const char *program, *arguments, *words;
+  };
+  for (const auto& [program, arguments, words] : {
+           Case{"sparse_mlp", "--seed -1",
+                "--seed: '-1': expected a whole number from 0 to 9223372036854775807"},
+           Case{"sparse_mlp", "--seed 9223372036854775808",
+                "--seed: '9223372036854775808': expected a whole"},
+           Case{"sparse_mlp", "--seed 99999999999999999999999", "--seed: "},
+           Case{"sparse_mlp", "--seed 010", "--seed: '010': expected a whole number"},
+           Case{"sparse_mlp", "--seed 0x10", "--seed: '0x10'"},
+           Case{"sparse_mlp", "--seed 1.5", "--seed: '1.5'"},
+           Case{"sparse_mlp", "--seed ''", "--seed: "},
+           Case{"sparse_mlp", "--epochs 1000000001",
+                "--epochs: '1000000001': expected a whole number from 0"},
+           Case{"sparse_logistic", "--epochs -1", "--epochs: '-1'"},
+           Case{"sparse_logistic", "--batch-size 0", "--batch-size: '0': expected a whole number from 1"},
+           Case{"sparse_mlp", "--batch-size 1000000001", "--batch-size: "},
+           Case{"sparse_mlp", "--threads 2000", "--threads: '2000': expected a whole number from 1 to 1024"},
+           Case{"sparse_mlp", "--data ''", "--data: '': expected a folder"},
+           Case{"sparse_mlp", "--data=", "--data: "},
+           Case{"sparse_logistic", "--lambda -1", "--lambda: '-1': expected a finite number, 0 or more"},
+           Case{"sparse_logistic", "--lambda nan", "--lambda: 'nan'"},
+           Case{"sparse_logistic", "--lr inf", "--lr: 'inf'"},
+           Case{"sparse_mlp", "--lr -1e-3", "--lr: '-1e-3'"},
+           Case{"sparse_mlp", "--weight-decay 1e999", "--weight-decay: '1e999'"},
+           Case{"sparse_mlp", "--refit-decay 1e-3x", "--refit-decay: '1e-3x'"},
+       }) {
+    const Run result = run(program, arguments);
+    INFO(program, " ", arguments, ": ", result.err);
+    CHECK(result.status == 2);
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    CHECK(result.err.find(words) != std::string::npos);
+  }
+}
+
+TEST_CASE("programs: bad data are one sentence that says where") {
+  const std::string madelon = "madelon.csv.gz", train = "california_housing_train.csv",
+                    test = "california_housing_test.csv";
+  const std::string good = "a,b,c,d,e,f,g,h,median_house_value\n1,2,3,4,5,6,7,8,9\n8,7,6,5,4,3,2,1,0\n";
+  struct Case {
+    const char* what;
+    std::string file, content;
+    std::vector<std::string> words;
+  };
+  const std::vector<Case> cases{
+      {"no file", "", "", {train}},
+      {"empty", madelon, "", {madelon}},
+      {"a header alone", madelon, "V1,Class\n", {madelon}},
+      {"a ragged row", madelon, "V1,V2,Class\n1,2,1\n1,-1\n", {madelon, "3"}},
+      {"no number", madelon, "V1,Class\n1,1\nmany,-1\n", {madelon, "3", "many", "V1"}},
+      {"NaN", madelon, "V1,Class\n1,1\nNaN,-1\n", {madelon, "3", "V1"}},
+      {"another target", madelon, "V1,Klass\n1,1\n2,-1\n", {"Class", "Klass"}},
+      {"another class", madelon, "V1,Class\n1,1\n2,0\n", {"class 0", "expected 1 or -1"}},
+      {"the target alone", madelon, "Class\n1\n-1\n", {"Class"}},
+      {"empty", train, "", {train}},
+      {"a ragged row", train, good + "1,2,3\n", {train, "4"}},
+      {"too many cells", test, good + "1,2,3,4,5,6,7,8,9,10\n", {test, "4"}},
+      {"no number", test, good + "1,2,3,4,x,6,7,8,9\n", {test, "4", "x", "e"}},
+      {"NaN", test, good + "1,2,3,4,nan,6,7,8,9\n", {test, "4", "e"}},
+      {"infinity", test, good + "1,2,3,4,inf,6,7,8,9\n", {test, "4", "e"}},
+      {"another target",
+       train,
+       "a,b,c,d,e,f,g,h,value\n1,2,3,4,5,6,7,8,9\n",
+       {"median_house_value", "value"}},
+      {"swapped columns",
+       test,
+       "b,a,c,d,e,f,g,h,median_house_value\n1,2,3,4,5,6,7,8,9\n",
+       {test, "feature 0", "\"b\"", "expected \"a\""}},
+      {"a column less", test, "a,b,c,d,e,f,g,median_house_value\n1,2,3,4,5,6,7,9\n", {test, "7 features"}},
+  };
+  for (const Case& bad : cases) {
+    const Folder folder;
+    std::ofstream(folder / train.c_str()) << good;
+    std::ofstream(folder / test.c_str()) << good;
+    if (bad.file.empty()) {
+      fs::remove(folder.path / train);
+    } else {
+      std::ofstream(folder / bad.file.c_str()) << bad.content;
+    }
+    const std::string program = bad.file == madelon ? "sparse_logistic" : "sparse_mlp";
+    const Run result = run(program, "--epochs 1 --data '" + folder.path.string() + "'");
+    INFO(bad.what, " in ", bad.file, ": ", result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    for (const std::string& words : bad.words) {
+      CAPTURE(words);
+      CHECK(result.err.find(words) != std::string::npos);
+    }
+  }
+  // Both files agree, and do not fit the network.
+  const Folder folder;
+  for (const std::string& file : {train, test}) {
+    std::ofstream(folder / file.c_str()) << "a,b,median_house_value\n1,2,3\n2,1,4\n";
+  }
+  const Run result = run("sparse_mlp", "--epochs 1 --data '" + folder.path.string() + "'");
+  CHECK(result.status == 2);
+  CHECK(result.err == "sparse_mlp: [sparse_mlp] 2 features: expected 8\n");
 }
 
 TEST_CASE("programs: a run that fails leaves no empty report, and keeps the one that was there") {

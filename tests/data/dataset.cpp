@@ -129,3 +129,14 @@ TEST_CASE("to_dataset: the real tables") {
   CHECK(classes.x.vector().sum() == 634479344);
   CHECK(classes.y.vector().cwiseAbs().minCoeff() == 1);
 }
+
+TEST_CASE("check_same_features: names and their order") {
+  const auto with = [](std::vector<std::string> features) {
+    const auto columns = static_cast<Index>(features.size());
+    return Dataset<float>{Tensor<float>({2, columns}), Tensor<float>({2, 1}), std::move(features), {}};
+  };
+  check_same_features(with({"a", "b"}), with({"a", "b"}), "here");
+  CHECK_ERROR(check_same_features(with({"b", "a"}), with({"a", "b"}), "here"),
+              "[here] feature 0 (counted from 0) is \"b\": expected \"a\"");
+  CHECK_ERROR(check_same_features(with({"a"}), with({"a", "b"}), "here"), "[here] 1 features: expected 2");
+}
