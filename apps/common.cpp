@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 #include <taper/autodiff/error.hpp>
+#include <taper/sparsity/factorize.hpp>
 
 namespace taper::apps {
 namespace {
@@ -87,6 +88,11 @@ std::optional<std::filesystem::path> CommonOptions::folder() const {
   const char* const setting = std::getenv("TAPER_DATA");
   if (setting != nullptr && *setting != '\0') return setting;
   return std::nullopt;
+}
+
+Json penalty(nn::Module<float>& model, double alpha) {
+  const sparsity::Penalty penalty = sparsity::effective_penalty(model, alpha);
+  return {{"decay", penalty.decay}, {"induced", penalty.induced}};
 }
 
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& program) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <taper/nn/module.hpp>
 
 /// What all programs share: their common options, one way to fail, and the report.
 namespace taper::apps {
@@ -33,6 +34,9 @@ struct CommonOptions {
   /// used.
   std::optional<std::filesystem::path> folder() const;
 };
+
+/// What weight decay `alpha` on the factors of a model amounts to now, for the report.
+Json penalty(nn::Module<float>& model, double alpha);
 
 /// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
 /// status 2.

@@ -50,6 +50,7 @@ void program(const Options& options) {
               .seed = options.seed,
               .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
               .title = "training"});
+  const apps::Json penalty = apps::penalty(model, options.lambda);
   sparsity::collapse(model);
 
   const Tensor<float> weight = model.weight.effective();
@@ -65,6 +66,7 @@ void program(const Options& options) {
                  {"lambda", options.lambda},
                  {"loss", loss},
                  {"objective", loss + options.lambda * norm},
+                 {"penalty", penalty},
                  {"nonzero", nonzero},
                  {"intercept", model.bias->value()[0]},
                  {"coef", std::vector<float>(weight.begin(), weight.end())},

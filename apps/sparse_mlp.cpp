@@ -70,6 +70,7 @@ void program(const Options& options) {
       net, train_set, nn::mse_loss,
       optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
   const double phase1_mse = train::evaluate(net, test_set, nn::mse_loss);
+  const apps::Json penalty = apps::penalty(net, options.weight_decay);
 
   auto [small, report] = sparsity::shrink(net, {}, test_set.x);
   const double shrunk_mse = train::evaluate(small, test_set, nn::mse_loss);
@@ -85,6 +86,7 @@ void program(const Options& options) {
                   {{"parameters", report.parameters_before},
                    {"widths", report.widths_before},
                    {"test_mse", phase1_mse},
+                   {"penalty", penalty},
                    {"seconds", phase1.seconds}}},
                  {"shrunk",
                   {{"parameters", report.parameters_after},

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -77,6 +78,14 @@ bool has(const Json& report, std::initializer_list<const char*> keys) {
     if (!report.contains(key)) MESSAGE("missing: ", key);
     return report.contains(key);
   });
+}
+
+/// Whether a penalty is lambda times the L1 norm of the coefficients, up to this relative difference.
+bool penalty_is_l1(double penalty, const Json& report, double tolerance) {
+  double norm = 0;
+  for (const double weight : report["coef"]) norm += std::abs(weight);
+  const double expected = report["lambda"].get<double>() * norm;
+  return std::abs(penalty - expected) <= tolerance * expected;
 }
 
 bool data_given() {
@@ -246,6 +255,9 @@ TEST_CASE("programs: the figures of short runs, the same with any number of thre
   const Json logistic = figures("sparse_logistic", "--epochs 2 --threads 1");
   CHECK(has(logistic,
             {"data", "rows", "lambda", "loss", "objective", "nonzero", "intercept", "coef", "seconds"}));
+  REQUIRE(has(logistic, {"penalty"}));
+  CHECK(logistic["penalty"]["decay"].get<double>() > logistic["penalty"]["induced"].get<double>());
+  CHECK(penalty_is_l1(logistic["penalty"]["induced"], logistic, 1e-5));
   CHECK(logistic["data"] == "embedded");
   CHECK(logistic["coef"].size() == 500);
   CHECK(without_seconds(logistic) == without_seconds(figures("sparse_logistic", "--epochs 2 --threads 3")));
@@ -253,7 +265,10 @@ TEST_CASE("programs: the figures of short runs, the same with any number of thre
   const Json mlp = figures("sparse_mlp", "--epochs 2 --threads 1");
   REQUIRE(has(mlp, {"data", "rows", "phase1", "shrunk", "phase2"}));
   CHECK(has(mlp["rows"], {"train", "test"}));
-  CHECK(has(mlp["phase1"], {"parameters", "widths", "test_mse", "seconds"}));
+  CHECK(has(mlp["phase1"], {"parameters", "widths", "test_mse", "penalty", "seconds"}));
+  CHECK(has(mlp["phase1"]["penalty"], {"decay", "induced"}));
+  CHECK(mlp["phase1"]["penalty"]["decay"].get<double>() > mlp["phase1"]["penalty"]["induced"].get<double>());
+  CHECK(mlp["phase1"]["penalty"]["induced"].get<double>() > 0);
   CHECK(has(mlp["shrunk"],
             {"parameters", "widths", "inputs", "max_abs_difference", "max_relative_difference", "test_mse"}));
   CHECK(has(mlp["phase2"], {"test_mse", "seconds"}));
@@ -273,10 +288,16 @@ TEST_CASE("programs: with their defaults, on the real data") {
   CHECK(logistic["objective"].get<double>() <= 0.655275);
   CHECK(std::abs(logistic["loss"].get<double>() - 0.6188) <= 0.0005);
 
+  // At the end of a training the factors are balanced, and their decay is the penalty.
+  CHECK(penalty_is_l1(logistic["penalty"]["induced"], logistic, 1e-5));
+  CHECK(penalty_is_l1(logistic["penalty"]["decay"], logistic, 0.03));
+
   const Json mlp = figures("sparse_mlp", "--seed 0", true);
   CHECK(mlp["data"] == "california_housing");
   CHECK(mlp["shrunk"]["parameters"].get<int>() <= 750);
   CHECK(mlp["shrunk"]["max_relative_difference"].get<double>() <= 1e-5);
+  const double induced = mlp["phase1"]["penalty"]["induced"];
+  CHECK(std::abs(mlp["phase1"]["penalty"]["decay"].get<double>() - induced) <= 0.05 * induced);
 }
 
 TEST_CASE(
