@@ -296,8 +296,13 @@ TEST_CASE("programs: with their defaults, on the real data") {
   CHECK(mlp["data"] == "california_housing");
   CHECK(mlp["shrunk"]["parameters"].get<int>() <= 750);
   CHECK(mlp["shrunk"]["max_relative_difference"].get<double>() <= 1e-5);
+  CHECK(mlp["phase2"]["test_mse"].get<double>() <= 0.22);
   const double induced = mlp["phase1"]["penalty"]["induced"];
   CHECK(std::abs(mlp["phase1"]["penalty"]["decay"].get<double>() - induced) <= 0.05 * induced);
+
+  const Json in_order = figures("sparse_mlp", "--seed 0 --no-shuffle", true);
+  CHECK(in_order["shrunk"]["parameters"].get<int>() <= 601);
+  CHECK(in_order["phase2"]["test_mse"].get<double>() <= 0.274);
 }
 
 TEST_CASE(
