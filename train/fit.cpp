@@ -1,5 +1,7 @@
 #include <taper/train/fit.hpp>
 
+#include <unistd.h>
+
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -33,6 +35,11 @@ template <class T> struct Step {
   Tape<T> tape;
   Var<T> x, y, output;
 };
+
+ProgressDisplay::Kind kind_of(Progress progress) {
+  if (progress == Progress::quiet) return ProgressDisplay::Kind::none;
+  return isatty(STDERR_FILENO) ? ProgressDisplay::Kind::bar : ProgressDisplay::Kind::lines;
+}
 
 /// Remembers the best epoch and its parameters, and says when to stop.
 template <class T> class BestEpoch {
@@ -80,7 +87,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
                 "an optimizer that was not built on all parameters of this model: expected one that was");
   }
   BestEpoch<T> best(options.early_stopping, model.parameters());
-  ProgressDisplay progress(options.progress, options.title, options.epochs);
+  ProgressDisplay progress(kind_of(options.progress), options.title, options.epochs);
 
   model.train();
   std::map<Index, Step<T>> steps;  // by batch size: at most two

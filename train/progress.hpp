@@ -1,26 +1,40 @@
 #pragma once
 
+#include <cstdio>
+#include <optional>
 #include <string>
 
 #include <taper/train/fit.hpp>
 
 namespace taper::train {
 
-/// Shows how far a training has come: on a terminal a bar that is drawn over at most ten times a second,
-/// elsewhere a plain line for each tenth of the epochs, or nothing.
+/// Shows how far a training has come: a bar that is drawn over at most ten times a second, a plain line for
+/// each tenth of the epochs, or nothing.
 class ProgressDisplay {
  public:
-  ProgressDisplay(Progress kind, std::string title, Index epochs);
+  enum class Kind { none, lines, bar };
+
+  /// Writes to `out`, which must outlive it.
+  ProgressDisplay(Kind kind, std::string title, Index epochs, std::FILE* out = stderr);
+  /// Finishes, also when an Error ends the training.
+  ~ProgressDisplay() { finish(); }
+  ProgressDisplay(const ProgressDisplay&) = delete;
+  ProgressDisplay& operator=(const ProgressDisplay&) = delete;
+
+  /// `seconds` have passed since the start.
   void show(const Epoch& epoch, double seconds);
-  /// Ends the line of a bar, wherever it got to.
+  /// Shows the last epoch, if it was passed over, and ends the line of a bar.
   void finish();
 
  private:
-  enum class Kind { none, lines, bar };
+  void print(const Epoch& epoch, const std::string& left);
+
   Kind kind_;
   std::string title_;
   Index epochs_;
-  double last_ = -1;  // when the bar was drawn; below 0: not yet
+  std::FILE* out_;
+  double drawn_ = -1;               // when the bar was last drawn; below 0: not yet
+  std::optional<Epoch> not_shown_;  // the last epoch, when it was passed over
 };
 
 }  // namespace taper::train
