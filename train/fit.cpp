@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include <taper/autodiff/random.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/train/progress.hpp>
 
@@ -35,6 +36,33 @@ template <class T> struct Step {
   Tape<T> tape;
   Var<T> x, y, output;
 };
+
+/// What holds after a training, however it ends: the model is in evaluation mode, and a schedule has left no
+/// trace on the optimizer.
+template <class T> class Ending {
+ public:
+  Ending(nn::Module<T>& model, optim::Optimizer<T>& optimizer, bool schedule)
+      : model_(model), optimizer_(optimizer), schedule_(schedule), factor_(optimizer.rate_factor()) {}
+  ~Ending() {
+    model_.eval();
+    if (schedule_) optimizer_.set_rate_factor(factor_);
+  }
+  Ending(const Ending&) = delete;
+  Ending& operator=(const Ending&) = delete;
+
+ private:
+  nn::Module<T>& model_;
+  optim::Optimizer<T>& optimizer_;
+  bool schedule_;
+  double factor_;
+};
+
+void check(const EarlyStopping& rule) {
+  if (rule.patience < 1) throw Error("fit", "a patience of ", rule.patience, " epochs: expected 1 or more");
+  if (!(std::isfinite(rule.at_least) && rule.at_least >= 0)) {
+    throw Error("fit", "an improvement of at least ", rule.at_least, ": expected a finite number, 0 or more");
+  }
+}
 
 ProgressDisplay::Kind kind_of(Progress progress) {
   if (progress == Progress::quiet) return ProgressDisplay::Kind::none;
@@ -76,6 +104,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
             optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options) {
   const auto start = Clock::now();
   if (options.epochs < 0) throw Error("fit", options.epochs, " epochs: expected 0 or more");
+  if (options.early_stopping) check(*options.early_stopping);
   data::check(data, "fit");
   if (options.validation != nullptr) data::check(*options.validation, "fit");
   data::Batches<T> batches(data, options.batch_size, options.shuffle, options.seed);
@@ -89,6 +118,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   BestEpoch<T> best(options.early_stopping, model.parameters());
   ProgressDisplay progress(kind_of(options.progress), options.title, options.epochs);
 
+  const Ending<T> ending(model, optimizer, static_cast<bool>(options.schedule));
   model.train();
   std::map<Index, Step<T>> steps;  // by batch size: at most two
   for (const Index batch : {Index{0}, batches.count() - 1}) {
@@ -97,7 +127,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   }
   History history;
   history.epochs.reserve(static_cast<std::size_t>(options.epochs));
-  std::uint64_t seed = options.seed;
+  Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {
     const auto epoch_start = Clock::now();
     if (options.schedule) optimizer.set_rate_factor(options.schedule(number));
@@ -106,7 +136,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     for (Index batch = 0; batch < batches.count(); ++batch) {
       Step<T>& step = steps.at(batches.size(batch));
       batches.copy(batch, step.x.data().data(), step.y.data().data());
-      step.tape.replay(++seed);
+      step.tape.replay(seeds.bits());
       const auto value = static_cast<double>(step.output.item());
       if (!std::isfinite(value)) {
         throw Error("fit", "the loss became ", value, " in epoch ", number, ", batch ", batch,
@@ -131,8 +161,6 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   }
   progress.finish();
   best.restore();
-  if (options.schedule) optimizer.set_rate_factor(1);
-  model.eval();
   history.seconds = since(start);
   return history;
 }

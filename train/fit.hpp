@@ -30,9 +30,9 @@ struct History {
 };
 
 struct EarlyStopping {
-  /// Epochs without improvement that are waited for.
+  /// Epochs without improvement that are waited for, at least 1.
   Index patience = 10;
-  /// What counts as improvement.
+  /// What counts as improvement: more than this, which is 0 or more.
   double at_least = 0;
   /// Whether the parameters of the best epoch are put back at the end.
   bool restore_best = true;
@@ -60,8 +60,10 @@ template <class T> struct FitOptions {
 
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
 /// batches and the remainder) and replays it after that, so the steady state allocates nothing. Leaves the
-/// model in evaluation mode. Throws Error for a batch size of 0, fewer than 0 epochs, data that are empty or
-/// not finite or do not fit the model, and a loss that becomes NaN or infinite.
+/// model in evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both
+/// also when an Error ends the training. Throws Error for a batch size of 0, fewer than 0 epochs, settings of
+/// early stopping out of range, data that are empty or not finite or do not fit the model, and a loss that
+/// becomes NaN or infinite.
 template <class T>
 History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
             optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options = {});

@@ -1,6 +1,7 @@
 #include <taper/train/fit.hpp>
 
 #include <Eigen/QR>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -255,4 +256,66 @@ TEST_CASE("predict and evaluate: every module keeps its own mode, also when they
   CHECK(modes() == before);
   nn::summary(net, {1, 2});
   CHECK(modes() == before);
+}
+
+TEST_CASE("fit: an Error leaves the optimizer's rate and the model's mode as a success does") {
+  auto set = noisy_line<double>(12, 2);
+  nn::Sequential<double> model(nn::Linear<double>(2, 1), nn::Dropout<double>(0.5));
+  optim::SGD<double> sgd(model.parameters());
+  sgd.set_rate_factor(0.5);
+  train::FitOptions<double> options{.epochs = 4, .progress = quiet};
+  options.schedule = [](Index epoch) { return 1 / static_cast<double>(epoch + 2); };
+  train::fit(model, set, nn::mse_loss, sgd, options);
+  CHECK(sgd.rate_factor() == 0.5);
+  CHECK_FALSE(model[1].training());
+  options.callbacks = {[](const train::Epoch& epoch) -> bool {
+    if (epoch.number == 2) throw Error("callback", "enough");
+    return true;
+  }};
+  model.train();
+  CHECK_ERROR(train::fit(model, set, nn::mse_loss, sgd, options), "[callback] enough");
+  CHECK(sgd.rate_factor() == 0.5);
+  CHECK_FALSE(model.training());
+  CHECK_FALSE(model[1].training());
+  // Without a schedule, what a callback did to the rate is kept.
+  options = {.epochs = 1, .progress = quiet};
+  options.callbacks = {[&](const train::Epoch&) {
+    sgd.set_rate_factor(0.25);
+    return true;
+  }};
+  train::fit(model, set, nn::mse_loss, sgd, options);
+  CHECK(sgd.rate_factor() == 0.25);
+}
+
+TEST_CASE("fit: settings of early stopping out of range") {
+  const auto set = noisy_line<double>(12, 2);
+  nn::Linear<double> model(2, 1);
+  optim::SGD<double> sgd(model.parameters());
+  const auto fit = [&](train::EarlyStopping rule) {
+    return train::fit(model, set, nn::mse_loss, sgd,
+                      {.epochs = 1, .early_stopping = rule, .progress = quiet});
+  };
+  CHECK_ERROR(fit({.patience = 0}), "[fit]", "patience of 0 epochs");
+  CHECK_ERROR(fit({.patience = -3}), "[fit]", "patience of -3 epochs");
+  for (const double at_least : {-1.0, std::nan(""), std::numeric_limits<double>::infinity()}) {
+    CHECK_ERROR(fit({.at_least = at_least}), "[fit]", "an improvement of at least");
+  }
+  CHECK(fit({.patience = 1}).epochs.size() == 1);
+}
+
+TEST_CASE("fit: neighbouring seeds share no dropout patterns") {
+  // One batch and no steps: the losses of an epoch depend on the pattern alone.
+  const auto set = noisy_line<double>(16, 8);
+  nn::Sequential<double> model(nn::Dropout<double>(0.5), nn::Linear<double>(8, 1));
+  const auto losses = [&](std::uint64_t seed) {
+    std::vector<double> all;
+    const auto history =
+        train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0}),
+                   {.epochs = 20, .batch_size = 16, .shuffle = false, .seed = seed, .progress = quiet});
+    for (const train::Epoch& epoch : history.epochs) all.push_back(epoch.loss);
+    return all;
+  };
+  const std::vector<double> first = losses(5);
+  CHECK(losses(5) == first);
+  for (const double loss : losses(6)) CHECK(std::ranges::count(first, loss) == 0);
 }
