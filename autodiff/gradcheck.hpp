@@ -45,7 +45,8 @@ using TapeFunction = std::function<Var<double>(std::span<const Var<double>>)>;
 GradcheckReport gradcheck(const TapeFunction& f, std::span<const Tensor<double>> inputs,
                           const GradcheckOptions& options = {});
 
-/// The same for one operation at one of its samples; inputs without derivative are held fixed.
+/// The same for one operation at one of its samples; inputs without derivative are held fixed. The function
+/// is the sum of two uses on the same inputs, so that one use stores its gradients and the other must add.
 GradcheckReport gradcheck(const Op<double>& op, const Sample& sample, const GradcheckOptions& options = {});
 
 }  // namespace taper

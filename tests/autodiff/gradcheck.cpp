@@ -143,21 +143,71 @@ TEST_CASE("gradcheck: catches a gradient that is stored where it must be added")
   }
 }
 
-TEST_CASE("gradcheck: catches a backward pass that depends on the recording's values") {
-  static double frozen;
-  const Op<double> scaled{
-      Record{.name = "scaled",
-             .shape = same,
-             .forward =
-                 [](const Forward<double>& f) {
-                   if (frozen == 0)
-                     frozen = f.input(0)[0];  // computed once, as a constant would be: replay disagrees
-                   for (Index i = 0; i < f.output().size(); ++i) f.output()[i] = frozen * f.input(0)[i];
-                 },
-             .backward =
-                 [](const Backward<double>& b) { cube_backward(b, [](Index, double x) { return 2 * x; }); }}};
-  frozen = 0;
+TEST_CASE("gradcheck: an operation is checked for storing and for adding") {
+  static bool adds;  // whatever it is asked for
+  const Op<double> stubborn{Record{.name = "stubborn cube",
+                                   .shape = same,
+                                   .forward = cube_forward,
+                                   .backward = [](const Backward<double>& b) {
+                                     const Gradient<double> g = b.gradient(0);
+                                     for (Index i = 0; i < b.output().size(); ++i) {
+                                       const double x = b.input(0)[i];
+                                       const double local = b.output_gradient()[i] * 3 * x * x;
+                                       g.data[i] = adds ? g.data[i] + local : local;
+                                     }
+                                   }}};
+  adds = false;
+  CHECK(!gradcheck(stubborn, {inputs()}).ok);
+  // One use alone has nothing to add to.
+  CHECK(gradcheck([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, inputs()).ok);
+  adds = true;
+  CHECK(!gradcheck(stubborn, {inputs()}).ok);
+  CHECK(!gradcheck([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, inputs()).ok);
+}
+
+TEST_CASE("gradcheck: catches an operation that is right in every recording and wrong in a replay") {
+  // y = x[0] x, where x[0] is read while recording and kept: a shape is asked for then and only then.
+  static bool recording;
+  static double factor;
+  const Op<double> scaled{Record{.name = "scaled",
+                                 .shape =
+                                     [](const Signature& s) {
+                                       recording = true;
+                                       return s[0];
+                                     },
+                                 .forward =
+                                     [](const Forward<double>& f) {
+                                       if (recording) factor = f.input(0)[0];
+                                       recording = false;
+                                       for (Index i = 0; i < f.output().size(); ++i)
+                                         f.output()[i] = factor * f.input(0)[i];
+                                     },
+                                 .backward =
+                                     [](const Backward<double>& b) {
+                                       const Gradient<double> g = b.gradient(0);
+                                       double first = 0;
+                                       for (Index i = 0; i < b.output().size(); ++i) {
+                                         const double local = b.output_gradient()[i] * b.input(0)[0];
+                                         g.data[i] = g.add ? g.data[i] + local : local;
+                                         first += b.output_gradient()[i] * b.input(0)[i];
+                                       }
+                                       g.data[0] += first;
+                                     }}};
+  // Recorded afresh for each point, value and derivative agree.
+  const auto fresh = [&](double by, double* slope) {
+    Tensor<double> x = inputs()[0];
+    x[0] += by;
+    Tape<double> tape;
+    const Var<double> variable = tape.variable(x), y = sum(apply(scaled, {variable}));
+    tape.backward(y);
+    if (slope != nullptr) *slope = variable.gradient()[0];
+    return y.item();
+  };
+  double slope = 0;
+  fresh(0, &slope);
+  CHECK(slope == doctest::Approx((fresh(1e-5, nullptr) - fresh(-1e-5, nullptr)) / 2e-5).epsilon(1e-8));
   CHECK(!gradcheck(scaled, {inputs()}).ok);
+  expect([&](std::span<const Var<double>> x) { return apply(scaled, {x[0]}); }, false);
 }
 
 TEST_CASE("gradcheck: inputs without derivative are held fixed; random operations keep their pattern") {
@@ -169,7 +219,8 @@ TEST_CASE("gradcheck: inputs without derivative are held fixed; random operation
                                     [](const Backward<double>& b) {
                                       const Gradient<double> g = b.gradient(0);
                                       for (Index i = 0; i < b.output().size(); ++i) {
-                                        g.data[i] = b.output_gradient()[i] * b.input(1)[i];
+                                        const double local = b.output_gradient()[i] * b.input(1)[i];
+                                        g.data[i] = g.add ? g.data[i] + local : local;
                                       }
                                     },
                                 .constants = 0b10}};
