@@ -16,6 +16,11 @@ Rng::Rng(std::uint64_t seed, std::uint64_t stream) {
   }
 }
 
+// Not in the header: user code compiled for a processor that can would round product and sum only once.
+double Rng::uniform(double low, double high) {
+  return low + (high - low) * uniform();
+}
+
 double Rng::normal() {
   if (has_spare_) {
     has_spare_ = false;

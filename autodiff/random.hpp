@@ -9,8 +9,9 @@
 namespace taper {
 
 /// The library's random numbers: xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number
-/// generators", 2021), seeded through SplitMix64. All draws are computed by our own code, so the same seed
-/// gives the same numbers on every platform.
+/// generators", 2021), seeded through SplitMix64. All draws are computed by our own code, compiled once with
+/// the library, so the same seed gives the same numbers on every platform: bits, uniform and below to the
+/// bit, normal up to the last bit of the platform's log.
 class Rng {
  public:
   /// `stream` separates generators of one seed, for example one per layer.
@@ -31,7 +32,7 @@ class Rng {
   /// Uniform in [0, 1), a multiple of 2^-53.
   double uniform() { return static_cast<double>(bits() >> 11) * 0x1.0p-53; }
   /// Uniform in [low, high).
-  double uniform(double low, double high) { return low + (high - low) * uniform(); }
+  double uniform(double low, double high);
   /// Normal with mean 0 and variance 1 (the polar method of Marsaglia and Bray, 1964).
   double normal();
   /// A whole number in [0, count), every one equally likely. `count` is at least 1.
