@@ -15,11 +15,12 @@ namespace taper {
 template <class T> Var<T> neg(Var<T> x);
 template <class T> Var<T> exp(Var<T> x);
 template <class T> Var<T> log(Var<T> x);
+/// The square root [infinite at 0, so that an arriving gradient of 0 becomes 0 * inf, a NaN].
 template <class T> Var<T> sqrt(Var<T> x);
 template <class T> Var<T> square(Var<T> x);
 /// |x| [0 at 0].
 template <class T> Var<T> abs(Var<T> x);
-/// x^exponent.
+/// x^exponent [at 0 infinite for an exponent below 1 other than 0, with the same consequence].
 template <class T> Var<T> pow(Var<T> x, std::type_identity_t<T> exponent);
 template <class T> Var<T> tanh(Var<T> x);
 /// 1 / (1 + exp(-x)).
@@ -46,6 +47,7 @@ template <class T> Var<T> add(Var<T> a, Var<T> b);
 template <class T> Var<T> sub(Var<T> a, Var<T> b);
 template <class T> Var<T> mul(Var<T> a, Var<T> b);
 template <class T> Var<T> div(Var<T> a, Var<T> b);
+/// a^b [for a at 0: infinite where b < 1 and not 0; for b where a is 0: 0 where b >= 0].
 template <class T> Var<T> pow(Var<T> a, Var<T> b);
 /// [one half to each when they are equal].
 template <class T> Var<T> max(Var<T> a, Var<T> b);

@@ -187,6 +187,13 @@ TEST_CASE("kinks: the derivatives that the documentation states") {
           return mae_loss(x, x.tape().constant(Numbers({5}, {1, 3, 3, 2, 3})));
         }) == List{0, 0, 0, 0, 0});
   CHECK(slopes(zero, [](V x) { return pow(x, 0.0) + pow(x, 2.0) + pow(x, 1.0); }) == List{1, 1, 1});
+  const double inf = infinity<double>;
+  const Numbers one_zero({1}, {0});
+  CHECK(slopes(one_zero, [](V x) { return sqrt(x); }) == List{inf});
+  CHECK(slopes(one_zero, [](V x) { return pow(x, 0.5); }) == List{inf});
+  CHECK(slopes(one_zero, [](V x) { return pow(x, x.tape().constant(0.5)); }) == List{inf});
+  CHECK(slopes(one_zero, [](V x) { return pow(x.tape().constant(0.0), x); }) == List{0});
+  CHECK(std::isnan(slopes(one_zero, [](V x) { return sqrt(x) * 0; })[0]));
 }
 
 TEST_CASE("broadcasting: values and gradients against loops over random shapes") {
