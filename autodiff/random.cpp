@@ -16,7 +16,8 @@ Rng::Rng(std::uint64_t seed, std::uint64_t stream) {
   }
 }
 
-// Not in the header: user code compiled for a processor that can would round product and sum only once.
+// Not in the header: user code compiled for a processor that can would round product and sum only once, as
+// this file is told not to.
 double Rng::uniform(double low, double high) {
   return low + (high - low) * uniform();
 }
