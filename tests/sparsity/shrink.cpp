@@ -264,6 +264,12 @@ TEST_CASE("shrink: outputs that are not finite prove nothing") {
     linear(net, 0).bias->value()[0] = bias;
     CHECK_ERROR(sparsity::shrink(net), "[shrink]", "not finite");
   }
+  // The large network overflows where the small one does not: infinity / infinity is no difference.
+  Sequential net(Linear(2, 1));
+  linear(net, 0).weight.value()[0] = 1.7e308;
+  linear(net, 0).weight.value()[1] = 1e308;
+  const Tensor<double> probe({1, 2}, {0.9, 0.9});
+  CHECK_ERROR(sparsity::shrink(net, {.threshold = 0.9, .random_probes = 0}, probe), "[shrink]", "not finite");
 }
 
 TEST_CASE("refit: lowers the loss and keeps the structure") {
