@@ -47,9 +47,15 @@ template <class T> void Module<T>::for_modules(const std::function<void(const st
 
 template <class T>
 void Module<T>::for_parameters(const std::function<void(const std::string&, Parameter<T>&)>& f) {
+  std::vector<const Parameter<T>*> seen;
   for_modules([&](const std::string& path, Module<T>& module) {
     visit<T>(
-        module, [&](std::string_view name, Parameter<T>& parameter) { f(join(path, name), parameter); },
+        module,
+        [&](std::string_view name, Parameter<T>& parameter) {
+          if (std::ranges::find(seen, &parameter) != seen.end()) return;
+          seen.push_back(&parameter);
+          f(join(path, name), parameter);
+        },
         [](std::string_view name, Module<T>& part) { part.name_ = name; });
   });
 }
@@ -57,11 +63,8 @@ void Module<T>::for_parameters(const std::function<void(const std::string&, Para
 template <class T> Parameters<T> Module<T>::parameters() {
   std::vector<std::pair<std::string, Parameter<T>*>> leaves;
   for_parameters([&](const std::string& name, Parameter<T>& parameter) {
-    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) {
-      // A parameter that two parts share is one parameter, under its first name.
-      const auto known = std::ranges::find(leaves, &leaf, &std::pair<std::string, Parameter<T>*>::second);
-      if (known == leaves.end()) leaves.emplace_back(path, &leaf);
-    });
+    parameter.for_leaves(
+        name, [&](const std::string& path, Parameter<T>& leaf) { leaves.emplace_back(path, &leaf); });
   });
   return Parameters<T>(leaves);
 }

@@ -47,7 +47,8 @@ template <class T> class Module {
 
   /// All parameters in one block, laid out anew if the structure has changed, with names like "0.weight".
   Parameters<T> parameters();
-  /// Every parameter, computed ones included, with its name.
+  /// Every parameter, computed ones included, with its name. One that several modules share is shown once,
+  /// under its first name.
   void for_parameters(const std::function<void(const std::string& name, Parameter<T>&)>& f);
   /// This module and all those inside it, with their names; the outermost is "".
   void for_modules(const std::function<void(const std::string& name, Module<T>&)>& f);

@@ -5,6 +5,8 @@
 namespace taper::nn {
 namespace {
 
+constexpr std::size_t max_factors = 8;
+
 std::uint64_t next_id() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
@@ -81,8 +83,8 @@ template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name)
   if (!parametrization_) return tape.parameter(block_, offset_, shape_, name);
   return tape.once(id_, [&] {
     const typename Tape<T>::Scope scope(tape, name);
-    // Few factors, on the stack: recording again every step must not allocate.
-    std::array<Var<T>, 8> factors;
+    // On the stack: recording again every step must not allocate.
+    std::array<Var<T>, max_factors> factors;
     for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].on(tape, factor_names_[i]);
     return parametrization_->compute(std::span(factors.data(), factors_.size()));
   });
@@ -91,20 +93,28 @@ template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name)
 template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametrization<T>> parametrization) {
   require_numbers("parametrize");
   const std::vector<Tensor<T>> start = parametrization->decompose(value());
-  const Mask held = mask();
-  if (start.size() > 8) throw Error("parametrize", start.size(), " factors: expected at most 8");
+  if (start.empty() || start.size() > max_factors || start.size() != parametrization->factor_names().size()) {
+    throw Error("parametrize", start.size(), " factors and ", parametrization->factor_names().size(),
+                " names for them: expected a name for each of 1 to ", max_factors);
+  }
+  Parameter computed(shape_);  // takes the place of this one when all has gone well
+  computed.parametrization_ = std::move(parametrization);
+  computed.factor_names_ = computed.parametrization_->factor_names();
+  computed.factor_of_ = factor_of_;
+  computed.block_.reset();
   for (const Tensor<T>& factor : start) {
     Parameter leaf(factor.shape());
     std::copy(factor.begin(), factor.end(), leaf.value().begin());
-    leaf.factor_of_ = parametrization.get();
-    factors_.push_back(std::move(leaf));
+    leaf.factor_of_ = computed.parametrization_;
+    computed.factors_.push_back(std::move(leaf));
   }
-  factor_names_ = parametrization->factor_names();
-  parametrization_ = std::move(parametrization);
-  leave();
-  block_.reset();
-  offset_ = 0;
-  freeze(held);
+  Tape<T> tape;
+  const Shape shape = computed.on(tape).shape();
+  if (shape != shape_) {
+    throw Error("parametrize", "a parametrization that computes ", shape, ": expected ", shape_);
+  }
+  computed.freeze(mask());
+  *this = std::move(computed);
 }
 
 template <class T> void Parameter<T>::collapse() {
@@ -237,10 +247,11 @@ Parameters<T>::Parameters(const std::vector<std::pair<std::string, Parameter<T>*
   if (laid_out) {
     block_ = leaves.front().second->block();
     for (Entry& entry : entries_) entry.offset += base;
-    return;
+  } else {
+    block_ = std::make_shared<Block<T>>(total);
+    for (std::size_t i = 0; i < leaves.size(); ++i) leaves[i].second->move_to(block_, entries_[i].offset);
   }
-  block_ = std::make_shared<Block<T>>(total);
-  for (std::size_t i = 0; i < leaves.size(); ++i) leaves[i].second->move_to(block_, entries_[i].offset);
+  version_ = block_->version;
 }
 
 template <class T> auto Parameters<T>::entry(std::string_view name) const -> const Entry& {

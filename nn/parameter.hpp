@@ -33,13 +33,14 @@ template <class T> class Parameter {
   /// The parameter on a tape: bound, or computed from its factors, once per recording.
   Var<T> on(Tape<T>& tape, std::string_view name = "parameter") const;
 
-  /// Replaces the numbers by factors that compute to them. Throws Error when there are factors already.
+  /// Replaces the numbers by factors that compute to them. Throws Error when there are factors already, and
+  /// for a parametrization that does not have a name for each factor or computes another shape.
   void parametrize(std::shared_ptr<const Parametrization<T>> parametrization);
   /// Computes the value and keeps it in place of the factors; without factors, does nothing.
   void collapse();
   const Parametrization<T>* parametrization() const { return parametrization_.get(); }
   /// The parametrization that this is a factor of; null for one that stands for itself.
-  const Parametrization<T>* factor_of() const { return factor_of_; }
+  const std::shared_ptr<const Parametrization<T>>& factor_of() const { return factor_of_; }
   std::vector<Parameter>& factors() { return factors_; }
   const std::vector<Parameter>& factors() const { return factors_; }
 
@@ -79,8 +80,7 @@ template <class T> class Parameter {
   Shape shape_;
   std::shared_ptr<Block<T>> block_;
   Index offset_ = 0;
-  const Parametrization<T>* factor_of_ = nullptr;  // owned by the parameter around this one
-  std::shared_ptr<const Parametrization<T>> parametrization_;
+  std::shared_ptr<const Parametrization<T>> factor_of_, parametrization_;
   std::vector<Parameter> factors_;
   std::vector<std::string> factor_names_;
 };
@@ -92,7 +92,7 @@ template <class T> class Parameters {
     std::string name;
     Index offset;
     Shape shape;
-    const Parametrization<T>* factor_of = nullptr;
+    std::shared_ptr<const Parametrization<T>> factor_of = nullptr;
   };
 
   /// Lays these parameters out one after the other in a block, unless they already are.
@@ -109,9 +109,12 @@ template <class T> class Parameters {
     return {block_->gradients.data() + entry.offset, entry.shape};
   }
   const std::shared_ptr<Block<T>>& block() const { return block_; }
+  /// The version of the block that these places belong to.
+  std::uint64_t version() const { return version_; }
 
  private:
   std::shared_ptr<Block<T>> block_;
+  std::uint64_t version_ = 0;
   std::vector<Entry> entries_;
 };
 

@@ -84,7 +84,7 @@ AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
               "adamw", true) {
   if (options.decay_factors) return;
   for (const auto& entry : parameters.entries()) {
-    const bool factor = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of) != nullptr;
+    const bool factor = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of.get()) != nullptr;
     if (factor && this->weight_decay(entry) > 0) {
       throw Error(
           "adamw", "decoupled decay on '", entry.name,

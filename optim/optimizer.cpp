@@ -20,7 +20,7 @@ template <class T>
 Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
                         const std::vector<Group>& groups)
     : block_(parameters.block()),
-      version_(block_->version),
+      version_(parameters.version()),
       masks_(block_->mask_version),
       name_(name),
       lr_(lr) {
@@ -71,6 +71,13 @@ template <class T> double Optimizer<T>::weight_decay(const typename nn::Paramete
   };
   const auto segment = std::ranges::find_if(segments_, holds);
   return segment == segments_.end() ? 0 : segment->weight_decay;
+}
+
+template <class T> bool Optimizer<T>::moves(const nn::Parameters<T>& parameters) const {
+  return block_ == parameters.block() && version_ == parameters.version() &&
+         std::ranges::equal(runs_, parameters.entries(), [](const auto& run, const auto& entry) {
+           return run.first == entry.offset && run.second == entry.shape.size();
+         });
 }
 
 template <class T> void Optimizer<T>::set_rate_factor(double factor) {

@@ -10,7 +10,7 @@
 
 namespace taper::optim {
 
-/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*.bias" is every
+/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*bias" is every
 /// bias. What is not given is as for all others. The first group that matches counts.
 struct Group {
   std::string match;
@@ -42,8 +42,8 @@ template <class T> class Optimizer {
   /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded.
   void clip_norm(double most);
   Index steps() const { return steps_; }
-  /// The memory that it moves.
-  const std::shared_ptr<Block<T>>& block() const { return block_; }
+  /// Whether it moves exactly these parameters.
+  bool moves(const nn::Parameters<T>& parameters) const;
 
  protected:
   /// A run of numbers with the same settings.

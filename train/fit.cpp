@@ -111,7 +111,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   if (options.validation != nullptr && options.validation->rows() == 0) {
     throw Error("fit", "a validation set of 0 rows: expected some");
   }
-  if (optimizer.block() != model.parameters().block()) {
+  if (!optimizer.moves(model.parameters())) {
     throw Error("fit",
                 "an optimizer that was not built on all parameters of this model: expected one that was");
   }

@@ -12,6 +12,8 @@
 #include <taper/nn/losses.hpp>
 #include <taper/nn/select.hpp>
 #include <taper/nn/sequential.hpp>
+#include <taper/nn/summary.hpp>
+#include <taper/sparsity/factorize.hpp>
 
 #include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
@@ -338,4 +340,13 @@ TEST_CASE("Module: a parameter that two parts share is one, and its gradient is 
   const Eigen::Vector2d one(1, 1), input(1, 3);
   const Eigen::Matrix2d expected = one * (w * input).transpose() + w.transpose() * one * input.transpose();
   CHECK((tied.weight.gradient().matrix() - expected).norm() < 1e-14);
+}
+
+TEST_CASE("Module: a shared parameter is factorized, penalized and counted once") {
+  Tied tied;
+  std::ranges::copy(std::initializer_list<double>{1, 2, -1, 0.5}, tied.weight.value().begin());
+  CHECK(nn::summary(tied, {1, 2}).rows[0].parameters == 4);
+  CHECK(sparsity::factorize(tied, sparsity::Groups::elements) == 1);
+  CHECK(tied.parameters().entries().size() == 2);
+  CHECK(sparsity::effective_penalty(tied, 2.0).induced == doctest::Approx(2 * 4.5));
 }

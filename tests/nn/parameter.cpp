@@ -240,3 +240,41 @@ TEST_CASE("Parameter: a tape of the old layout refuses to be replayed") {
   stale_after([&] { layer.weight.collapse(); });
   stale_after([&] { layer.parameters(); });
 }
+
+namespace {
+
+/// One that does what it is told, right or wrong.
+struct Odd : nn::Parametrization<double> {
+  std::vector<std::string> names;
+  Shape factor{2, 2};
+  std::size_t factors = 1;
+  std::vector<std::string> factor_names() const override { return names; }
+  std::vector<Tensor<double>> decompose(View<const double>) const override {
+    return std::vector<Tensor<double>>(factors, Tensor<double>(factor));
+  }
+  Var<double> compute(std::span<const Var<double>> parts) const override { return exp(parts[0]); }
+};
+
+}  // namespace
+
+TEST_CASE("Parametrization: one that does not fit is refused, and the parameter stays as it was") {
+  nn::Parameter<double> parameter({2, 2});
+  std::fill(parameter.value().begin(), parameter.value().end(), 3.0);
+  const auto attach = [&](const Odd& odd) { parameter.parametrize(std::make_shared<Odd>(odd)); };
+  const auto odd = [](std::vector<std::string> names, const Shape& factor, std::size_t factors) {
+    Odd result;
+    result.names = std::move(names);
+    result.factor = factor;
+    result.factors = factors;
+    return result;
+  };
+  CHECK_ERROR(attach(odd({"a"}, {100, 100}, 1)), "[parametrize]", "computes 100x100", "expected 2x2");
+  CHECK_ERROR(attach(odd({}, {2, 2}, 1)), "1 factors and 0 names");
+  CHECK_ERROR(attach(odd({"a", "b"}, {2, 2}, 1)), "1 factors and 2 names");
+  CHECK_ERROR(attach(odd({}, {2, 2}, 0)), "0 factors");
+  CHECK_ERROR(attach(odd(std::vector<std::string>(9, "a"), {2, 2}, 9)), "9 factors", "1 to 8");
+  CHECK(parameter.parametrization() == nullptr);
+  CHECK(parameter.value()[3] == 3);
+  attach(odd({"a"}, {2, 2}, 1));
+  CHECK(parameter.effective()[0] == 1);
+}

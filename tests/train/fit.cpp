@@ -239,6 +239,10 @@ TEST_CASE("fit: an optimizer of another model, or of a part of this one, is refu
   const auto before = numbers(model);
   CHECK_ERROR(train::fit(model, set, nn::mse_loss, foreign, {.progress = quiet}), "[fit]",
               "not built on all parameters of this model");
+  nn::Sequential<double> two(nn::Linear<double>(2, 3), nn::Linear<double>(3, 1));
+  two.parameters();  // one block for both
+  optim::SGD<double> part(two[0].parameters());
+  CHECK_ERROR(train::fit(two, set, nn::mse_loss, part, {.progress = quiet}), "not built on all parameters");
   CHECK(numbers(model) == before);
 }
 
