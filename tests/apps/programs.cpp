@@ -129,7 +129,7 @@ TEST_CASE("programs: options out of range are refused under their own names") {
   struct Case {
     const char *program, *arguments, *words;
   };
-  for (const auto& [program, arguments, words] : {
+  for (const Case& bad : {
            Case{"sparse_mlp", "--seed -1",
                 "--seed: '-1': expected a whole number from 0 to 9223372036854775807"},
            Case{"sparse_mlp", "--seed 9223372036854775808",
@@ -154,11 +154,11 @@ TEST_CASE("programs: options out of range are refused under their own names") {
            Case{"sparse_mlp", "--weight-decay 1e999", "--weight-decay: '1e999'"},
            Case{"sparse_mlp", "--refit-decay 1e-3x", "--refit-decay: '1e-3x'"},
        }) {
-    const Run result = run(program, arguments);
-    INFO(program, " ", arguments, ": ", result.err);
+    const Run result = run(bad.program, bad.arguments);
+    INFO(bad.program, " ", bad.arguments, ": ", result.err);
     CHECK(result.status == 2);
     CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
-    CHECK(result.err.find(words) != std::string::npos);
+    CHECK(result.err.find(bad.words) != std::string::npos);
   }
 }
 
