@@ -64,18 +64,18 @@ template <class T> struct Reduce {
 };
 
 template <class T>
-constexpr ReduceTable<T> table{.sum = &sum<T>,
-                               .sum_squares = &Reduce<T>::sum_squares,
-                               .scale = &Reduce<T>::scale,
-                               .sum_columns = &Reduce<T>::sum_columns,
-                               .max_row = &max<T>,
-                               .max_columns = &Reduce<T>::max_columns};
+constexpr ReduceTable<T> reduce_kernels{.sum = &sum<T>,
+                                        .sum_squares = &Reduce<T>::sum_squares,
+                                        .scale = &Reduce<T>::scale,
+                                        .sum_columns = &Reduce<T>::sum_columns,
+                                        .max_row = &max<T>,
+                                        .max_columns = &Reduce<T>::max_columns};
 
 const ReduceTable<float>* reduce_table_f32() {
-  return &table<float>;
+  return &reduce_kernels<float>;
 }
 const ReduceTable<double>* reduce_table_f64() {
-  return &table<double>;
+  return &reduce_kernels<double>;
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE

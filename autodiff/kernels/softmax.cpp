@@ -151,18 +151,18 @@ template <class T> struct Softmax {
 };
 
 template <class T>
-constexpr SoftmaxTable<T> table{.logsumexp_row = &Softmax<T>::logsumexp_row,
-                                .logsumexp_columns = &Softmax<T>::logsumexp_columns,
-                                .logsumexp_gradient = &Softmax<T>::logsumexp_gradient,
-                                .softmax_row = &Softmax<T>::softmax_row,
-                                .softmax_columns = &Softmax<T>::softmax_columns,
-                                .softmax_gradient = &Softmax<T>::softmax_gradient};
+constexpr SoftmaxTable<T> softmax_kernels{.logsumexp_row = &Softmax<T>::logsumexp_row,
+                                          .logsumexp_columns = &Softmax<T>::logsumexp_columns,
+                                          .logsumexp_gradient = &Softmax<T>::logsumexp_gradient,
+                                          .softmax_row = &Softmax<T>::softmax_row,
+                                          .softmax_columns = &Softmax<T>::softmax_columns,
+                                          .softmax_gradient = &Softmax<T>::softmax_gradient};
 
 const SoftmaxTable<float>* softmax_table_f32() {
-  return &table<float>;
+  return &softmax_kernels<float>;
 }
 const SoftmaxTable<double>* softmax_table_f64() {
-  return &table<double>;
+  return &softmax_kernels<double>;
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE
