@@ -367,8 +367,11 @@ TEST_CASE_TEMPLATE("affine: as matmul, bias and activation one after the other",
       {Activation::tanh, [](X x) { return tanh(x); }},
       {Activation::sigmoid, [](X x) { return sigmoid(x); }}};
   Rng rng(6);
-  for (const auto& [activation, function] : activations) {
-    for (const auto& [rows, in, out] : {std::array<Index, 3>{7, 5, 3}, {33, 17, 40}, {1, 3, 1}, {9, 4, 1}}) {
+  for (const auto& entry : activations) {
+    const Activation activation = entry.first;
+    const auto& function = entry.second;
+    for (const auto& size : {std::array<Index, 3>{7, 5, 3}, {33, 17, 40}, {1, 3, 1}, {9, 4, 1}}) {
+      const Index rows = size[0], in = size[1], out = size[2];
       CAPTURE(static_cast<int>(activation));
       CAPTURE(rows);
       const std::vector<Tensor<T>> inputs{random_tensor<T>(rng, {rows, in}), random_tensor<T>(rng, {out, in}),

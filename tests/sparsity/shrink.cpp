@@ -204,7 +204,9 @@ TEST_CASE("shrink: inputs that nobody reads are dropped by a Select") {
   Sequential net(nn::Tanh<double>(), Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
   linear(net, 1).weight.value().matrix().col(0).setZero();
   linear(net, 1).weight.value().matrix().col(2).setZero();
-  auto [small, report] = sparsity::shrink(net);
+  auto shrunk = sparsity::shrink(net);
+  Sequential& small = shrunk.model;
+  const sparsity::ShrinkReport& report = shrunk.report;
   CHECK(report.inputs == Widths{1, 3});
   CHECK(report.widths_after == Widths{2, 3, 1});
   CHECK(small[0].describe() == "Select(2)");

@@ -116,7 +116,8 @@ TEST_CASE_TEMPLATE("gemm: a result without inner dimension is zero, the bias, or
 TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads", T, float, double) {
   Rng rng(3);
   const Index sizes[][3] = {{300, 200, 600}, {997, 129, 131}, {100, 1000, 40}, {5000, 1, 300}};
-  for (const auto& [m, n, k] : sizes) {
+  for (const auto& size : sizes) {
+    const Index m = size[0], n = size[1], k = size[2];
     for (const int kind : {0, 1, 2, 3, 4, 8 + 16}) {
       CAPTURE(m);
       CAPTURE(kind);
