@@ -117,7 +117,8 @@ template <class T> void Optimizer<T>::follow_masks() {
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
     if (frozen != (held == kernels::held_frozen)) {
       changed.push_back(i);
-      held = frozen ? kernels::held_frozen : steps_ > 0 ? kernels::held_fresh : kernels::held_free;
+      const bool fresh = steps_ > 0 && holds();  // one that cannot hold has not let it rest
+      held = frozen ? kernels::held_frozen : fresh ? kernels::held_fresh : kernels::held_free;
       any_fresh_ |= held == kernels::held_fresh;
     }
     any_held_ |= held != kernels::held_free;
