@@ -3,16 +3,68 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
+#include <vector>
 
 #include "../random_tensors.hpp"
 
 using namespace taper;
 using kernels::AdamStep;
+using kernels::Held;
 using kernels::SgdStep;
 
 namespace {
 
 template <class T> constexpr double tolerance = sizeof(T) == 4 ? 1e-6 : 1e-14;
+
+/// Lengths around those of vectors, and one that several threads share.
+constexpr Index lengths[] = {0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 1000, 70001};
+
+std::vector<Held> random_marks(Rng& rng, Index n) {
+  std::vector<Held> held(static_cast<std::size_t>(n));
+  for (Held& mark : held) mark = static_cast<Held>(rng.below(3));
+  return held;
+}
+
+/// Something that arithmetic would not leave as it is.
+template <class T> T odd(Rng& rng) {
+  using Limits = std::numeric_limits<T>;
+  const T choices[] = {Limits::quiet_NaN(),
+                       -Limits::quiet_NaN(),
+                       Limits::infinity(),
+                       -Limits::infinity(),
+                       Limits::denorm_min(),
+                       -Limits::denorm_min(),
+                       Limits::max(),
+                       T{-0.0},
+                       static_cast<T>(rng.uniform(-2, 2))};
+  return choices[rng.below(std::size(choices))];
+}
+
+/// Puts odd numbers where the marks say frozen.
+template <class T> void spoil(Rng& rng, const std::vector<Held>& held, Tensor<T>& x) {
+  for (Index i = 0; i < x.size(); ++i) {
+    if (held[static_cast<std::size_t>(i)] == kernels::held_frozen) x[i] = odd<T>(rng);
+  }
+}
+
+/// How far apart the entries are that move, and infinite when one that is frozen has other bits than before.
+template <class T>
+double apart_where_held(const std::vector<Held>& held, const Tensor<T>& x, const Tensor<double>& expected,
+                        const Tensor<T>& before) {
+  double worst = 0;
+  for (Index i = 0; i < x.size(); ++i) {
+    const bool frozen = held[static_cast<std::size_t>(i)] == kernels::held_frozen;
+    if (frozen) {
+      if (std::memcmp(&x[i], &before[i], sizeof(T)) != 0) return HUGE_VAL;
+    } else {
+      const double distance = std::abs(static_cast<double>(x[i]) - expected[i]) / (1 + std::abs(expected[i]));
+      if (!(distance < HUGE_VAL)) return HUGE_VAL;
+      worst = std::max(worst, distance);
+    }
+  }
+  return worst;
+}
 
 }  // namespace
 
@@ -85,5 +137,136 @@ TEST_CASE_TEMPLATE("adam_step: against a plain loop, over several steps", T, flo
       CHECK(apart(second.view(), v.view()) < tolerance<T>);
       CHECK(apart(x.view(), expected.view()) < 5 * tolerance<T>);
     }
+  }
+}
+
+TEST_CASE_TEMPLATE("sgd_step: frozen and fresh numbers against a plain loop", T, float, double) {
+  Rng rng(3);
+  for (const Index n : lengths) {
+    for (int kind = 0; kind < 8; ++kind) {
+      CAPTURE(n);
+      CAPTURE(kind);
+      const SgdStep step{.rate = 0.1,
+                         .gradient_scale = kind & 1 ? 0.5 : 1,
+                         .decay = 0.01,
+                         .momentum = 0.9,
+                         .dampening = kind & 2 ? 0.2 : 0,
+                         .nesterov = (kind & 4) != 0,
+                         .first = kind == 3};
+      const std::vector<Held> held = random_marks(rng, n);
+      Tensor<T> x = random_tensor<T>(rng, {n}), v = random_tensor<T>(rng, {n}),
+                g = random_tensor<T>(rng, {n});
+      spoil(rng, held, x), spoil(rng, held, v), spoil(rng, held, g);
+      const Tensor<T> x_before = x, v_before = v;
+      Tensor<double> expected(x.shape()), without_momentum(x.shape()), velocity(x.shape());
+      for (Index i = 0; i < n; ++i) {
+        const double value = static_cast<double>(x[i]);
+        const double gradient = static_cast<double>(g[i]) * step.gradient_scale + step.decay * value;
+        const bool starts = step.first || held[static_cast<std::size_t>(i)] == kernels::held_fresh;
+        velocity[i] =
+            starts ? gradient : step.momentum * static_cast<double>(v[i]) + (1 - step.dampening) * gradient;
+        expected[i] =
+            value - step.rate * (step.nesterov ? gradient + step.momentum * velocity[i] : velocity[i]);
+        without_momentum[i] = value - step.rate * gradient;
+      }
+      Tensor<T> plain = x;
+      kernels::sgd_step<T>(n, x.data(), g.data(), v.data(), held.data(), step);
+      CHECK(apart_where_held(held, x, expected, x_before) < tolerance<T>);
+      CHECK(apart_where_held(held, v, velocity, v_before) < tolerance<T>);
+      kernels::sgd_step<T>(n, plain.data(), g.data(), nullptr, held.data(), step);
+      CHECK(apart_where_held(held, plain, without_momentum, x_before) < tolerance<T>);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("adam_step: frozen numbers and cohorts against a plain loop", T, float, double) {
+  Rng rng(4);
+  const double beta1 = 0.9, beta2 = 0.99, rate = 0.01, decay = 0.1, coupled = 0.03, epsilon = 1e-8;
+  for (const Index n : lengths) {
+    for (const Index cohort_count : {0, 1, 2, 300}) {
+      CAPTURE(n);
+      CAPTURE(cohort_count);
+      const std::vector<Held> held = random_marks(rng, n);
+      std::vector<kernels::Ordinal<T>> cohort(static_cast<std::size_t>(n));
+      for (auto& place : cohort) {
+        place = static_cast<kernels::Ordinal<T>>(cohort_count == 0 ? 0 : rng.below(cohort_count));
+      }
+      Tensor<T> x = random_tensor<T>(rng, {n}), g = random_tensor<T>(rng, {n}),
+                m = random_tensor<T>(rng, {n}), v = random_tensor<T>(rng, {n}, 0.01, 1);
+      spoil(rng, held, x), spoil(rng, held, g), spoil(rng, held, m), spoil(rng, held, v);
+      const Tensor<T> x_before = x, m_before = m, v_before = v;
+      // Cohort c has made 1 + c steps; without cohorts, everyone has made 5.
+      std::vector<T> rates, root_corrections;
+      for (Index c = 0; c < cohort_count; ++c) {
+        rates.push_back(static_cast<T>(rate / (1 - std::pow(beta1, c + 1))));
+        root_corrections.push_back(static_cast<T>(1 / std::sqrt(1 - std::pow(beta2, c + 1))));
+      }
+      const AdamStep step{.rate = cohort_count == 0 ? rate / (1 - std::pow(beta1, 5)) : 1e9,
+                          .gradient_scale = 0.5,
+                          .coupled_decay = coupled,
+                          .shrinkage = 1 - rate * decay,
+                          .beta1 = beta1,
+                          .beta2 = beta2,
+                          .root_correction = cohort_count == 0 ? 1 / std::sqrt(1 - std::pow(beta2, 5)) : 1e9,
+                          .epsilon = epsilon};
+      Tensor<double> expected(x.shape()), first(x.shape()), second(x.shape());
+      for (Index i = 0; i < n; ++i) {
+        const double value = static_cast<double>(x[i]);
+        const double gradient = 0.5 * static_cast<double>(g[i]) + coupled * value;
+        first[i] = beta1 * static_cast<double>(m[i]) + (1 - beta1) * gradient;
+        second[i] = beta2 * static_cast<double>(v[i]) + (1 - beta2) * gradient * gradient;
+        const double made =
+            cohort_count == 0 ? 5 : 1 + static_cast<double>(cohort[static_cast<std::size_t>(i)]);
+        const double first_hat = first[i] / (1 - std::pow(beta1, made)),
+                     second_hat = second[i] / (1 - std::pow(beta2, made));
+        expected[i] = value - rate * (first_hat / (std::sqrt(second_hat) + epsilon) + decay * value);
+      }
+      kernels::AdamCohorts<T> cohorts;
+      if (cohort_count > 0) cohorts = {cohort.data(), rates.data(), root_corrections.data()};
+      kernels::adam_step<T>(n, x.data(), g.data(), m.data(), v.data(), held.data(), step, cohorts);
+      CHECK(apart_where_held(held, x, expected, x_before) < 5 * tolerance<T>);
+      CHECK(apart_where_held(held, m, first, m_before) < tolerance<T>);
+      CHECK(apart_where_held(held, v, second, v_before) < tolerance<T>);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those without marks", T, float,
+                   double) {
+  Rng rng(5);
+  const SgdStep sgd{.rate = 0.1,
+                    .gradient_scale = 0.7,
+                    .decay = 0.01,
+                    .momentum = 0.9,
+                    .dampening = 0.1,
+                    .nesterov = false,
+                    .first = false};
+  const AdamStep adam{.rate = 0.02,
+                      .gradient_scale = 0.7,
+                      .coupled_decay = 0.1,
+                      .shrinkage = 0.99,
+                      .beta1 = 0.9,
+                      .beta2 = 0.99,
+                      .root_correction = 1.5,
+                      .epsilon = 1e-8};
+  const T rate = static_cast<T>(adam.rate), root_correction = static_cast<T>(adam.root_correction);
+  for (const Index n : lengths) {
+    CAPTURE(n);
+    const std::vector<Held> held(static_cast<std::size_t>(n), kernels::held_free);
+    const std::vector<kernels::Ordinal<T>> cohort(static_cast<std::size_t>(n));
+    Tensor<T> x = random_tensor<T>(rng, {n}), m = random_tensor<T>(rng, {n}),
+              v = random_tensor<T>(rng, {n}, 0, 1);
+    const Tensor<T> g = random_tensor<T>(rng, {n});
+    Tensor<T> x2 = x, m2 = m, v2 = v;
+    kernels::sgd_step<T>(n, x.data(), g.data(), m.data(), nullptr, sgd);
+    kernels::sgd_step<T>(n, x2.data(), g.data(), m2.data(), held.data(), sgd);
+    CHECK(same_bits(x.view(), x2.view()));
+    CHECK(same_bits(m.view(), m2.view()));
+    kernels::adam_step<T>(n, x.data(), g.data(), m.data(), v.data(), nullptr, adam);
+    kernels::adam_step<T>(n, x2.data(), g.data(), m2.data(), v2.data(), held.data(), adam,
+                          {cohort.data(), &rate, &root_correction});
+    CHECK(same_bits(x.view(), x2.view()));
+    CHECK(same_bits(m.view(), m2.view()));
+    CHECK(same_bits(v.view(), v2.view()));
   }
 }
