@@ -211,7 +211,11 @@ template <class T> void Parameter<T>::thaw(const Mask& mask) {
     ++block_->mask_version;
     return;
   }
-  const std::vector<Mask> wanted = feeding(mask), needed = feeding(~this->mask() - mask);
+  const Mask held = ~this->mask() - mask;
+  const std::vector<Mask> wanted = feeding(mask);
+  Parameter trial = *this;
+  for (std::size_t i = 0; i < factors_.size(); ++i) trial.factors_[i].thaw(wanted[i]);
+  const std::vector<Mask> needed = feeding(held & trial.mask());  // by those who would move
   for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].thaw(wanted[i] - needed[i]);
 }
 
