@@ -22,6 +22,7 @@
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/pruning.hpp>
 #include <taper/sparsity/refit.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/train/fit.hpp>
