@@ -10,6 +10,7 @@
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
+#include <taper/io/safetensors.hpp>
 #include <taper/nn/activations.hpp>
 #include <taper/nn/linear.hpp>
 #include <taper/nn/losses.hpp>

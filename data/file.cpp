@@ -19,31 +19,6 @@ namespace {
 
 constexpr std::string_view gzip_magic = "\x1f\x8b";
 
-/// Everything in the file as it is stored. Only regular files: a pipe could make the reader wait for ever.
-std::string read_raw(const std::filesystem::path& path, const char* where) {
-  std::error_code problem;
-  const auto type = std::filesystem::status(path, problem).type();
-  if (type == std::filesystem::file_type::not_found) throw Error(where, path.string(), ": no such file");
-  if (type == std::filesystem::file_type::none) throw Error(where, path.string(), ": ", problem.message());
-  if (type == std::filesystem::file_type::directory) {
-    throw Error(where, path.string(), " is a directory: expected a file");
-  }
-  if (type != std::filesystem::file_type::regular) {
-    throw Error(where, path.string(), " is a device, pipe or socket: expected a regular file");
-  }
-
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.string().c_str(), "rb"), close);
-  if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
-  const auto size = std::filesystem::file_size(path, problem);
-  if (problem) throw Error(where, path.string(), ": ", problem.message());
-  std::string bytes(static_cast<std::size_t>(size), '\0');
-  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
-  if (std::ferror(file.get()) != 0)
-    throw Error(where, path.string(), " cannot be read: ", std::strerror(errno));
-  return bytes;
-}
-
 /// zlib's state for unpacking gzip, released at the end of its scope.
 class Inflater {
  public:
@@ -94,8 +69,33 @@ std::string gunzip(std::string_view packed, const std::string& name, const char*
 
 }  // namespace
 
+// Only regular files: a pipe could make the reader wait for ever.
+std::string read_bytes(const std::filesystem::path& path, const char* where) {
+  std::error_code problem;
+  const auto type = std::filesystem::status(path, problem).type();
+  if (type == std::filesystem::file_type::not_found) throw Error(where, path.string(), ": no such file");
+  if (type == std::filesystem::file_type::none) throw Error(where, path.string(), ": ", problem.message());
+  if (type == std::filesystem::file_type::directory) {
+    throw Error(where, path.string(), " is a directory: expected a file");
+  }
+  if (type != std::filesystem::file_type::regular) {
+    throw Error(where, path.string(), " is a device, pipe or socket: expected a regular file");
+  }
+
+  const auto close = [](std::FILE* file) { std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.string().c_str(), "rb"), close);
+  if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
+  const auto size = std::filesystem::file_size(path, problem);
+  if (problem) throw Error(where, path.string(), ": ", problem.message());
+  std::string bytes(static_cast<std::size_t>(size), '\0');
+  bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
+  if (std::ferror(file.get()) != 0)
+    throw Error(where, path.string(), " cannot be read: ", std::strerror(errno));
+  return bytes;
+}
+
 std::string read_file(const std::filesystem::path& path, const char* where) {
-  std::string bytes = read_raw(path, where);
+  std::string bytes = read_bytes(path, where);
   return bytes.starts_with(gzip_magic) ? gunzip(bytes, path.string(), where) : bytes;
 }
 
