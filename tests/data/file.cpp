@@ -10,6 +10,7 @@
 #include "files.hpp"
 
 using taper::Rng;
+using taper::data::read_bytes;
 using taper::data::read_file;
 
 namespace {
@@ -28,6 +29,12 @@ TEST_CASE("read_file: plain and empty files") {
   CHECK(read_file(TempFile("").path(), "test").empty());
   const std::string bytes("a\0b\r\n\xff", 6);
   CHECK(read_file(TempFile(bytes).path(), "test") == bytes);
+}
+
+TEST_CASE("read_bytes: gzip is left as it is") {
+  const std::string packed = gzip("text");
+  CHECK(read_bytes(TempFile(packed).path(), "test") == packed);
+  CHECK_ERROR(read_bytes("/nowhere", "test"), "[test]", "no such file");
 }
 
 TEST_CASE("read_file: gzip, its concatenated members and zero padding") {
