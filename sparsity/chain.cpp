@@ -22,6 +22,17 @@ template <class T> bool is_elementwise(const nn::Module<T>& module) {
          y.shape() == Shape{1, 1};
 }
 
+/// The frozen entries of a parameter, rows x columns.
+template <class T, class Marks> void read_marks(const nn::Parameter<T>& parameter, Marks& marks) {
+  const Mask mask = parameter.mask();
+  for (Index i = 0; i < mask.size(); ++i) marks.data()[i] = mask.is_frozen(i);
+}
+
+/// Freezes what is marked.
+template <class T, class Marks> void write_marks(const Marks& marks, nn::Parameter<T>& parameter) {
+  parameter.freeze(Mask::frozen(parameter.shape(), [&](Index i) { return marks.data()[i]; }));
+}
+
 /// The positions of entries that are to stay.
 std::vector<Index> where(const Eigen::Array<bool, Eigen::Dynamic, 1>& keep) {
   std::vector<Index> positions;
@@ -44,6 +55,10 @@ template <class T> Chain<T>::Chain(nn::Sequential<T>& model) : model_(&model) {
       layer.has_bias = linear.bias.has_value();
       layer.bias = Eigen::VectorXd::Zero(linear.outputs());
       if (layer.has_bias) layer.bias = linear.bias->effective().vector().template cast<double>();
+      layer.frozen_weight = Marks::Constant(layer.weight.rows(), layer.weight.cols(), false);
+      layer.frozen_bias = Marks::Constant(layer.bias.size(), 1, false);
+      read_marks(linear.weight, layer.frozen_weight);
+      if (layer.has_bias) read_marks(*linear.bias, layer.frozen_bias);
       if (!layers_.empty() && layers_.back().weight.rows() != layer.weight.cols()) {
         throw Error("shrink", module.describe(), " at position ", part, ": expected ",
                     layers_.back().weight.rows(), " inputs");
@@ -85,6 +100,7 @@ template <class T> bool Chain<T>::drop_unread(std::size_t layer) {
   const std::vector<Index> keep = where((reader.weight.array() != 0).colwise().any().transpose());
   if (static_cast<Index>(keep.size()) == reader.weight.cols()) return false;
   reader.weight = Eigen::MatrixXd(reader.weight(Eigen::all, keep));
+  reader.frozen_weight = Marks(reader.frozen_weight(Eigen::all, keep));
   if (layer == 0) {
     std::vector<Index> left;
     for (const Index column : keep) left.push_back(inputs_[static_cast<std::size_t>(column)]);
@@ -93,6 +109,8 @@ template <class T> bool Chain<T>::drop_unread(std::size_t layer) {
     Layer& writer = layers_[layer - 1];
     writer.weight = Eigen::MatrixXd(writer.weight(keep, Eigen::all));
     writer.bias = Eigen::VectorXd(writer.bias(keep));
+    writer.frozen_weight = Marks(writer.frozen_weight(keep, Eigen::all));
+    writer.frozen_bias = Marks(writer.frozen_bias(keep, Eigen::all));
   }
   return true;
 }
@@ -135,6 +153,8 @@ template <class T> nn::Sequential<T> Chain<T>::build(const nn::Sequential<T>& mo
     nn::Linear<T> linear(layer.weight.cols(), layer.weight.rows(), layer.has_bias);
     linear.weight.value().matrix() = layer.weight.template cast<T>();
     if (layer.has_bias) linear.bias->value().vector() = layer.bias.template cast<T>();
+    write_marks(layer.frozen_weight, linear.weight);
+    if (layer.has_bias) write_marks(layer.frozen_bias, *linear.bias);
     result.push_back(std::move(linear));
     for (const std::size_t part : layer.after) result.push_back_copy(model, part);
   }

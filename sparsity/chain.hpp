@@ -6,8 +6,8 @@
 
 namespace taper::sparsity {
 
-/// A chain of linear layers as shrinking sees it: their weights in double precision, and which modules of the
-/// model stand behind each one.
+/// A chain of linear layers as shrinking sees it: their weights in double precision with the marks of frozen
+/// entries, and which modules of the model stand behind each one.
 template <class T> class Chain {
  public:
   /// Reads a model in evaluation mode. Throws Error for a module that is neither Linear nor elementwise.
@@ -26,9 +26,11 @@ template <class T> class Chain {
   Index input_width() const { return input_width_; }
 
  private:
+  using Marks = Eigen::Array<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   struct Layer {
     Eigen::MatrixXd weight;  // outputs x inputs
     Eigen::VectorXd bias;
+    Marks frozen_weight, frozen_bias;  // entries that optimizers must leave, like weight and bias (a column)
     bool has_bias;
     std::vector<std::size_t> after;  // the elementwise modules behind it
   };

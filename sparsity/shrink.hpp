@@ -41,10 +41,11 @@ template <class T> struct Shrunk {
 /// Cuts a chain of Linear layers and elementwise modules to a smaller dense one with the same outputs in
 /// evaluation mode. Repeated until nothing changes: a unit that no later layer reads is deleted; a unit whose
 /// inputs are all zero is the constant act(bias), which is folded into the biases of its readers. Inputs that
-/// nobody reads are dropped by a Select in front. Both networks are compared on random probes, and on
-/// `probes` (rows x inputs) if given. Throws Error when they differ by more than the tolerance or an output
-/// is not finite, for options that are negative or not finite, without any probe, for any other module, and
-/// for a network without Linear layers.
+/// nobody reads are dropped by a Select in front. What is frozen or pruned in the parts that stay is so in
+/// the smaller network too. Both networks are compared on random probes, and on `probes` (rows x inputs) if
+/// given. Throws Error when they differ by more than the tolerance or an output is not finite, for options
+/// that are negative or not finite, without any probe, for any other module, and for a network without Linear
+/// layers.
 template <class T>
 Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options = {},
                  std::type_identity_t<View<const T>> probes = {});

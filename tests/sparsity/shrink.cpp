@@ -303,3 +303,34 @@ TEST_CASE("shrink: what differs by more than the tolerance is an error, not a sm
   CHECK(cut.report.parameters_after < before);
   CHECK(cut.report.max_relative_difference > 1e-4);
 }
+
+TEST_CASE(
+    "shrink: what is pruned or frozen stays so in the smaller network, also while it is trained again") {
+  manual_seed(5);
+  nn::Sequential<double> net(nn::Linear<double>(4, 6), nn::Tanh<double>(), nn::Linear<double>(6, 2));
+  const Shape first{6, 4};
+  // Unit 2 has no weights left; of unit 3 and 5 one each is pruned, one of the second layer is frozen.
+  net.prune("0.weight", Mask::frozen(first, {8, 9, 10, 11, 12, 23}));
+  net.freeze("2.weight", Mask::frozen(Shape{2, 6}, {7}));
+  net.freeze("0.bias", Mask::frozen(Shape{6}, {4}));
+  const double held = net.parameters().value(net.parameters().entry("2.weight"))[7];
+  auto [small, report] = sparsity::shrink(net);
+  REQUIRE(report.widths_after == std::vector<Index>{4, 5, 2});
+  const auto mask_of = [&](const char* name) {
+    Mask mask;
+    small.for_matching(name, "test", [&](const std::string&, nn::Parameter<double>& p) { mask = p.mask(); });
+    return mask;
+  };
+  CHECK(mask_of("0.weight") == Mask::frozen(Shape{5, 4}, {8, 19}));
+  CHECK(mask_of("0.bias") == Mask::frozen(Shape{5}, {3}));
+  CHECK(mask_of("2.weight") == Mask::frozen(Shape{2, 5}, {6}));
+  data::Dataset<double> set{Tensor<double>({32, 4}), Tensor<double>({32, 2}), {}, {}};
+  Rng rng(1);
+  for (double& entry : set.x) entry = rng.normal();
+  for (double& entry : set.y) entry = rng.normal();
+  sparsity::refit(small, set, nn::mse_loss, {}, {.epochs = 5, .progress = train::Progress::quiet});
+  const auto after = small.parameters();
+  CHECK(after.value(after.entry("0.weight"))[8] == 0);
+  CHECK(after.value(after.entry("0.weight"))[19] == 0);
+  CHECK(after.value(after.entry("2.weight"))[6] == held);
+}
