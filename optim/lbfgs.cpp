@@ -1,56 +1,73 @@
 #include <taper/optim/lbfgs.hpp>
 
+#include <Eigen/Core>
+#include <algorithm>
+
 namespace taper::optim {
+namespace {
+
+using Constant = Eigen::Map<const Eigen::VectorXd>;
+
+Constant map(std::span<const double> v) {
+  return {v.data(), static_cast<Index>(v.size())};
+}
+
+}  // namespace
 
 LBFGSHistory::LBFGSHistory(Index n, Index most)
-    : steps_(n, most),
-      changes_(n, most),
+    : n_(n),
+      most_(most),
+      steps_(static_cast<std::size_t>(n * most)),
+      changes_(steps_.size()),
       curvature_(static_cast<std::size_t>(most)),
-      weight_(static_cast<std::size_t>(most)),
-      most_(most) {}
+      weight_(curvature_.size()) {}
 
-void LBFGSHistory::push(const Eigen::VectorXd& step, const Eigen::VectorXd& gradient_change) {
-  if (!(step.dot(gradient_change) > 1e-16 * step.norm() * gradient_change.norm())) return;
-  steps_.col(next_) = step;
-  changes_.col(next_) = gradient_change;
+void LBFGSHistory::push(std::span<const double> step, std::span<const double> gradient_change) {
+  const Constant s = map(step), y = map(gradient_change);
+  if (!(s.dot(y) > 1e-16 * s.norm() * y.norm())) return;
+  std::ranges::copy(step, steps_.begin() + next_ * n_);
+  std::ranges::copy(gradient_change, changes_.begin() + next_ * n_);
   next_ = (next_ + 1) % most_;
   count_ = std::min(count_ + 1, most_);
 }
 
-void LBFGSHistory::multiply(Eigen::VectorXd& v) {
-  apply(v, nullptr);
+void LBFGSHistory::multiply(std::span<double> v) {
+  multiply(v, {});
 }
 
-void LBFGSHistory::multiply(Eigen::VectorXd& v, const Eigen::VectorXd& free) {
-  apply(v, &free);
-}
-
-void LBFGSHistory::apply(Eigen::VectorXd& v, const Eigen::VectorXd* free) {
-  const auto dot = [&](const auto& a, const auto& b) {
-    return free == nullptr ? a.dot(b) : (a.array() * b.array() * free->array()).sum();
+void LBFGSHistory::multiply(std::span<double> v, std::span<const double> free) {
+  Eigen::Map<Eigen::VectorXd> result(v.data(), n_);
+  const Constant mask = map(free);
+  const auto dot = [&](const Constant& a, const auto& b) {
+    return free.empty() ? a.dot(b) : (a.array() * b.array() * mask.array()).sum();
   };
-  const auto slot = [&](Index age) { return (next_ - age + 2 * most_) % most_; };  // 1 is the youngest
+  const auto add = [&](double factor, const Constant& a) {
+    if (free.empty()) {
+      result += factor * a;
+    } else {
+      result.array() += factor * a.array() * mask.array();
+    }
+  };
+  const auto slot = [&](Index age) { return (next_ - age + most_) % most_; };  // 1 is the youngest
+  const auto step = [&](Index k) { return Constant(steps_.data() + k * n_, n_); };
+  const auto change = [&](Index k) { return Constant(changes_.data() + k * n_, n_); };
   double scale = 1;
   bool scaled = false;
   for (Index age = 1; age <= count_; ++age) {
     const Index k = slot(age);
-    const auto s = steps_.col(k), y = changes_.col(k);
-    const double curvature = curvature_[static_cast<std::size_t>(k)] = dot(s, y);
+    const double curvature = curvature_[static_cast<std::size_t>(k)] = dot(step(k), change(k));
     if (!(curvature > 0)) continue;  // in a subspace a pair may have lost it
-    if (!scaled) scale = curvature / dot(y, y);
+    if (!scaled) scale = curvature / dot(change(k), change(k));
     scaled = true;
-    const double weight = weight_[static_cast<std::size_t>(k)] = dot(s, v) / curvature;
-    v -= weight * y;
-    if (free != nullptr) v.array() *= free->array();
+    const double weight = weight_[static_cast<std::size_t>(k)] = dot(step(k), result) / curvature;
+    add(-weight, change(k));
   }
-  v *= scale;
+  result *= scale;
   for (Index age = count_; age >= 1; --age) {
     const Index k = slot(age);
     const double curvature = curvature_[static_cast<std::size_t>(k)];
     if (!(curvature > 0)) continue;
-    const double beta = dot(changes_.col(k), v) / curvature;
-    v += (weight_[static_cast<std::size_t>(k)] - beta) * steps_.col(k);
-    if (free != nullptr) v.array() *= free->array();
+    add(weight_[static_cast<std::size_t>(k)] - dot(change(k), result) / curvature, step(k));
   }
 }
 

@@ -3,8 +3,6 @@
 #include <span>
 #include <vector>
 
-#include <Eigen/Core>
-
 #include <taper/autodiff/shape.hpp>
 
 namespace taper::optim {
@@ -19,18 +17,16 @@ class LBFGSHistory {
   bool empty() const { return count_ == 0; }
   void clear() { count_ = 0; }
   /// Remembers a pair in place of the oldest one, unless its curvature is not clearly positive.
-  void push(const Eigen::VectorXd& step, const Eigen::VectorXd& gradient_change);
+  void push(std::span<const double> step, std::span<const double> gradient_change);
   /// v = H v, by the two-loop recursion.
-  void multiply(Eigen::VectorXd& v);
+  void multiply(std::span<double> v);
   /// The same in the subspace of the entries with free[i] != 0; the others of v must be zero and stay so.
-  void multiply(Eigen::VectorXd& v, const Eigen::VectorXd& free);
+  void multiply(std::span<double> v, std::span<const double> free);
 
  private:
-  void apply(Eigen::VectorXd& v, const Eigen::VectorXd* free);
-
-  Eigen::MatrixXd steps_, changes_;  // a column for each pair
+  Index n_, most_, count_ = 0, next_ = 0;
+  std::vector<double> steps_, changes_;  // n for each pair
   std::vector<double> curvature_, weight_;
-  Index most_, count_ = 0, next_ = 0;
 };
 
 }  // namespace taper::optim

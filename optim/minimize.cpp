@@ -1,5 +1,7 @@
 #include <taper/optim/minimize.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <ostream>
 
 #include <taper/optim/lbfgs.hpp>
@@ -9,6 +11,10 @@ namespace taper::optim {
 namespace {
 
 using Vector = Eigen::VectorXd;
+
+std::span<double> span(Vector& v) {
+  return {v.data(), static_cast<std::size_t>(v.size())};
+}
 
 double largest(const Vector& v) {
   return v.size() == 0 ? 0 : v.cwiseAbs().maxCoeff();
@@ -27,10 +33,7 @@ class Run {
         objective_(objective),
         options_(options) {}
 
-  double evaluate(Vector& at, Vector& slopes) {
-    const auto n = static_cast<std::size_t>(at.size());
-    return objective_.evaluate({at.data(), n}, {slopes.data(), n});
-  }
+  double evaluate(Vector& at, Vector& slopes) { return objective_.evaluate(span(at), span(slopes)); }
 
   /// Evaluates at x; throws Error where that is not finite.
   void start() {
@@ -60,11 +63,8 @@ class Run {
   bool made(const Vector& before, double value_before) {
     ++outcome.iterations;
     const double decrease = value_before - outcome.value, moved = largest(x - before);
-    if (options_.callback && !options_.callback({outcome.iterations,
-                                                 objective_.evaluations,
-                                                 outcome.value,
-                                                 largest(gradient),
-                                                 {x.data(), static_cast<std::size_t>(x.size())}})) {
+    if (options_.callback && !options_.callback({outcome.iterations, objective_.evaluations, outcome.value,
+                                                 largest(gradient), span(x)})) {
       return end(false, "the callback asked for it");
     }
     const double scale = std::max({1.0, std::abs(value_before), std::abs(outcome.value)});
@@ -109,10 +109,10 @@ class Run {
 
 void run(Run& run, const Objective& objective, const LBFGS& method, const MinimizeOptions& options) {
   LBFGSHistory history(run.x.size(), method.history);
-  Vector direction, trial = run.x, slopes = run.gradient;
+  Vector direction, trial = run.x, slopes = run.gradient, step_made, change;
   while (run.goes_on(largest(run.gradient))) {
     direction = -run.gradient;
-    history.multiply(direction);
+    history.multiply(span(direction));
     double slope = direction.dot(run.gradient);
     if (!(slope < 0) || !std::isfinite(slope)) {
       history.clear();
@@ -143,7 +143,9 @@ void run(Run& run, const Objective& objective, const LBFGS& method, const Minimi
       history.clear();  // once more, along the gradient
       continue;
     }
-    history.push(trial - run.x, slopes - run.gradient);
+    step_made = trial - run.x;
+    change = slopes - run.gradient;
+    history.push(span(step_made), span(change));
     const double before = run.outcome.value;
     std::swap(run.x, trial);
     std::swap(run.gradient, slopes);
@@ -165,7 +167,7 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
   const auto projected = [&](const Vector& x, const Vector& g) { return largest(x - project(x - g)); };
 
   LBFGSHistory history(n, method.history);
-  Vector direction, trial = run.x, slopes = run.gradient, free(n);
+  Vector direction, trial = run.x, slopes = run.gradient, step_made, change, free(n);
   for (double norm; norm = projected(run.x, run.gradient), run.goes_on(norm);) {
     // Entries at, or nearly at, a bound that the gradient pushes against move along the gradient only.
     const double margin = std::min(1e-6, norm);
@@ -176,7 +178,7 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
       free(i) = pushed ? 0 : 1;
     }
     direction = -run.gradient.cwiseProduct(free);
-    history.multiply(direction, free);
+    history.multiply(span(direction), span(free));
     if (!(direction.dot(run.gradient) <= 0) || !direction.allFinite()) {
       history.clear();
       direction = -run.gradient.cwiseProduct(free);
@@ -209,7 +211,9 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
       history.clear();
       continue;
     }
-    history.push(trial - run.x, slopes - run.gradient);
+    step_made = trial - run.x;
+    change = slopes - run.gradient;
+    history.push(span(step_made), span(change));
     const double before = run.outcome.value;
     std::swap(run.x, trial);
     std::swap(run.gradient, slopes);
@@ -295,17 +299,29 @@ void require_bounds(const LBFGSB& method, Index n) {
   }
 }
 
+/// The options with bounds for the free entries alone.
+MinimizeOptions of_free_entries(const MinimizeOptions& options, const Mask& mask) {
+  MinimizeOptions result = options;
+  auto* const bounds = std::get_if<LBFGSB>(&result.method);
+  if (bounds == nullptr) return result;
+  require_bounds(*bounds, mask.size());
+  for (auto* given : {&bounds->lower, &bounds->upper}) {
+    if (given->size() < 2) continue;
+    std::vector<double> chosen;
+    for (const Index position : mask.free_positions()) {
+      chosen.push_back((*given)[static_cast<std::size_t>(position)]);
+    }
+    *given = chosen;  // a single one would stand for all: the same
+  }
+  return result;
+}
+
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
   return out << (outcome.converged ? "converged: " : "not converged: ") << outcome.reason << " (value "
              << outcome.value << ", " << outcome.iterations << " iterations, " << outcome.evaluations
              << " evaluations)";
-}
-
-std::ostream& operator<<(std::ostream& out, const GradientCheck& check) {
-  return out << "largest error " << check.max_error << " at entry " << check.entry << ": given "
-             << check.given << ", by differences " << check.expected;
 }
 
 Outcome minimize(Objective& objective, std::span<double> x, std::span<double> gradient,
@@ -365,59 +381,41 @@ Outcome minimize(const nn::Parameters<T>& parameters, const std::function<double
 }
 
 template <class T>
-void difference_gradient(const std::function<double()>& value, std::span<T> x, const Mask& mask,
-                         Differences differences, std::span<T> gradient) {
-  // The steps that balance truncation against rounding (Nocedal and Wright, "Numerical optimization", 2006,
-  // section 8.1).
-  const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
-  const bool central = differences == Differences::central;
-  const double scale = central ? std::cbrt(epsilon) : std::sqrt(epsilon);
-  const double here = central ? 0 : value();
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    gradient[i] = 0;
-    if (mask.is_frozen(static_cast<Index>(i))) continue;
-    const T before = x[i];
-    const double h = scale * std::max(1.0, std::abs(static_cast<double>(before)));
-    const auto at = [&](double where) {
-      x[i] = static_cast<T>(where);
-      return std::pair(value(), static_cast<double>(x[i]));
-    };
-    const auto [high, above] = at(static_cast<double>(before) + h);
-    const auto [low, below] =
-        central ? at(static_cast<double>(before) - h) : std::pair(here, static_cast<double>(before));
-    x[i] = before;
-    gradient[i] = static_cast<T>((high - low) / (above - below));
+Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradient,
+                 const MinimizeOptions& options) {
+  const Mask mask = options.mask.value_or(Mask::all_free(function.shape));
+  mask.require(function.shape, "minimize");
+  const MinimizeOptions reduced = of_free_entries(options, mask);
+  std::vector<std::size_t> free;
+  for (const Index position : mask.free_positions()) free.push_back(static_cast<std::size_t>(position));
+
+  std::vector<T> at(x.begin(), x.end()), slopes(at.size());
+  Objective objective;
+  objective.precision = static_cast<double>(std::numeric_limits<T>::epsilon());
+  objective.evaluate = [&](std::span<double> point, std::span<double> slope) {
+    for (std::size_t i = 0; i < free.size(); ++i)
+      point[i] = static_cast<double>(at[free[i]] = static_cast<T>(point[i]));
+    const double value = evaluate<T>(function, at, slopes, mask, options.differences, objective.evaluations);
+    for (std::size_t i = 0; i < free.size(); ++i) slope[i] = static_cast<double>(slopes[free[i]]);
+    return value;
+  };
+  std::vector<double> point, slope(free.size());
+  for (const std::size_t position : free) point.push_back(static_cast<double>(x[position]));
+  const Outcome outcome = minimize(objective, point, slope, reduced);
+  std::ranges::fill(gradient, T{0});
+  for (std::size_t i = 0; i < free.size(); ++i) {
+    x[free[i]] = static_cast<T>(point[i]);
+    gradient[free[i]] = static_cast<T>(slope[i]);
   }
+  return outcome;
 }
 
-namespace detail {
-
-MinimizeOptions reduced(const MinimizeOptions& options, const Mask& mask) {
-  MinimizeOptions result = options;
-  auto* const bounds = std::get_if<LBFGSB>(&result.method);
-  if (bounds == nullptr) return result;
-  require_bounds(*bounds, mask.size());
-  for (auto* given : {&bounds->lower, &bounds->upper}) {
-    if (given->size() < 2) continue;
-    std::vector<double> chosen;
-    for (const Index position : mask.free_positions()) {
-      chosen.push_back((*given)[static_cast<std::size_t>(position)]);
-    }
-    // One number would stand for all entries; for one free entry that is the same.
-    *given = chosen;
-  }
-  return result;
-}
-
-}  // namespace detail
-
-template Outcome minimize(const nn::Parameters<float>&, const std::function<double()>&,
-                          const MinimizeOptions&);
-template Outcome minimize(const nn::Parameters<double>&, const std::function<double()>&,
-                          const MinimizeOptions&);
-template void difference_gradient(const std::function<double()>&, std::span<float>, const Mask&, Differences,
-                                  std::span<float>);
-template void difference_gradient(const std::function<double()>&, std::span<double>, const Mask&, Differences,
-                                  std::span<double>);
+#define TAPER_INSTANTIATE(T)                                                          \
+  template Outcome minimize(const nn::Parameters<T>&, const std::function<double()>&, \
+                            const MinimizeOptions&);                                  \
+  template Outcome minimize(const Function<T>&, std::span<T>, std::span<T>, const MinimizeOptions&);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::optim
