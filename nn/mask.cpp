@@ -14,12 +14,6 @@ void require_equal(const Mask& a, const Mask& b) {
 
 }  // namespace
 
-Mask Mask::of_truths(const bool* truths, std::size_t count) {
-  Mask mask(Shape{static_cast<Index>(count)}, false);
-  std::copy_n(truths, count, mask.free_.begin());
-  return mask;
-}
-
 Mask Mask::free(const Shape& shape, std::span<const Index> positions) {
   Mask mask(shape, false);
   for (const Index position : positions) {

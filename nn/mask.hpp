@@ -15,11 +15,10 @@ namespace taper {
 /// Which entries of a tensor are free, that is, may be moved by an optimizer; the others are frozen. The
 /// constructors say which of the two they list:
 ///
-///     Mask::free({true, false, true, false})              // one truth value for each entry
-///     Mask::frozen({3, 4}, {0, 5})                        // a shape, and positions in memory (row-major)
-///     Mask::free({3, 4}, [](Index i) { return i % 2; })   // a predicate of the position
-///     Mask::free(pattern)                                 // an Eigen matrix or vector of 0 and 1, or of
-///     bool Mask::frozen(weight.matrix().array().abs() < 1e-3)
+///     Mask::free({true, false, true, false})             // a truth value for each entry
+///     Mask::frozen({3, 4}, {0, 5})                       // a shape, and positions (row-major)
+///     Mask::free({3, 4}, [](Index i) { return i > 5; })  // a predicate of the position
+///     Mask::free(pattern)                                // Eigen or std::vector of 0 and 1, or bool
 class Mask {
  public:
   /// One entry, free.
@@ -27,8 +26,16 @@ class Mask {
   static Mask all_free(const Shape& shape) { return Mask(shape, true); }
   static Mask all_frozen(const Shape& shape) { return Mask(shape, false); }
 
-  static Mask free(std::initializer_list<bool> truths) { return of_truths(truths.begin(), truths.size()); }
-  static Mask frozen(std::initializer_list<bool> truths) { return ~free(truths); }
+  /// Takes `true` and `false` only: whoever writes 0 and 1 may mean positions.
+  template <std::same_as<bool> Truth> static Mask free(std::initializer_list<Truth> truths) {
+    return of_list(truths);
+  }
+  template <std::same_as<bool> Truth> static Mask frozen(std::initializer_list<Truth> truths) {
+    return ~of_list(truths);
+  }
+  /// Throws Error for an entry that is neither 0 nor 1.
+  template <class Number> static Mask free(const std::vector<Number>& truths) { return of_list(truths); }
+  template <class Number> static Mask frozen(const std::vector<Number>& truths) { return ~of_list(truths); }
   /// Throws Error for a position outside of the shape.
   static Mask free(const Shape& shape, std::span<const Index> positions);
   static Mask frozen(const Shape& shape, std::span<const Index> positions) { return ~free(shape, positions); }
@@ -87,7 +94,12 @@ class Mask {
  private:
   Mask(const Shape& shape, bool free)
       : shape_(shape), free_(static_cast<std::size_t>(shape.size()), free ? 1 : 0) {}
-  static Mask of_truths(const bool* truths, std::size_t count);
+  template <class List> static Mask of_list(const List& truths) {
+    Mask mask(Shape{static_cast<Index>(truths.size())}, false);
+    Index position = 0;
+    for (const auto truth : truths) mask.set(position++, static_cast<double>(truth));
+    return mask;
+  }
   void set(Index position, double truth);
 
   Shape shape_;

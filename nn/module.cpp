@@ -94,30 +94,27 @@ void Module<T>::for_matching(const std::string& pattern, const char* where,
   if (!any) throw Error(where, "nothing matches '", pattern, "': expected a pattern for some of ", known);
 }
 
-template <class T> void Module<T>::freeze(const std::string& pattern) {
-  for_matching(pattern, "freeze", [](const std::string&, Parameter<T>& parameter) { parameter.freeze(); });
-}
-template <class T> void Module<T>::prune(const std::string& pattern) {
-  for_matching(pattern, "prune", [](const std::string&, Parameter<T>& parameter) { parameter.prune(); });
-}
-template <class T> void Module<T>::thaw(const std::string& pattern) {
-  for_matching(pattern, "thaw", [](const std::string&, Parameter<T>& parameter) { parameter.thaw(); });
-}
-
-// With a mask, all shapes are checked before the first parameter is changed.
-#define TAPER_MASKED_VERB(verb)                                                           \
-  template <class T> void Module<T>::verb(const std::string& pattern, const Mask& mask) { \
-    std::vector<Parameter<T>*> chosen;                                                    \
-    for_matching(pattern, #verb, [&](const std::string& name, Parameter<T>& parameter) {  \
-      mask.require(parameter.shape(), #verb, name);                                       \
-      chosen.push_back(&parameter);                                                       \
-    });                                                                                   \
-    for (Parameter<T> * parameter : chosen) parameter->verb(mask);                        \
+// All are tried on copies before the first parameter is changed.
+#define TAPER_VERB(verb)                                                                              \
+  template <class T> void Module<T>::verb(const std::string& pattern) {                               \
+    std::vector<Parameter<T>*> chosen;                                                                \
+    for_matching(pattern, #verb, [&](const std::string&, Parameter<T>& p) { chosen.push_back(&p); }); \
+    for (const Parameter<T>* parameter : chosen) Parameter<T>(*parameter).verb();                     \
+    for (Parameter<T> * parameter : chosen) parameter->verb();                                        \
+  }                                                                                                   \
+  template <class T> void Module<T>::verb(const std::string& pattern, const Mask& mask) {             \
+    std::vector<Parameter<T>*> chosen;                                                                \
+    for_matching(pattern, #verb, [&](const std::string& name, Parameter<T>& parameter) {              \
+      mask.require(parameter.shape(), #verb, name);                                                   \
+      chosen.push_back(&parameter);                                                                   \
+    });                                                                                               \
+    for (const Parameter<T>* parameter : chosen) Parameter<T>(*parameter).verb(mask);                 \
+    for (Parameter<T> * parameter : chosen) parameter->verb(mask);                                    \
   }
-TAPER_MASKED_VERB(freeze)
-TAPER_MASKED_VERB(prune)
-TAPER_MASKED_VERB(thaw)
-#undef TAPER_MASKED_VERB
+TAPER_VERB(freeze)
+TAPER_VERB(prune)
+TAPER_VERB(thaw)
+#undef TAPER_VERB
 
 template <class T> void Module<T>::set_training(bool on) {
   for_modules([on](const std::string&, Module<T>& module) { module.training_ = on; });

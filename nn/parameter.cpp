@@ -1,6 +1,7 @@
 #include <taper/nn/parameter.hpp>
 
 #include <atomic>
+#include <cstring>
 
 namespace taper::nn {
 namespace {
@@ -113,7 +114,10 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
   if (shape != shape_) {
     throw Error("parametrize", "a parametrization that computes ", shape, ": expected ", shape_);
   }
-  computed.freeze(mask());
+  // Zeros that are held are pruned, so that they do not hold the gate of their whole group.
+  const Mask held = mask(), zero = Mask::frozen(shape_, [&](Index i) { return value()[i] == 0; });
+  if (!(held | zero).all_free()) computed.prune(held | zero);
+  computed.freeze(held | ~zero);
   *this = std::move(computed);
 }
 
@@ -185,18 +189,20 @@ template <class T> void Parameter<T>::prune(const Mask& mask) {
     for (const Index position : pruned.free_positions()) value()[position] = 0;
     return freeze(mask);
   }
-  // A factor goes to zero where no entry needs it that stays.
+  // Where no entry needs a factor that stays, the first goes to zero. The others are held as they are, so
+  // that the product can move again when it is thawed: two factors at zero have no gradient.
   const std::vector<Mask> left = feeding(mask), gone = feeding(pruned);
   const auto prune_factors = [&](Parameter& parameter) {
-    for (std::size_t i = 0; i < left.size(); ++i) parameter.factors_[i].prune(left[i] | ~gone[i]);
+    parameter.factors_[0].prune(left[0] | ~gone[0]);
+    for (std::size_t i = 1; i < left.size(); ++i) parameter.factors_[i].freeze(left[i] | ~gone[i]);
   };
   Parameter trial = *this;
   prune_factors(trial);
   const Tensor<T> before = effective(), after = trial.effective();
   const Mask moving = trial.mask();
   for (Index i = 0; i < shape_.size(); ++i) {
-    const bool right = pruned.is_free(i) ? after[i] == 0 && moving.is_frozen(i) : after[i] == before[i];
-    if (right) continue;
+    const bool same = std::memcmp(&after[i], &before[i], sizeof(T)) == 0;
+    if (pruned.is_free(i) ? after[i] == 0 && moving.is_frozen(i) : same) continue;
     throw Error("prune", pruned.count_free(), " of ", shape_.size(),
                 " entries of a parameter that is not a product: expected one whose factors can be zero");
   }

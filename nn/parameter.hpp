@@ -33,8 +33,8 @@ template <class T> class Parameter {
   /// The parameter on a tape: bound, or computed from its factors, once per recording.
   Var<T> on(Tape<T>& tape, std::string_view name = "parameter") const;
 
-  /// Replaces the numbers by factors that compute to them, and holds what is held. Throws Error when there are
-  /// factors already, for a parametrization that does not have a name for each factor or computes another
+  /// Replaces the numbers by factors that compute to them, and holds what is held. Throws Error when there
+  /// are factors already, for a parametrization that does not have a name for each factor or computes another
   /// shape, and for a mask that the factors cannot hold; nothing has changed then.
   void parametrize(std::shared_ptr<const Parametrization<T>> parametrization);
   /// Computes the value and keeps it in place of the factors; without factors, does nothing.

@@ -42,33 +42,43 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
                         cohorts);
 }
 
-template <class T> void Adam<T>::restart(std::span<const Index> positions) {
-  for (const Index position : positions) {
+template <class T> void Adam<T>::restart(std::span<const Index> frozen, std::span<const Index> thawed) {
+  for (const Index position : frozen) {
     first_moments_.data()[position] = 0;
     second_moments_.data()[position] = 0;
+    if (cohorts_.size() > 0) cohorts_.data()[position] = 0;
   }
-  if (this->steps_ == 0) return;
+  if (this->steps_ == 0 || thawed.empty()) return;
   if (cohorts_.size() == 0) cohorts_ = AlignedArray<kernels::Ordinal<T>>(first_moments_.size());
-  merge_old_cohorts();
+  compact_cohorts();
   const auto youngest = static_cast<kernels::Ordinal<T>>(births_.size());
   births_.push_back(this->steps_);
-  for (const Index position : positions) cohorts_.data()[position] = youngest;
+  for (const Index position : thawed) cohorts_.data()[position] = youngest;
   rates_.resize(births_.size());
   root_corrections_.resize(births_.size());
 }
 
-/// Those so old that their corrections are 1 need not be told apart.
-template <class T> void Adam<T>::merge_old_cohorts() {
+/// Forgets cohorts that nobody is in any more, and does not tell those apart that are so old that their
+/// corrections are 1. Cohort 0, of the optimizer's own age, stays.
+template <class T> void Adam<T>::compact_cohorts() {
   const auto settled = [&](Index birth) {
     return correction(options_.beta1, this->steps_ - birth) == 1 &&
            correction(options_.beta2, this->steps_ - birth) == 1;
   };
-  const auto old = static_cast<Index>(std::ranges::find_if_not(births_, settled) - births_.begin());
-  if (old < 2) return;
-  births_.erase(births_.begin(), births_.begin() + old - 1);
+  std::vector<bool> used(births_.size());
+  for (std::size_t i = 0; i < cohorts_.size(); ++i) used[static_cast<std::size_t>(cohorts_.data()[i])] = true;
+  std::vector<Index> kept{births_[0]};
+  std::vector<kernels::Ordinal<T>> renamed(births_.size());
+  for (std::size_t c = 1; c < births_.size(); ++c) {
+    if (!used[c] || settled(births_[c])) continue;  // whoever is settled is like cohort 0, which is older
+    renamed[c] = static_cast<kernels::Ordinal<T>>(kept.size());
+    kept.push_back(births_[c]);
+  }
+  if (kept.size() == births_.size()) return;
+  births_ = std::move(kept);
   for (std::size_t i = 0; i < cohorts_.size(); ++i) {
     kernels::Ordinal<T>& cohort = cohorts_.data()[i];
-    cohort = std::max<kernels::Ordinal<T>>(0, cohort - static_cast<kernels::Ordinal<T>>(old - 1));
+    cohort = renamed[static_cast<std::size_t>(cohort)];
   }
 }
 

@@ -29,8 +29,8 @@ template <class T> class Adam : public Optimizer<T> {
  private:
   void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
   bool holds() const override { return true; }
-  void restart(std::span<const Index> positions) override;
-  void merge_old_cohorts();
+  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
+  void compact_cohorts();
   /// 1 - beta^steps, for what has made so many steps.
   double correction(double beta, Index steps) const { return 1 - std::pow(beta, static_cast<double>(steps)); }
 

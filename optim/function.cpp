@@ -11,7 +11,7 @@ namespace {
 /// The gradient from values, in the free entries; zero elsewhere. x is left as it was.
 template <class T, class F>
 void by_differences(const F& value, double here, std::span<T> x, std::span<T> gradient, const Mask& mask,
-                    Differences differences) {
+                    Differences differences, const Box& box) {
   // The steps that balance truncation against rounding (Nocedal and Wright, "Numerical optimization", 2006,
   // section 8.1).
   const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
@@ -23,19 +23,22 @@ void by_differences(const F& value, double here, std::span<T> x, std::span<T> gr
     const T before = x[i];
     const double middle = static_cast<double>(before), h = scale * std::max(1.0, std::abs(middle));
     const auto at = [&](double where) {
-      x[i] = static_cast<T>(where);
+      x[i] = static_cast<T>(std::clamp(where, box.low(i), box.high(i)));
       return std::pair(value(), static_cast<double>(x[i]));
     };
-    const auto [high, above] = at(middle + h);
-    const auto [low, below] = central ? at(middle - h) : std::pair(here, middle);
+    const bool ahead = middle + h <= box.high(i);  // a single difference may have to look back
+    const auto [high, above] = central || ahead ? at(middle + h) : std::pair(here, middle);
+    const auto [low, below] = central || !ahead ? at(middle - h) : std::pair(here, middle);
     x[i] = before;
-    gradient[i] = static_cast<T>((high - low) / (above - below));
+    // In a box of one point nothing can change.
+    gradient[i] = above == below ? T{0} : static_cast<T>((high - low) / (above - below));
   }
 }
 
 template <class T>
 double evaluate_on_tape(const Function<T>& function, std::span<const T> x, std::span<T> gradient) {
-  Tape<T> tape;
+  Tape<T>& tape = *function.tape;
+  tape.clear();
   const Var<T> at = tape.variable(View<const T>(x.data(), function.shape), "x");
   const Var<T> y = function.on_tape(at);
   if (y.shape().size() != 1) {
@@ -50,7 +53,7 @@ double evaluate_on_tape(const Function<T>& function, std::span<const T> x, std::
 
 template <class T>
 double evaluate(const Function<T>& function, std::span<T> x, std::span<T> gradient, const Mask& mask,
-                Differences differences, Index& calls) {
+                Differences differences, const Box& box, Index& calls) {
   ++calls;
   if (function.value_and_gradient) return function.value_and_gradient(x, gradient);
   if (function.on_tape) return evaluate_on_tape<T>(function, x, gradient);
@@ -60,7 +63,7 @@ double evaluate(const Function<T>& function, std::span<T> x, std::span<T> gradie
     ++calls;
     return function.value(x);
   };
-  by_differences(value, here, x, gradient, mask, differences);
+  by_differences(value, here, x, gradient, mask, differences, box);
   return here;
 }
 
@@ -68,9 +71,9 @@ template <class T> GradientCheck check_gradient(const Function<T>& function, std
   const Mask all = Mask::all_free(function.shape);
   std::vector<T> at(x.begin(), x.end()), given(at.size()), expected(at.size()), unused(at.size());
   Index calls = 0;
-  const double here = evaluate<T>(function, at, given, all, Differences::central, calls);
-  const auto value = [&] { return evaluate<T>(function, at, unused, all, Differences::central, calls); };
-  by_differences<T>(value, here, at, expected, all, Differences::central);
+  const double here = evaluate<T>(function, at, given, all, Differences::central, {}, calls);
+  const auto value = [&] { return evaluate<T>(function, at, unused, all, Differences::central, {}, calls); };
+  by_differences<T>(value, here, at, expected, all, Differences::central, {});
   GradientCheck check;
   for (std::size_t i = 0; i < at.size(); ++i) {
     const double a = static_cast<double>(given[i]), b = static_cast<double>(expected[i]);
@@ -89,7 +92,7 @@ std::ostream& operator<<(std::ostream& out, const GradientCheck& check) {
 
 #define TAPER_INSTANTIATE(T)                                                                         \
   template double evaluate(const Function<T>&, std::span<T>, std::span<T>, const Mask&, Differences, \
-                           Index&);                                                                  \
+                           const Box&, Index&);                                                      \
   template GradientCheck check_gradient(const Function<T>&, std::span<const T>);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

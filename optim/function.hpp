@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 #include <iosfwd>
+#include <limits>
+#include <memory>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -26,13 +28,23 @@ template <class T> struct Function {
   std::function<double(std::span<const T> x, std::span<T> gradient)> value_and_gradient = {};
   /// Recorded on the tape of x; a variable with one entry.
   std::function<Var<T>(Var<T> x)> on_tape = {};
+  std::shared_ptr<Tape<T>> tape = std::make_shared<Tape<T>>();
 };
 
-/// The value of a function at x and its gradient, of values alone by differences in the free entries. Adds
-/// the calls of the function to `calls`. x is changed on the way and left as it was.
+/// Where the entries of x may be: bounds by position, or none.
+struct Box {
+  std::vector<double> lower = {}, upper = {};
+  double low(std::size_t i) const { return lower.empty() ? -infinity : lower[lower.size() == 1 ? 0 : i]; }
+  double high(std::size_t i) const { return upper.empty() ? infinity : upper[upper.size() == 1 ? 0 : i]; }
+
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
+};
+
+/// The value of a function at x and its gradient, of values alone by differences in the free entries and
+/// within the box. Adds the calls of the function to `calls`. x is changed on the way and left as it was.
 template <class T>
 double evaluate(const Function<T>& function, std::span<T> x, std::span<T> gradient, const Mask& mask,
-                Differences differences, Index& calls);
+                Differences differences, const Box& box, Index& calls);
 
 /// A gradient beside the one by central differences.
 struct GradientCheck {
@@ -77,6 +89,10 @@ template <class X, class F> Function<typename X::Scalar> make_function(F& f, con
                                                                  std::span<T> gradient) mutable {
       from_rows(at, x);
       const double value = static_cast<double>(f(std::as_const(x), g));
+      if (g.rows() != x.rows() || g.cols() != x.cols()) {
+        throw Error("minimize", "a gradient ", g.rows(), "x", g.cols(), ": expected ", x.rows(), "x",
+                    x.cols());
+      }
       std::ranges::copy(by_rows(g), gradient.begin());
       return value;
     };
@@ -103,7 +119,7 @@ template <class F, class Derived> GradientCheck check_gradient(F&& f, const Eige
 
 #define TAPER_EXTERN(T)                                                                                     \
   extern template double evaluate(const Function<T>&, std::span<T>, std::span<T>, const Mask&, Differences, \
-                                  Index&);                                                                  \
+                                  const Box&, Index&);                                                      \
   extern template GradientCheck check_gradient(const Function<T>&, std::span<const T>);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)

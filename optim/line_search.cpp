@@ -148,12 +148,13 @@ LineSearch strong_wolfe(const std::function<LinePoint(double)>& along, const Lin
     }
     step = std::min(step, limit);
     const bool exhausted = interval.bracketed && (step <= low || step >= high || high - low <= 1e-16 * high);
-    if (!std::isfinite(step) || exhausted) break;  // rounding: no point between can be told from the ends
+    // Rounding: no point between can be told from the ends. Or all that is left lies beyond the limit.
+    if (!std::isfinite(step) || exhausted || step == trial.step) break;
   }
   // Without a point that is flat enough, one with a sufficient decrease is better than none.
   const LinePoint best = interval.best;
   if (best.value < start.value && best.value <= start.value + best.step * line) {
-    search.point = along(best.step);
+    if (search.point.step != best.step) search.point = along(best.step);
     search.found = true;
   }
   return search;

@@ -38,6 +38,8 @@ class Run {
   /// Evaluates at x; throws Error where that is not finite.
   void start() {
     outcome.value = evaluate(x, gradient);
+    calls_ = std::max<Index>(1, objective_.evaluations);
+    if (x.size() == 0) return;
     if (!std::isfinite(outcome.value)) {
       throw Error("minimize", "the function is ", outcome.value, " at x0: expected a finite value");
     }
@@ -50,7 +52,7 @@ class Run {
 
   /// Whether to go on from x, where the gradient that counts is this large.
   bool goes_on(double gradient_norm) {
-    if (x.size() == 0) return end(true, "every entry is frozen");
+    if (x.size() == 0) return end(true, "no entry is free");
     if (gradient_norm <= options_.gradient_tolerance.value_or(std::sqrt(objective_.precision)))
       return end(true, "the gradient is within its tolerance");
     if (outcome.iterations >= options_.max_iterations)
@@ -85,6 +87,11 @@ class Run {
 
   Index evaluations_left() const { return options_.max_evaluations - objective_.evaluations; }
 
+  /// How often the objective may still be evaluated, at least once.
+  Index budget(Index most) const {
+    return std::clamp<Index>((evaluations_left() + calls_ - 1) / calls_, 1, most);
+  }
+
   void backed_off(Index times) { backed_off_ += times; }
 
   Outcome finish(std::span<double> end_x, std::span<double> end_gradient) {
@@ -104,6 +111,7 @@ class Run {
  private:
   Objective& objective_;
   const MinimizeOptions& options_;
+  Index calls_ = 1;  // of the function for one evaluation: many, with differences
   Index backed_off_ = 0;
 };
 
@@ -116,10 +124,12 @@ void run(Run& run, const Objective& objective, const LBFGS& method, const Minimi
     double slope = direction.dot(run.gradient);
     if (!(slope < 0) || !std::isfinite(slope)) {
       history.clear();
-      direction = -run.gradient;
-      slope = -run.gradient.squaredNorm();
+      // Of unit length where the square of the gradient would overflow.
+      const double size = run.gradient.stableNorm();
+      direction = -run.gradient / (size > 1e150 ? size : 1);
+      slope = direction.dot(run.gradient);
     }
-    const double length = direction.norm();
+    const double length = direction.stableNorm();
     // Without a history the scale of the gradient says nothing about that of x.
     const double first_step = history.empty() ? std::min(1.0, 1 / length) : 1;
     const LineSearch search = strong_wolfe(
@@ -133,7 +143,7 @@ void run(Run& run, const Objective& objective, const LBFGS& method, const Minimi
          .curvature = method.curvature,
          .max_step = options.max_step / length,
          .noise = 8 * objective.precision,
-         .max_evaluations = std::min<Index>(40, std::max<Index>(1, run.evaluations_left()))});
+         .max_evaluations = run.budget(40)});
     run.backed_off(search.backed_off);
     if (!search.found) {
       if (history.empty() || run.evaluations_left() <= 0) {
@@ -234,7 +244,9 @@ template <class Step> void run_steps(Run& run, nn::Parameter<double>& parameter,
     run.x = parameter.value().vector();
     run.outcome.value = run.evaluate(run.x, run.gradient);
     if (!std::isfinite(run.outcome.value) || !run.gradient.allFinite()) {
-      run.end(false, "the value or its gradient is not finite: a lower rate may help");
+      run.x = before;
+      run.outcome.value = run.evaluate(run.x, run.gradient);
+      run.end(false, "the next value or its gradient is not finite: a lower rate may help");
       return;
     }
     if (!run.made(before, value)) return;
@@ -270,6 +282,17 @@ void require(const MinimizeOptions& options) {
   const auto require_history = [](Index history) {
     if (history < 1) throw Error("minimize", "history ", history, ": expected 1 or more");
   };
+  const auto require_plain = [&](double weight_decay) {
+    if (weight_decay != 0) {
+      throw Error("minimize", "weight_decay ", weight_decay,
+                  ": expected none, add the penalty to the function");
+    }
+    if (std::isfinite(options.max_step)) {
+      throw Error("minimize", "max_step ", options.max_step, ": expected a method with a line search");
+    }
+  };
+  if (const auto* method = std::get_if<SGDOptions>(&options.method)) require_plain(method->weight_decay);
+  if (const auto* method = std::get_if<AdamOptions>(&options.method)) require_plain(method->weight_decay);
   if (const auto* method = std::get_if<LBFGSB>(&options.method)) require_history(method->history);
   if (const auto* method = std::get_if<LBFGS>(&options.method)) {
     require_history(method->history);
@@ -349,6 +372,13 @@ Outcome minimize(const nn::Parameters<T>& parameters, const std::function<double
                 " for a model: expected none, its parameters have their own (freeze, thaw)");
   }
   Block<T>& block = *parameters.block();
+  const auto require_current = [&] {
+    if (block.version != parameters.version()) {
+      throw Error("minimize",
+                  "the model's parameters were laid out anew since these were taken: take them again");
+    }
+  };
+  require_current();
   std::vector<std::size_t> free;
   for (const auto& entry : parameters.entries()) {
     for (Index i = entry.offset; i < entry.offset + entry.shape.size(); ++i) {
@@ -370,6 +400,7 @@ Outcome minimize(const nn::Parameters<T>& parameters, const std::function<double
     place(at);
     ++objective.evaluations;
     const double value = loss();
+    require_current();
     for (std::size_t i = 0; i < free.size(); ++i) {
       slopes[i] = static_cast<double>(block.gradients.data()[free[i]]);
     }
@@ -389,13 +420,16 @@ Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradi
   std::vector<std::size_t> free;
   for (const Index position : mask.free_positions()) free.push_back(static_cast<std::size_t>(position));
 
+  Box box;
+  if (const auto* bounds = std::get_if<LBFGSB>(&options.method)) box = {bounds->lower, bounds->upper};
   std::vector<T> at(x.begin(), x.end()), slopes(at.size());
   Objective objective;
   objective.precision = static_cast<double>(std::numeric_limits<T>::epsilon());
   objective.evaluate = [&](std::span<double> point, std::span<double> slope) {
     for (std::size_t i = 0; i < free.size(); ++i)
       point[i] = static_cast<double>(at[free[i]] = static_cast<T>(point[i]));
-    const double value = evaluate<T>(function, at, slopes, mask, options.differences, objective.evaluations);
+    const double value =
+        evaluate<T>(function, at, slopes, mask, options.differences, box, objective.evaluations);
     for (std::size_t i = 0; i < free.size(); ++i) slope[i] = static_cast<double>(slopes[free[i]]);
     return value;
   };

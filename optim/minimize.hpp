@@ -34,7 +34,8 @@ struct LBFGSB {
   Index history = 10;
 };
 
-/// Gradient descent takes the options of SGD, and Adam its own.
+/// Gradient descent takes the options of SGD, and Adam its own, without weight decay, which would change the
+/// function.
 using Method = std::variant<LBFGS, LBFGSB, SGDOptions, AdamOptions>;
 
 /// What a callback is shown after an iteration.
@@ -59,6 +60,7 @@ struct MinimizeOptions {
   /// Converged when no entry moves by more than this.
   double step_tolerance = 0;
   Index max_iterations = 1000;
+  /// Calls of the function; may be exceeded by what one gradient by differences takes.
   Index max_evaluations = 100000;
   /// The longest step of an iteration, as a Euclidean norm. For the line-search methods.
   double max_step = std::numeric_limits<double>::infinity();

@@ -111,19 +111,19 @@ template <class T> void Optimizer<T>::step() {
 template <class T> void Optimizer<T>::follow_masks() {
   masks_ = block_->mask_version;
   any_held_ = false;
-  std::vector<Index> changed;
+  std::vector<Index> frozen_now, thawed_now;
   for (Index i = 0; i < end_ - begin_; ++i) {
     kernels::Held& held = held_.data()[i];
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
     if (frozen != (held == kernels::held_frozen)) {
-      changed.push_back(i);
+      (frozen ? frozen_now : thawed_now).push_back(i);
       const bool fresh = steps_ > 0 && holds();  // one that cannot hold has not let it rest
       held = frozen ? kernels::held_frozen : fresh ? kernels::held_fresh : kernels::held_free;
       any_fresh_ |= held == kernels::held_fresh;
     }
     any_held_ |= held != kernels::held_free;
   }
-  if (!changed.empty()) restart(changed);
+  if (!frozen_now.empty() || !thawed_now.empty()) restart(frozen_now, thawed_now);
 }
 
 template <class T> void Optimizer<T>::end_fresh() {

@@ -23,7 +23,8 @@ struct Group {
 ///
 /// A frozen entry keeps its bits: it has no gradient, no decay and no momentum, and no part in the norm that
 /// is clipped, whatever its gradient is. The free ones move as if the frozen ones were constants of a smaller
-/// problem, to the bit. One that is thawed starts anew, as in the first step of an optimizer.
+/// problem, to the bit. One that was frozen in some step starts anew when it is thawed, as in the first step
+/// of an optimizer.
 template <class T> class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -58,9 +59,9 @@ template <class T> class Optimizer {
   virtual void update(const Segment& segment, double rate, double scale) = 0;
   /// Whether `update` heeds held(). One that cannot is refused frozen entries.
   virtual bool holds() const { return false; }
-  /// Forgets the state of entries that have been frozen or thawed, given by their positions from base() on.
-  /// It must be zero while they are frozen, and start anew with the next step.
-  virtual void restart(std::span<const Index> positions) = 0;
+  /// Forgets the state of entries that have been frozen, and of some that have been thawed, given by their
+  /// positions from base() on. It must be zero while they are frozen, and start anew with the next step.
+  virtual void restart(std::span<const Index> frozen, std::span<const Index> thawed) = 0;
 
   /// The decay of a parameter.
   double weight_decay(const typename nn::Parameters<T>::Entry& entry) const;

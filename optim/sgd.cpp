@@ -30,9 +30,9 @@ void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double rate, 
                         .first = this->steps_ == 1});
 }
 
-template <class T> void SGD<T>::restart(std::span<const Index> positions) {
+template <class T> void SGD<T>::restart(std::span<const Index> frozen, std::span<const Index>) {
   if (options_.momentum == 0) return;
-  for (const Index position : positions) velocity_.data()[position] = 0;
+  for (const Index position : frozen) velocity_.data()[position] = 0;
 }
 
 template class SGD<float>;

@@ -24,7 +24,7 @@ template <class T> class SGD : public Optimizer<T> {
  private:
   void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
   bool holds() const override { return true; }
-  void restart(std::span<const Index> positions) override;
+  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
 
   SGDOptions options_;
   AlignedArray<T> velocity_;

@@ -73,25 +73,33 @@ ProgressDisplay::Kind kind_of(Progress progress) {
 template <class T> class BestEpoch {
  public:
   BestEpoch(const std::optional<EarlyStopping>& rule, nn::Parameters<T> parameters)
-      : rule_(rule), parameters_(std::move(parameters)) {}
+      : rule_(rule), parameters_(std::move(parameters)), masks_(parameters_.block()->mask_version) {}
 
   bool should_stop(double loss) {
     if (!rule_) return false;
+    const Block<T>& block = *parameters_.block();
+    if (masks_ != block.mask_version) {  // another model from here on: what was best before is not its own
+      masks_ = block.mask_version;
+      best_ = std::numeric_limits<double>::infinity();
+      kept_ = {};
+    }
     if (loss < best_ - rule_->at_least) {
       best_ = loss;
       waited_ = 0;
-      if (rule_->restore_best) kept_ = parameters_.block()->values;
+      if (rule_->restore_best) kept_ = block.values;
       return false;
     }
     return ++waited_ >= rule_->patience;
   }
   void restore() {
-    if (kept_.size() > 0) std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
+    if (kept_.size() > 0 && masks_ == parameters_.block()->mask_version)
+      std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
   }
 
  private:
   std::optional<EarlyStopping> rule_;
   nn::Parameters<T> parameters_;
+  std::uint64_t masks_;
   double best_ = std::numeric_limits<double>::infinity();
   Index waited_ = 0;
   AlignedArray<T> kept_;
@@ -153,10 +161,12 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     epoch.seconds = since(epoch_start);
     history.epochs.push_back(epoch);
     progress.show(epoch, since(start));
+    // Before the callbacks, which may change the model.
+    const bool stale = best.should_stop(epoch.validation_loss.value_or(epoch.loss));
     for (const auto& callback : options.callbacks) {
       if (!callback(epoch)) history.stopped = "a callback asked for it";
     }
-    if (best.should_stop(epoch.validation_loss.value_or(epoch.loss))) history.stopped = "no improvement";
+    if (stale) history.stopped = "no improvement";
     if (!history.stopped.empty()) break;
   }
   progress.finish();

@@ -1,8 +1,8 @@
 // Turns a page into a program: extract PAGE.md PROGRAM.cpp OUTPUT.txt
 //
 // A block of C++ with a main function is the program. Otherwise the page is read as one program from top to
-// bottom: lines that begin with #include or `using namespace` and everything above the line `// ---` of a block
-// stand outside of main, the rest inside. Blocks of text (```text) are what the program must print.
+// bottom: lines that begin with #include or `using namespace` and everything above the line `// ---` of a
+// block stand outside of main, the rest inside. Blocks of text (```text) are what the program must print.
 
 #include <fstream>
 #include <iostream>
@@ -30,7 +30,9 @@ struct Page {
   }
 
   std::string program() const {
-    return whole.empty() ? head + "namespace {\n" + outside + "}  // namespace\nint main() {\n" + inside + "}\n" : whole;
+    return whole.empty()
+               ? head + "namespace {\n" + outside + "}  // namespace\nint main() {\n" + inside + "}\n"
+               : whole;
   }
 };
 

@@ -322,7 +322,7 @@ TEST_CASE_TEMPLATE("Parameter: pruned entries of a product stay zero while their
       Mask mask = random_mask(rng, shape, share) - Mask::free(shape, {4, 5, 6, 7, 1, 9, 13, 17, 21});
       mask = mask | Mask::free(shape, {0, 2, 23});
       Tensor<T> expected = p.effective();
-      const Tensor<T> before = p.effective();
+      const Tensor<T> gates(p.factors()[1].value());
       for (const Index i : (~mask).free_positions()) expected[i] = 0;
       p.prune(mask);
       CHECK(apart<const T, const T>(p.effective(), expected) == 0);
@@ -330,10 +330,10 @@ TEST_CASE_TEMPLATE("Parameter: pruned entries of a product stay zero while their
       const Mask dead = gates_of(~mask, groups, v.shape(), true);  // gates that nothing is left for
       CHECK(u.mask() == mask);
       CHECK(v.mask() == ~dead);
-      for (Index g = 0; g < dead.size(); ++g) CHECK((v.value()[g] == 0) == dead.is_free(g));
+      CHECK(apart<const T, const T>(v.value(), gates) == 0);  // they keep their values, to start from again
       CHECK(moved_by_training(rng, p) == mask);
       for (const Index i : (~mask).free_positions()) CHECK(p.effective()[i] == 0);
-      for (Index g = 0; g < dead.size(); ++g) CHECK((v.value()[g] == 0) == dead.is_free(g));
+      for (Index g = 0; g < dead.size(); ++g) CHECK((v.value()[g] == gates[g]) == dead.is_free(g));
 
       p.prune();
       CHECK(p.mask().all_frozen());
@@ -540,7 +540,6 @@ TEST_CASE("Parameter: a factor with a parametrization of its own") {
   p.factors()[1].parametrize(std::make_shared<Positive>());
   const auto before = state_of(p);
   CHECK_ERROR(p.freeze(Mask::frozen({3, 2}, {0})), "[freeze]", "computed together");
-  CHECK_ERROR(p.prune(), "[prune]", "not a product");  // a positive gate cannot be zero
   CHECK(unchanged(p, before));
   p.freeze(Mask::frozen({3, 2}, {0, 1}));  // one entry of each group: all gates
   CHECK(p.mask() == Mask::frozen({3, 2}, {0, 1}));
@@ -552,6 +551,9 @@ TEST_CASE("Parameter: a factor with a parametrization of its own") {
   CHECK(p.mask() == Mask::frozen({3, 2}, {0}));
   CHECK(moved_by_training(rng, p) == Mask::frozen({3, 2}, {0}));
   CHECK(p.effective()[0] == 0);
+  p.prune();  // a positive gate cannot be zero, but the other factor can
+  CHECK(p.effective().vector().cwiseAbs().maxCoeff() == 0);
+  CHECK(p.mask().all_frozen());
 }
 
 TEST_CASE_TEMPLATE("Module: freeze, prune and thaw by patterns of names", T, float, double) {
@@ -656,4 +658,58 @@ TEST_CASE("Module: a pattern or a mask that does not fit is refused and changes 
   model.freeze();
   CHECK_ERROR(model.thaw("*.weight", mask), "[thaw]", "a mask 4x4 for '1.weight'", "expected 2x4");
   CHECK(static_cast<nn::Linear<double>&>(model[0]).weight.mask().all_frozen());
+}
+
+TEST_CASE("prune and thaw: a product can learn again, with gradients from a tape") {
+  for (const nn::Groups groups : {nn::Groups::elements, nn::Groups::inputs, nn::Groups::outputs}) {
+    manual_seed(4);
+    nn::Linear<double> model(3, 2, false);
+    sparsity::factorize(model, groups);
+    const Mask all = Mask::all_frozen({2, 3});
+    model.prune("weight", all);
+    Tape<double> tape;
+    const auto train = [&] {
+      optim::Adam<double> adam(model.parameters(), {.lr = 0.05});
+      for (int step = 0; step < 400; ++step) {
+        tape.clear();
+        const auto loss = mean(square(model.weight.on(tape, "weight") - 2.0));
+        tape.backward(loss);
+        adam.step();
+      }
+    };
+    train();
+    CHECK(model.weight.effective().vector().cwiseAbs().maxCoeff() == 0);
+    model.thaw("weight", Mask::free(Shape{2, 3}, {1}));
+    train();
+    CHECK(model.weight.effective()[1] == doctest::Approx(2).epsilon(1e-2));
+    for (const Index held : {0, 2, 3, 4, 5}) CHECK(model.weight.effective()[held] == 0);
+  }
+}
+
+TEST_CASE("factorize: zeros that are held do not hold the gate of their group") {
+  for (const bool before : {true, false}) {
+    nn::Linear<double> model(4, 4, false);
+    const Mask mask = Mask::frozen(Shape{4, 4}, {0, 5, 10, 15});  // one of each input
+    if (before) model.prune("weight", mask);
+    sparsity::factorize(model, sparsity::Groups::inputs);
+    if (!before) model.prune("weight", mask);
+    CHECK(model.weight.factors()[0].mask() == mask);
+    CHECK(model.weight.factors()[1].mask().all_free());
+    CHECK(model.weight.mask() == mask);
+  }
+}
+
+TEST_CASE("Module: a verb that one of several parameters refuses changes none") {
+  struct Pair : nn::Module<double> {
+    nn::Parameter<double> plain{Shape{2}}, point{Shape{2}};
+    void members(nn::Members<double>& m) override { m("plain", plain), m("point", point); }
+    Var<double> forward(Var<double> x) const override { return x; }
+  } pair;
+  std::fill(pair.plain.value().begin(), pair.plain.value().end(), 0.5);
+  std::fill(pair.point.value().begin(), pair.point.value().end(), 0.5);
+  pair.point.parametrize(std::make_shared<nn::Simplex<double>>());
+  CHECK_ERROR(pair.prune("*"), "[prune]");
+  CHECK_ERROR(pair.freeze("*", Mask::frozen({true, false})), "[freeze]");
+  CHECK(pair.plain.value()[0] == 0.5);
+  CHECK(pair.plain.mask().all_free());
 }

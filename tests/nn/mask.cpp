@@ -222,3 +222,10 @@ TEST_CASE("Mask: printed with its rows when it is small") {
     return text;
   }());
 }
+
+TEST_CASE("Mask: from lists that are made at run time") {
+  CHECK(Mask::free(std::vector<bool>{true, false, true}) == Mask::free({true, false, true}));
+  CHECK(Mask::frozen(std::vector<double>{1, 0, 1}) == Mask::free({false, true, false}));
+  CHECK(Mask::free(std::vector<int>{}).size() == 0);
+  CHECK_ERROR(Mask::free(std::vector<double>{1, 0.5}), "[mask]", "0.5 at position 1", "0 or 1");
+}

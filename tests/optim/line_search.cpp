@@ -100,3 +100,17 @@ TEST_CASE("strong_wolfe: gives up on a slope that lies") {
   CHECK_FALSE(search.found);
   CHECK(calls <= 40);
 }
+
+TEST_CASE("strong_wolfe: does not ask again for the last point before what is not finite") {
+  std::vector<double> steps;
+  const auto search = optim::strong_wolfe(
+      [&](double a) {
+        steps.push_back(a);
+        return LinePoint{a, a <= 2.2 ? -a : HUGE_VAL, -1};
+      },
+      {0, 0, -1}, 1);
+  CHECK(search.found);
+  CHECK(search.point.step > 1);
+  CHECK(search.point.step <= 2.2);
+  CHECK(steps.size() <= 8);
+}

@@ -306,7 +306,7 @@ class Signs : public optim::Optimizer<double> {
       values(segment)[i] -= g > 0 ? rate : g < 0 ? -rate : 0;
     }
   }
-  void restart(std::span<const Index>) override {}
+  void restart(std::span<const Index>, std::span<const Index>) override {}
 };
 
 /// One that heeds them, and counts the steps of each number since it last started.
@@ -328,8 +328,10 @@ class Ages : public optim::Optimizer<double> {
       values(segment)[i] = ++age;
     }
   }
-  void restart(std::span<const Index> positions) override {
-    for (const Index position : positions) ages.data()[position] = 0;
+  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override {
+    for (const auto positions : {frozen, thawed}) {
+      for (const Index position : positions) ages.data()[position] = 0;
+    }
   }
 };
 

@@ -218,7 +218,7 @@ TEST_CASE("minimize: all frozen returns x0 at once, none frozen is the unmasked 
     CHECK(frozen.converged);
     CHECK(frozen.iterations == 0);
     CHECK(frozen.evaluations == 1);
-    CHECK(frozen.reason == "every entry is frozen");
+    CHECK(frozen.reason == "no entry is free");
     const auto plain = optim::minimize(squares, x0, {.method = method});
     const auto none = optim::minimize(squares, x0, {.method = method, .mask = Mask::all_free({4})});
     CHECK(same<Vector4d>(none.x, plain.x));
@@ -501,4 +501,95 @@ TEST_CASE("minimize: errors") {
   CHECK_ERROR(optim::minimize([](const Vector4d&, Vector4d& g) { return g(1) = not_a_number, 1.0; }, x0),
               "the gradient nan in free entry 1");
   CHECK_ERROR(optim::minimize([](Var<double> x) { return square(x); }, x0), "a function with value 4");
+}
+
+TEST_CASE("check_gradient: a NaN is the worst wherever it is") {
+  for (const Index bad : {0, 1, 3}) {
+    const auto check = optim::check_gradient(
+        [&](const Vector4d& x, Vector4d& gradient) {
+          const double value = squares_and_gradient(x, gradient);
+          gradient(bad) = not_a_number;
+          return value;
+        },
+        x0);
+    CHECK(check.entry == bad);
+    CHECK(std::isnan(check.max_error));
+  }
+}
+
+TEST_CASE("minimize: a gradient of another size is refused") {
+  for (const Index size : {3, 5, 400}) {
+    CHECK_ERROR(optim::minimize(
+                    [&](const VectorXd& x, VectorXd& gradient) {
+                      gradient = VectorXd::Zero(size);
+                      return x.sum();
+                    },
+                    VectorXd::Ones(4)),
+                "[minimize] a gradient " + std::to_string(size) + "x1", "expected 4x1");
+  }
+}
+
+TEST_CASE("minimize: differences stay within the bounds") {
+  // x sqrt(x) + x is not defined below zero, where its minimum is.
+  const auto f = [](const VectorXd& x) {
+    CHECK(x.minCoeff() >= 0);
+    return (x.array() * x.array().sqrt() + x.array()).sum();
+  };
+  for (const auto differences : {optim::Differences::central, optim::Differences::forward}) {
+    for (const Vector2d& start : {Vector2d(1, 2), Vector2d(0, 0), Vector2d(0, 3)}) {
+      const auto result = optim::minimize(
+          f, VectorXd(start),
+          {.method = optim::LBFGSB{.lower = {0}}, .gradient_tolerance = 1e-5, .differences = differences});
+      INFO(result);
+      CHECK(result.converged);
+      CHECK(result.x.norm() < 1e-8);
+    }
+  }
+  // At an upper bound a forward difference looks back; in a box of one point the gradient is zero.
+  const auto below = [](const VectorXd& x) {
+    CHECK(x.maxCoeff() <= 1);
+    return -x.sum();
+  };
+  const auto result = optim::minimize(below, VectorXd::Ones(2),
+                                      {.method = optim::LBFGSB{.lower = {0, 1}, .upper = {1, 1}},
+                                       .differences = optim::Differences::forward});
+  CHECK(result.converged);
+  CHECK(result.gradient(0) == doctest::Approx(-1));
+  CHECK(result.gradient(1) == 0);
+}
+
+TEST_CASE("minimize: the limit of evaluations holds with differences, up to one gradient") {
+  const auto valley = [](const VectorXd& x) { return x.array().cosh().sum() + std::pow(x.sum(), 4); };
+  for (const Index most : {50, 300, 777}) {
+    const auto result = optim::minimize(valley, VectorXd::LinSpaced(100, -1, 2), {.max_evaluations = most});
+    CHECK(result.evaluations <= most + 201);
+    CHECK_FALSE(result.converged);
+  }
+}
+
+TEST_CASE("minimize: gradients whose square overflows, and methods that cannot take an option") {
+  const auto steep = [](const VectorXd& x, VectorXd& gradient) {
+    gradient = 4 * x.array().cube();
+    return x.array().square().square().sum();
+  };
+  const auto result = optim::minimize(steep, VectorXd::Constant(2, 1e60), {.max_iterations = 5000});
+  INFO(result);
+  CHECK(result.x.allFinite());
+  CHECK(result.reason.find("not finite") == std::string::npos);  // every value was
+  const auto run = [](const optim::MinimizeOptions& options) { optim::minimize(squares, x0, options); };
+  CHECK_ERROR(run({.method = optim::AdamOptions{.weight_decay = 0.1}}), "weight_decay 0.1",
+              "add the penalty");
+  CHECK_ERROR(run({.method = optim::SGDOptions{}, .max_step = 1}), "max_step 1", "line search");
+  // What a diverging run returns is finite.
+  const auto diverging =
+      optim::minimize(squares_and_gradient, x0, {.method = optim::SGDOptions{.lr = 1e200}});
+  CHECK(diverging.x.allFinite());
+  CHECK(std::isfinite(diverging.value));
+}
+
+TEST_CASE("minimize: parameters that were laid out anew are refused") {
+  nn::Linear<double> model(2, 1);
+  const auto stale = model.parameters();
+  model.weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::elements));
+  CHECK_ERROR(optim::minimize<double>(stale, [] { return 1.0; }), "[minimize]", "laid out anew");
 }

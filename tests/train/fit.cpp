@@ -323,3 +323,21 @@ TEST_CASE("fit: neighbouring seeds share no dropout patterns") {
   CHECK(losses(5) == first);
   for (const double loss : losses(6)) CHECK(std::ranges::count(first, loss) == 0);
 }
+
+TEST_CASE("fit: early stopping brings back no value that was pruned on the way") {
+  const auto set = noisy_line<double>(40, 3);
+  nn::Linear<double> model(3, 1);
+  bool pruned = false;
+  train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 0.05}),
+             {.epochs = 40,
+              .batch_size = 40,
+              .callbacks = {[&](const train::Epoch& epoch) {
+                if (epoch.number == 20) model.prune("weight", Mask::frozen(Shape{1, 3}, {0})), pruned = true;
+                return true;
+              }},
+              .early_stopping = train::EarlyStopping{.patience = 5},
+              .progress = quiet});
+  REQUIRE(pruned);
+  CHECK(model.weight.value()[0] == 0);
+  CHECK(model.weight.mask().is_frozen(0));
+}
