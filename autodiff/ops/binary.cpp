@@ -8,10 +8,10 @@ namespace {
 using kernels::Binary;
 using kernels::Strided;
 
-constexpr const char* names[] = {"add", "sub", "mul", "div", "pow", "max", "min"};
+constexpr const char* binary_names[] = {"add", "sub", "mul", "div", "pow", "max", "min"};
 
-constexpr const char* name(Binary function) {
-  return names[static_cast<int>(function)];
+constexpr const char* binary_name(Binary function) {
+  return binary_names[static_cast<int>(function)];
 }
 
 /// The common shape of two that are compared from the last dimension; one that is missing or 1 is repeated.
@@ -131,8 +131,8 @@ template <Binary function> std::vector<Sample> samples(Rng& rng) {
 
 template <class T, Binary function>
 const Op<T> binary{{
-    .name = name(function),
-    .shape = [](const Signature& s) { return broadcast(s[0], s[1], name(function)); },
+    .name = binary_name(function),
+    .shape = [](const Signature& s) { return broadcast(s[0], s[1], binary_name(function)); },
     .forward =
         [](const Forward<T>& f) {
           const View<const T> a = f.input(0), b = f.input(1);

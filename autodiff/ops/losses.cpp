@@ -10,19 +10,19 @@ namespace {
 
 using kernels::Loss;
 
-constexpr const char* names[] = {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"};
+constexpr const char* loss_names[] = {"mse_loss", "mae_loss", "huber_loss", "bce_with_logits_loss"};
 
-constexpr const char* name(Loss kind) {
-  return names[static_cast<int>(kind)];
+constexpr const char* loss_name(Loss kind) {
+  return loss_names[static_cast<int>(kind)];
 }
 
 // Losses entry by entry: reals[0] is Huber's delta.
 
 template <Loss kind> Shape scalar_of_pair(const Signature& s) {
   if (s[0] != s[1]) {
-    throw Error(name(kind), "prediction ", s[0], " and target ", s[1], ": expected the same shape");
+    throw Error(loss_name(kind), "prediction ", s[0], " and target ", s[1], ": expected the same shape");
   }
-  if (s[0].size() == 0) throw Error(name(kind), "prediction ", s[0], ": expected entries");
+  if (s[0].size() == 0) throw Error(loss_name(kind), "prediction ", s[0], ": expected entries");
   return Shape{};
 }
 
@@ -41,7 +41,7 @@ template <Loss kind> std::vector<Sample> samples(Rng& rng) {
 
 template <class T, Loss kind>
 const Op<T> loss_op{{
-    .name = name(kind),
+    .name = loss_name(kind),
     .shape = scalar_of_pair<kind>,
     .forward =
         [](const Forward<T>& f) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 
 #include <taper/autodiff/random.hpp>
@@ -11,6 +12,14 @@ template <class T>
 taper::Tensor<T> random_tensor(taper::Rng& rng, const taper::Shape& shape, double low = -2, double high = 2) {
   taper::Tensor<T> x(shape);
   for (T& entry : x) entry = static_cast<T>(rng.uniform(low, high));
+  return x;
+}
+
+/// Standard normal entries.
+template <class T> taper::Tensor<T> normal_tensor(const taper::Shape& shape, std::uint64_t seed = 2) {
+  taper::Tensor<T> x(shape);
+  taper::Rng rng(seed);
+  for (T& entry : x) entry = static_cast<T>(rng.normal());
   return x;
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 using Numbers = Tensor<double>;
 
-const double not_a_number = std::numeric_limits<double>::quiet_NaN();
+const double quiet_nan = std::numeric_limits<double>::quiet_NaN();
 
 template <class T> struct Net {
   Var<T> x, w, b, loss;
@@ -269,7 +269,7 @@ TEST_CASE("check_finite: names the first operation that makes a NaN or an infini
   CHECK_ERROR(tape.replay(), "[exp] made inf at entry 1 of %1, 3 (layer fc1)");
   x.data()[1] = -1;
   CHECK_ERROR(tape.replay(), "[log] made ", "nan at entry 1 of %");
-  x.data()[1] = not_a_number;
+  x.data()[1] = quiet_nan;
   CHECK_ERROR(tape.replay(), "[exp] was given nan at entry 1 of %0 (x) (layer fc1)");
   CHECK_ERROR(log(tape.constant(-1.0)), "[log] made ", "nan at entry 0");
   x.data()[1] = 0;

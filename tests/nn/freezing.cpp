@@ -13,8 +13,9 @@
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>
 
-#include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
+#include "parameters.hpp"
+#include "random_mask.hpp"
 
 using namespace taper;
 using nn::Groups;
@@ -22,12 +23,6 @@ using nn::Groups;
 namespace {
 
 constexpr Groups all_groups[] = {Groups::elements, Groups::inputs, Groups::outputs};
-
-template <class T> nn::Parameter<T> filled(const Tensor<T>& value) {
-  nn::Parameter<T> parameter(value.shape());
-  std::copy(value.begin(), value.end(), parameter.value().begin());
-  return parameter;
-}
 
 template <class T> nn::Parameter<T> factorized(const Tensor<T>& value, Groups groups) {
   nn::Parameter<T> parameter = filled(value);
@@ -42,16 +37,8 @@ template <class T> nn::Parameter<T> random_product(Rng& rng, const Shape& shape,
   return parameter;
 }
 
-template <class T> bool equal(View<const T> a, const Tensor<T>& b) {
-  return same_bits<const T, const T>(a, b);
-}
-
 template <class T> bool same_entry(const Tensor<T>& a, const Tensor<T>& b, Index i) {
   return std::memcmp(&a[i], &b[i], sizeof(T)) == 0;
-}
-
-Mask random_mask(Rng& rng, const Shape& shape, double share) {
-  return Mask::free(shape, [&](Index) { return rng.uniform() < share; });
 }
 
 /// The gates whose group has one of these (free) entries, or nothing but these.
@@ -115,17 +102,6 @@ bool unchanged(nn::Parameter<T>& parameter, const std::vector<std::pair<Tensor<T
   }
   return true;
 }
-
-/// A parameter that stays positive.
-struct Positive : nn::Parametrization<double> {
-  std::vector<std::string> factor_names() const override { return {"log"}; }
-  std::vector<Tensor<double>> decompose(View<const double> value) const override {
-    Tensor<double> log(value);
-    for (double& entry : log) entry = std::log(entry);
-    return {log};
-  }
-  Var<double> compute(std::span<const Var<double>> factors) const override { return exp(factors[0]); }
-};
 
 }  // namespace
 

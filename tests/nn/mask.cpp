@@ -9,6 +9,7 @@
 #include <taper/autodiff/tensor.hpp>
 
 #include "../check.hpp"
+#include "random_mask.hpp"
 
 using namespace taper;
 
@@ -46,10 +47,6 @@ std::string printed(const Mask& mask) {
   std::ostringstream out;
   out << mask;
   return out.str();
-}
-
-Mask random_mask(Rng& rng, const Shape& shape, double share) {
-  return Mask::free(shape, [&](Index) { return rng.uniform() < share; });
 }
 
 }  // namespace

@@ -8,33 +8,12 @@
 #include <taper/nn/linear.hpp>
 #include <taper/nn/sequential.hpp>
 
-#include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
+#include "parameters.hpp"
 
 using namespace taper;
 
 namespace {
-
-template <class T> nn::Parameter<T> filled(const Tensor<T>& value) {
-  nn::Parameter<T> parameter(value.shape());
-  std::copy(value.begin(), value.end(), parameter.value().begin());
-  return parameter;
-}
-
-template <class T> bool equal(View<const T> a, const Tensor<T>& b) {
-  return same_bits<const T, const T>(a, b);
-}
-
-/// A parameter that stays positive.
-struct Positive : nn::Parametrization<double> {
-  std::vector<std::string> factor_names() const override { return {"log"}; }
-  std::vector<Tensor<double>> decompose(View<const double> value) const override {
-    Tensor<double> log(value);
-    for (double& entry : log) entry = std::log(entry);
-    return {log};
-  }
-  Var<double> compute(std::span<const Var<double>> factors) const override { return exp(factors[0]); }
-};
 
 /// The number of a gate for the entry (row, column) of a weight.
 Index gate(nn::Groups groups, const Shape& shape, Index row, Index column) {

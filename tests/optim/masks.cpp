@@ -15,6 +15,7 @@
 
 #include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
+#include "../nn/random_mask.hpp"
 
 using namespace taper;
 
@@ -124,19 +125,24 @@ template <class T> std::vector<Rule<T>> rules() {
   };
 }
 
-/// 1/2 x'Ax - b'x.
-class Quadratic {
+/// 1/2 x'Ax - b'x with a tridiagonal A, all of whose rows are dominated by the diagonal.
+class Tridiagonal {
  public:
-  Quadratic(Rng& rng, Index n) : a_(n, n), b_(n) {
-    const Eigen::MatrixXd m = Eigen::MatrixXd::NullaryExpr(n, n, [&] { return rng.normal(); });
-    a_ = m * m.transpose() / static_cast<double>(n) + 0.1 * Eigen::MatrixXd::Identity(n, n);
+  Tridiagonal(Rng& rng, Index n) : diagonal_(n), b_(n) {
+    for (double& entry : diagonal_) entry = rng.uniform(1, 4);
     for (double& entry : b_) entry = rng.normal();
   }
-  Eigen::VectorXd gradient(const Eigen::VectorXd& x) const { return a_ * x - b_; }
+  Eigen::VectorXd gradient(const Eigen::VectorXd& x) const {
+    Eigen::VectorXd result(x.size());
+    for (Index i = 0; i < x.size(); ++i) {
+      const double before = i > 0 ? x[i - 1] : 0, after = i + 1 < x.size() ? x[i + 1] : 0;
+      result[i] = diagonal_[i] * x[i] - 0.45 * (before + after) - b_[i];
+    }
+    return result;
+  }
 
  private:
-  Eigen::MatrixXd a_;
-  Eigen::VectorXd b_;
+  Eigen::VectorXd diagonal_, b_;
 };
 
 /// Of each piece, how many are free.
@@ -156,10 +162,6 @@ Index total(const std::vector<Index>& sizes) {
   return std::accumulate(sizes.begin(), sizes.end(), Index{0});
 }
 
-Mask random_mask(Rng& rng, Index n, double share) {
-  return Mask::free({n}, [&](Index) { return rng.uniform() < share; });
-}
-
 double rate_factor(int step) {
   return 0.6 + 0.4 * std::cos(0.3 * step);
 }
@@ -170,7 +172,7 @@ double rate_factor(int step) {
 template <class T>
 int first_difference(const Rule<T>& rule, Rng& rng, const std::vector<Index>& sizes,
                      const std::vector<Index>& small_sizes, const Mask& mask, bool clipped) {
-  const Quadratic problem(rng, mask.size());
+  const Tridiagonal problem(rng, mask.size());
   Numbers<T> full(sizes), small(small_sizes);
   const std::vector<Index> at = mask.free_positions();
   REQUIRE(static_cast<Index>(at.size()) == small.size());
@@ -252,7 +254,7 @@ int first_difference_from_single(const Rule<T>& rule, Rng& rng, const std::vecto
   for (Index i = 0; i < n; ++i) {
     all.value(i) = expected[static_cast<std::size_t>(i)] = static_cast<T>(rng.normal());
   }
-  Mask mask = random_mask(rng, n, 0.7);
+  Mask mask = random_mask(rng, {n}, 0.7);
   for (int t = 0; t < steps; ++t) {
     if (t > 0) {
       mask = Mask::free({n}, [&, before = mask](Index i) {
@@ -262,7 +264,7 @@ int first_difference_from_single(const Rule<T>& rule, Rng& rng, const std::vecto
     if (t % 7 != 3) {
       all.follow(mask);
     } else {  // by way of calls that overlap
-      all.follow(mask & random_mask(rng, n, 0.5));
+      all.follow(mask & random_mask(rng, {n}, 0.5));
       all.follow(mask);
       all.follow(mask);
     }
@@ -347,7 +349,7 @@ TEST_CASE_TEMPLATE("Masks: a masked run is the run of the smaller problem, to th
         for (const double share : {0.1, 0.5, 0.9}) {
           CAPTURE(n);
           CAPTURE(share);
-          const Mask mask = random_mask(rng, n, share);
+          const Mask mask = random_mask(rng, {n}, share);
           CHECK(first_difference(rule, rng, {n}, {mask.count_free()}, mask, clipped) == -1);
         }
       }
@@ -363,7 +365,7 @@ TEST_CASE_TEMPLATE("Masks: the same with several parameters, together or packed 
     for (const bool clipped : {false, true}) {
       CAPTURE(rule.name);
       CAPTURE(clipped);
-      const Mask mask = random_mask(rng, n, rng.uniform(0.2, 0.8));
+      const Mask mask = random_mask(rng, {n}, rng.uniform(0.2, 0.8));
       CHECK(first_difference(rule, rng, sizes, free_sizes(sizes, mask), mask, clipped) == -1);
       const Mask without_one = mask - Mask::free({n}, [](Index i) { return 8 <= i && i < 41; });
       CHECK(first_difference(rule, rng, sizes, {without_one.count_free()}, without_one, clipped) == -1);
@@ -383,7 +385,7 @@ TEST_CASE_TEMPLATE("Masks: the same for groups with rates and decays of their ow
   for (const Rule<T>& rule : grouped) {
     CAPTURE(rule.name);
     for (const bool clipped : {false, true}) {
-      const Mask mask = random_mask(rng, total(sizes), 0.6);
+      const Mask mask = random_mask(rng, {total(sizes)}, 0.6);
       CHECK(first_difference(rule, rng, sizes, free_sizes(sizes, mask), mask, clipped) == -1);
     }
   }
@@ -396,7 +398,7 @@ TEST_CASE_TEMPLATE("Masks: the same on long vectors, where threads share the wor
   for (const Rule<T>& rule : {sgd<T>("", {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1}),
                               adam<T>("", {.lr = 0.1, .weight_decay = 0.1})}) {
     CAPTURE(rule.name);
-    const Mask mask = random_mask(rng, n, 0.6);
+    const Mask mask = random_mask(rng, {n}, 0.6);
     Numbers<T> full(sizes), small({mask.count_free()});
     const std::vector<Index> at = mask.free_positions();
     full.follow(mask);
@@ -435,7 +437,7 @@ TEST_CASE_TEMPLATE("Masks: clipping sees the entries that are free now, as masks
     on_full->clip_norm(4);
     int wrong = 0;
     for (int t = 0; t < 60; ++t) {
-      const Mask mask = random_mask(rng, n, rng.uniform());
+      const Mask mask = random_mask(rng, {n}, rng.uniform());
       full.follow(mask);
       std::vector<T> before;
       for (Index i = 0; i < n; ++i) before.push_back(full.value(i));
@@ -483,7 +485,7 @@ TEST_CASE_TEMPLATE("Masks: with nothing frozen any more the run is the unmasked 
     Numbers<T> thawed(sizes), plain(sizes);
     const auto on_thawed = rule.make(thawed.parameters()), on_plain = rule.make(plain.parameters());
     for (Index i = 0; i < n; ++i) thawed.value(i) = plain.value(i) = static_cast<T>(rng.normal());
-    thawed.follow(random_mask(rng, n, 0.5));
+    thawed.follow(random_mask(rng, {n}, 0.5));
     thawed.follow(Mask::all_free({n}));
     on_thawed->clip_norm(3), on_plain->clip_norm(3);
     int wrong = 0;
@@ -593,7 +595,7 @@ TEST_CASE_TEMPLATE("Masks: the same in a part of a model that lies behind anothe
     nn::Parameter<T>& weight = static_cast<nn::Linear<T>&>(model[1]).weight;
     int wrong = 0;
     for (int t = 0; t < 60; ++t) {
-      const Mask mask = random_mask(rng, 14, 0.7).reshaped({2, 7});
+      const Mask mask = random_mask(rng, {14}, 0.7).reshaped({2, 7});
       for (nn::Parameter<T>* w : {&weight, &alone.weight}) w->freeze(mask), w->thaw(mask);
       t % 2 == 0 ? model.freeze("0.weight") : model.thaw("0.weight");  // no concern of this optimizer
       for (Index i = 0; i < 14; ++i) {

@@ -12,6 +12,7 @@
 #include <taper/nn/losses.hpp>
 
 #include "../check.hpp"
+#include "../nn/random_mask.hpp"
 #include "problems.hpp"
 
 using namespace taper;
@@ -42,7 +43,7 @@ Var<double> squares_on_tape(Var<double> x) {
 const Vector4d x0(1, 2, 4, 5);
 const Mask some = Mask::free({true, false, true, false});
 
-template <class X> bool same(const X& a, const X& b) {
+template <class X> bool same_entries(const X& a, const X& b) {
   return std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(*a.data())) == 0;
 }
 
@@ -72,10 +73,6 @@ template <class F> auto restricted(const F& f, const VectorXd& fixed, const Mask
     gradient = whole(free);
     return value;
   };
-}
-
-Mask random_mask(Index n, Rng& rng) {
-  return Mask::free(Shape{n}, [&](Index) { return rng.uniform() < 0.5; });
 }
 
 const std::vector<optim::Method> methods{optim::LBFGS{}, optim::LBFGSB{.lower = {-1e6}, .upper = {1e6}},
@@ -157,7 +154,7 @@ TEST_CASE("minimize: a masked run is the run of the smaller problem") {
   for (int trial = 0; trial < 12; ++trial) {
     const Index n = 3 + 7 * trial;
     const Quadratic f(n, static_cast<std::uint64_t>(trial));
-    const Mask mask = random_mask(n, rng);
+    const Mask mask = random_mask(rng, {n}, 0.5);
     VectorXd start(n);
     for (double& entry : start) entry = rng.normal();
     const VectorXd small_start = start(mask.free_positions());
@@ -178,9 +175,9 @@ TEST_CASE("minimize: a masked run is the run of the smaller problem") {
       CHECK(iterates[0] == iterates[1]);  // to the bit
       CHECK(masked.reason == reduced.reason);
       CHECK(masked.evaluations == reduced.evaluations);
-      CHECK(same<VectorXd>(masked.x(mask.free_positions()), reduced.x));
+      CHECK(same_entries<VectorXd>(masked.x(mask.free_positions()), reduced.x));
       const std::vector<Index> frozen = (~mask).free_positions();
-      CHECK(same<VectorXd>(masked.x(frozen), start(frozen)));
+      CHECK(same_entries<VectorXd>(masked.x(frozen), start(frozen)));
     }
   }
 }
@@ -195,7 +192,7 @@ TEST_CASE("minimize: gradients that are not numbers in frozen entries have no ef
       return value;
     };
     const auto plain = optim::minimize(squares_and_gradient, x0, options);
-    CHECK(same<Vector4d>(optim::minimize(spoiled, x0, options).x, plain.x));
+    CHECK(same_entries<Vector4d>(optim::minimize(spoiled, x0, options).x, plain.x));
     // Nor have frozen values themselves.
     Vector4d odd = x0;
     odd(1) = not_a_number;
@@ -214,14 +211,14 @@ TEST_CASE("minimize: gradients that are not numbers in frozen entries have no ef
 TEST_CASE("minimize: all frozen returns x0 at once, none frozen is the unmasked run") {
   for (const optim::Method& method : methods) {
     const auto frozen = optim::minimize(squares, x0, {.method = method, .mask = Mask::all_frozen({4})});
-    CHECK(same<Vector4d>(frozen.x, x0));
+    CHECK(same_entries<Vector4d>(frozen.x, x0));
     CHECK(frozen.converged);
     CHECK(frozen.iterations == 0);
     CHECK(frozen.evaluations == 1);
     CHECK(frozen.reason == "no entry is free");
     const auto plain = optim::minimize(squares, x0, {.method = method});
     const auto none = optim::minimize(squares, x0, {.method = method, .mask = Mask::all_free({4})});
-    CHECK(same<Vector4d>(none.x, plain.x));
+    CHECK(same_entries<Vector4d>(none.x, plain.x));
     CHECK(none.evaluations == plain.evaluations);
   }
 }
@@ -303,7 +300,7 @@ TEST_CASE("minimize: within bounds") {
       lower.push_back(rng.uniform(-0.5, 0.1));
       upper.push_back(lower.back() + rng.uniform(0, 0.4));
     }
-    const Mask mask = trial % 2 == 0 ? Mask::all_free({n}) : random_mask(n, rng);
+    const Mask mask = trial % 2 == 0 ? Mask::all_free({n}) : random_mask(rng, {n}, 0.5);
     VectorXd start = VectorXd::Constant(n, 0.7);  // outside of most boxes
     const auto result = optim::minimize(
         f, start,

@@ -61,9 +61,9 @@ struct Reference {
 };
 
 /// Moves one entry of `w` by a rule; `t` counts the steps from 1.
-using Rule = std::function<void(Weights& w, std::size_t i, int t, double lr)>;
+using ReferenceRule = std::function<void(Weights& w, std::size_t i, int t, double lr)>;
 
-Rule sgd_rule(const optim::SGDOptions& options) {
+ReferenceRule sgd_rule(const optim::SGDOptions& options) {
   return [options](Weights& w, std::size_t i, int t, double lr) {
     double g = w.gradient[i] + w.decay * w.value[i];
     if (options.momentum != 0) {
@@ -74,7 +74,7 @@ Rule sgd_rule(const optim::SGDOptions& options) {
   };
 }
 
-Rule adam_rule(const optim::AdamOptions& options, bool decoupled) {
+ReferenceRule adam_rule(const optim::AdamOptions& options, bool decoupled) {
   return [=](Weights& w, std::size_t i, int t, double lr) {
     double g = w.gradient[i];
     if (decoupled) {
@@ -91,13 +91,13 @@ Rule adam_rule(const optim::AdamOptions& options, bool decoupled) {
 }
 
 /// A layer and its loss on fixed random data.
-template <class T> struct Problem {
+template <class T> struct LinearProblem {
   nn::Linear<T> model;
   Tape<T> tape;
   Var<T> loss;
   Reference reference;
 
-  Problem() : model((manual_seed(3), nn::Linear<T>(ins, outs))) {
+  LinearProblem() : model((manual_seed(3), nn::Linear<T>(ins, outs))) {
     Rng rng(7);
     const Tensor<T> x = random_tensor<T>(rng, {rows, ins}), y = random_tensor<T>(rng, {rows, outs});
     reference.x.assign(x.begin(), x.end());
@@ -124,8 +124,8 @@ template <class T> constexpr double tolerance = sizeof(T) == 8 ? 1e-11 : 2e-5;
 
 /// A hundred steps of both; the factor of all rates changes on the way.
 template <class T, class Options>
-void compare(optim::Optimizer<T>& optimizer, Problem<T>& problem, const Options& options, const Rule& rule,
-             double most = 0) {
+void compare(optim::Optimizer<T>& optimizer, LinearProblem<T>& problem, const Options& options,
+             const ReferenceRule& rule, double most = 0) {
   Reference& reference = problem.reference;
   for (Weights* w : {&reference.weight, &reference.bias}) w->lr = options.lr, w->decay = options.weight_decay;
   for (const optim::Group& group : options.groups) {
@@ -154,19 +154,19 @@ void compare(optim::Optimizer<T>& optimizer, Problem<T>& problem, const Options&
 }
 
 template <class T> void compare_sgd(const optim::SGDOptions& options, double most = 0) {
-  Problem<T> problem;
+  LinearProblem<T> problem;
   optim::SGD<T> optimizer(problem.model.parameters(), options);
   compare(optimizer, problem, options, sgd_rule(options), most);
 }
 
 template <class T> void compare_adam(const optim::AdamOptions& options, double most = 0) {
-  Problem<T> problem;
+  LinearProblem<T> problem;
   optim::Adam<T> optimizer(problem.model.parameters(), options);
   compare(optimizer, problem, options, adam_rule(options, false), most);
 }
 
 template <class T> void compare_adamw(const optim::AdamWOptions& given, double most = 0) {
-  Problem<T> problem;
+  LinearProblem<T> problem;
   optim::AdamW<T> optimizer(problem.model.parameters(), given);
   const optim::AdamOptions options{
       .lr = given.lr, .weight_decay = given.weight_decay, .groups = given.groups};
@@ -261,7 +261,7 @@ TEST_CASE_TEMPLATE("Optimizer: clipping scales the gradients of all parameters t
 }
 
 TEST_CASE("Optimizer: clipping bounds the length of a plain step") {
-  Problem<double> problem;
+  LinearProblem<double> problem;
   optim::SGD<double> optimizer(problem.model.parameters(), {.lr = 1});
   optimizer.clip_norm(0.125);
   const Tensor<double> weight(problem.model.weight.value()), bias(problem.model.bias->value());

@@ -8,6 +8,7 @@
 #include <taper/nn/sequential.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/train/fit.hpp>
+#include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
 
 using namespace taper;
@@ -19,13 +20,6 @@ constexpr Groups all_groups[] = {Groups::elements, Groups::inputs, Groups::outpu
 
 nn::Sequential<double> network() {
   return nn::Sequential<double>(nn::Linear<double>(5, 7), nn::Tanh<double>(), nn::Linear<double>(7, 3));
-}
-
-Tensor<double> random_tensor(const Shape& shape) {
-  Tensor<double> result(shape);
-  Rng rng(2);
-  for (double& entry : result) entry = rng.normal();
-  return result;
 }
 
 void set_matrix(nn::Parameter<double>& parameter, const Eigen::MatrixXd& to) {
@@ -56,7 +50,7 @@ Eigen::VectorXd minimize(const Eigen::VectorXd& a, double alpha, Groups groups) 
 }  // namespace
 
 TEST_CASE("factorize and collapse leave the outputs as they are") {
-  const auto x = random_tensor({20, 5});
+  const auto x = normal_tensor<double>({20, 5});
   for (const Groups groups : all_groups) {
     CAPTURE(static_cast<int>(groups));
     auto net = network();
@@ -84,7 +78,7 @@ TEST_CASE("effective_penalty: decay is at least the induced penalty, which balan
   for (const Groups groups : all_groups) {
     CAPTURE(static_cast<int>(groups));
     nn::Linear<double> model(4, 3);
-    const Eigen::MatrixXd w = random_tensor({3, 4}).matrix();
+    const Eigen::MatrixXd w = normal_tensor<double>({3, 4}).matrix();
     set_matrix(model.weight, w);
     CHECK(sparsity::effective_penalty(model, alpha).decay == 0);
     sparsity::factorize(model, groups);

@@ -10,6 +10,7 @@
 #include <taper/nn/select.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/refit.hpp>
+#include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
 
 using namespace taper;
@@ -18,13 +19,6 @@ using Sequential = nn::Sequential<double>;
 using Widths = std::vector<Index>;
 
 namespace {
-
-Tensor<double> random_tensor(const Shape& shape, std::uint64_t seed = 2) {
-  Tensor<double> result(shape);
-  Rng rng(seed);
-  for (double& entry : result) entry = rng.normal();
-  return result;
-}
 
 void push_activation(Sequential& net, Index which) {
   switch (which) {
@@ -113,7 +107,8 @@ TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shru
     Sequential net = random_chain(rng);
     auto [small, report] = sparsity::shrink(net, {.threshold = 0, .random_probes = 16});
     CHECK(net.training());  // as it was
-    const auto x = random_tensor({33, report.widths_before.front()}, static_cast<std::uint64_t>(round));
+    const auto x =
+        normal_tensor<double>({33, report.widths_before.front()}, static_cast<std::uint64_t>(round));
     CHECK(difference(net, small, x) < 1e-12);
     CHECK(report.max_abs_difference < 1e-12);
     CHECK(report.probes == 16);
@@ -191,13 +186,13 @@ TEST_CASE("shrink: without any weight left the network is constant") {
   CHECK(report.widths_after == Widths{0, 0, 2});
   CHECK(report.parameters_after == 2);
   CHECK(report.inputs.empty());
-  CHECK(difference(net, small, random_tensor({5, 3})) < 1e-14);
+  CHECK(difference(net, small, normal_tensor<double>({5, 3})) < 1e-14);
 
   Sequential single(Linear(3, 2, false));
   linear(single, 0).weight.value().vector().setZero();
   auto zero = sparsity::shrink(single);
   CHECK(zero.report.widths_after == Widths{0, 2});
-  CHECK(train::predict(zero.model, random_tensor({5, 3})).vector().norm() == 0);
+  CHECK(train::predict(zero.model, normal_tensor<double>({5, 3})).vector().norm() == 0);
 }
 
 TEST_CASE("shrink: inputs that nobody reads are dropped by a Select") {
@@ -210,7 +205,7 @@ TEST_CASE("shrink: inputs that nobody reads are dropped by a Select") {
   CHECK(report.inputs == Widths{1, 3});
   CHECK(report.widths_after == Widths{2, 3, 1});
   CHECK(small[0].describe() == "Select(2)");
-  CHECK(difference(net, small, random_tensor({9, 4})) < 1e-14);
+  CHECK(difference(net, small, normal_tensor<double>({9, 4})) < 1e-14);
   CHECK_ERROR(sparsity::shrink(small), "shrink", "Select(2)", "already");
 }
 
@@ -218,7 +213,7 @@ TEST_CASE("shrink: columns and rows below the threshold count as zero") {
   Sequential net(Linear(3, 3), nn::Tanh<double>(), Linear(3, 1));
   linear(net, 0).weight.value().matrix().col(1) *= 1e-9;
   linear(net, 2).weight.value()[2] *= 1e-9;
-  const auto probes = random_tensor({10, 3});
+  const auto probes = normal_tensor<double>({10, 3});
   const auto report = sparsity::shrink(net, {.random_probes = 32}, probes).report;
   CHECK(report.widths_after == Widths{2, 2, 1});
   CHECK(report.probes == 42);
@@ -255,7 +250,7 @@ TEST_CASE("shrink: errors") {
   CHECK_ERROR(sparsity::shrink(fine, {.tolerance = std::nan("")}), "shrink", "tolerance nan");
   CHECK_ERROR(sparsity::shrink(fine, {.random_probes = -1}), "shrink", "-1 random probes");
   CHECK_ERROR(sparsity::shrink(fine, {.random_probes = 0}), "shrink", "no probes", "expected at least one");
-  const Tensor<double> given = random_tensor({3, 2});
+  const Tensor<double> given = normal_tensor<double>({3, 2});
   CHECK(sparsity::shrink(fine, {.random_probes = 0}, given).report.probes == 3);
 }
 
@@ -275,7 +270,7 @@ TEST_CASE("shrink: outputs that are not finite prove nothing") {
 }
 
 TEST_CASE("refit: lowers the loss and keeps the structure") {
-  data::Dataset<double> set{random_tensor({200, 4}), Tensor<double>({200, 1}), {}, {}};
+  data::Dataset<double> set{normal_tensor<double>({200, 4}), Tensor<double>({200, 1}), {}, {}};
   set.y.matrix() = 2 * set.x.matrix().col(1) - set.x.matrix().col(3);
   Sequential net(Linear(4, 6), nn::Tanh<double>(), Linear(6, 1));
   linear(net, 0).weight.value().matrix().col(0).setZero();

@@ -25,6 +25,8 @@
 #include <taper/sparsity/factorize.hpp>
 #include <taper/train/fit.hpp>
 
+#include "../autodiff/random_tensors.hpp"
+
 namespace {
 
 std::atomic<long> allocations{0};
@@ -125,17 +127,10 @@ template <class Run> long count(const Run& run) {
   return allocations - before;
 }
 
-nn::Sequential<float> network() {
+nn::Sequential<float> dropout_network() {
   nn::Sequential<float> net(nn::Linear(20, 48), nn::ReLU(), nn::Dropout(0.1), nn::Linear(48, 1));
   sparsity::factorize(net, sparsity::Groups::inputs);
   return net;
-}
-
-Tensor<float> random_tensor(const Shape& shape) {
-  Tensor<float> result(shape);
-  Rng rng(4);
-  for (float& entry : result) entry = static_cast<float>(rng.normal());
-  return result;
 }
 
 /// One thread at most while it lives: the threads' own memory is not ours.
@@ -154,9 +149,9 @@ TEST_CASE("allocations: the counter counts") {
 
 TEST_CASE("allocations: none in a replayed step of a factorized network") {
   const OneThread one;
-  auto net = network();
+  auto net = dropout_network();
   optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
-  const auto x = random_tensor({64, 20}), y = random_tensor({64, 1});
+  const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
   Tape<float> tape;
   const auto input = tape.input({64, 20}), target = tape.input({64, 1});
   const auto loss = mse_loss(net(input), target);
@@ -173,9 +168,9 @@ TEST_CASE("allocations: none in a replayed step of a factorized network") {
 
 TEST_CASE("allocations: none in a step that records again, from the third on") {
   const OneThread one;
-  auto net = network();
+  auto net = dropout_network();
   optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
-  const auto x = random_tensor({64, 20}), y = random_tensor({64, 1});
+  const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
   Tape<float> tape;
   const auto step = [&] {
     tape.clear();
@@ -189,9 +184,9 @@ TEST_CASE("allocations: none in a step that records again, from the third on") {
 
 TEST_CASE("allocations: fit allocates the same for 3 epochs and for 30") {
   const OneThread one;
-  const data::Dataset<float> set{random_tensor({100, 20}), random_tensor({100, 1}), {}, {}};
+  const data::Dataset<float> set{normal_tensor<float>({100, 20}), normal_tensor<float>({100, 1}), {}, {}};
   const auto train = [&](Index epochs) {
-    auto net = network();
+    auto net = dropout_network();
     train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
                {.epochs = epochs, .batch_size = 32, .progress = train::Progress::quiet});
   };
