@@ -1,0 +1,86 @@
+// How long the exact solvers take, on one thread: Madelon, when TAPER_DATA names a folder that holds it, and
+// a random problem with more columns than rows. The median of several runs.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+
+#include <taper/autodiff/random.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/data/csv.hpp>
+#include <taper/data/dataset.hpp>
+#include <taper/data/scaler.hpp>
+#include <taper/sparsity/exact.hpp>
+
+using namespace taper;
+using sparsity::ConvexLoss;
+
+namespace {
+
+double milliseconds(const std::function<void()>& run) {
+  std::vector<double> times;
+  for (int i = 0; i < 7; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    times.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::ranges::sort(times);
+  return times[times.size() / 2];
+}
+
+void report(const char* name, double time, const sparsity::ExactSolution& solution) {
+  std::printf("%-44s %9.1f ms  objective %.12f  gap %.1e  nonzero %4td  passes %6td%s\n", name, time,
+              solution.objective, solution.gap,
+              std::ranges::count_if(solution.coefficients, [](double w) { return w != 0; }),
+              solution.iterations, solution.converged ? "" : "  NOT CONVERGED");
+}
+
+void one(const char* name, const Eigen::MatrixXd& x, const Eigen::VectorXd& y, ConvexLoss loss, double lambda,
+         double gap) {
+  sparsity::ExactSolution solution;
+  const double time =
+      milliseconds([&] { solution = sparsity::solve_exact(x, y, loss, lambda, {.tolerance = gap}); });
+  report(name, time, solution);
+}
+
+void madelon(const std::filesystem::path& path) {
+  data::Dataset<double> set = data::to_dataset<double>(data::read_csv(path), "Class");
+  data::StandardScaler<double> scaler;
+  scaler.fit(set.x);
+  scaler.transform(set.x);
+  const Eigen::MatrixXd x = set.x.matrix();
+  const Eigen::VectorXd y = (set.y.vector().array() < 0).cast<double>();
+  one("Madelon, lambda 1e-2, gap 1e-8", x, y, ConvexLoss::logistic, 1e-2, 1e-8);
+  one("Madelon, lambda 1e-2, gap 1e-10", x, y, ConvexLoss::logistic, 1e-2, 1e-10);
+  one("Madelon, lambda 1e-4, gap 1e-10", x, y, ConvexLoss::logistic, 1e-4, 1e-10);
+}
+
+void wide() {
+  Rng rng(0);
+  Eigen::MatrixXd x(100, 10'000);
+  for (double& entry : x.reshaped()) entry = rng.normal();
+  Eigen::VectorXd y = Eigen::VectorXd::Zero(100);
+  for (Index j = 0; j < 20; ++j) y += (j % 2 == 0 ? 1.0 : -1.0) * x.col(500 * j);
+  for (double& entry : y) entry += 0.1 * rng.normal();
+  const double top = sparsity::lambda_max(x, y, ConvexLoss::squared);
+  one("lasso, 100 x 10,000, lambda_max / 10, gap 1e-8", x, y, ConvexLoss::squared, 0.1 * top, 1e-8);
+}
+
+}  // namespace
+
+int main() {
+  set_threads(1);
+  const char* const folder = std::getenv("TAPER_DATA");
+  const std::filesystem::path path =
+      std::filesystem::path(folder != nullptr ? folder : "") / "madelon.csv.gz";
+  if (std::filesystem::exists(path)) {
+    madelon(path);
+  } else {
+    std::printf("without Madelon: TAPER_DATA names no folder with madelon.csv.gz\n");
+  }
+  wide();
+}

@@ -1,0 +1,25 @@
+#include <cmath>
+
+#include <taper/sparsity/exact_solver.hpp>
+
+namespace taper::sparsity {
+
+ExactSolution solve_exact(const Design& x, const Eigen::Ref<const Eigen::VectorXd>& y, ConvexLoss loss,
+                          double lambda, const ExactOptions& options) {
+  if (!(lambda >= 0 && std::isfinite(lambda))) {
+    throw Error("solve_exact", "lambda ", lambda, ": expected a finite number, 0 or more");
+  }
+  const exact::Problem problem(x, y, loss, options, "solve_exact");
+  return exact::Solver(problem).solve(lambda, options.tolerance, options.max_iterations);
+}
+
+double lambda_max(const Design& x, const Eigen::Ref<const Eigen::VectorXd>& y, ConvexLoss loss,
+                  const ExactOptions& options) {
+  const exact::Problem problem(x, y, loss, options, "lambda_max");
+  if (problem.ratio == 0) {
+    throw Error("lambda_max", "ratio 0: expected more, as squares alone set nothing to zero");
+  }
+  return exact::Solver(problem).largest_slope() / problem.ratio;
+}
+
+}  // namespace taper::sparsity

@@ -1,0 +1,85 @@
+#include <algorithm>
+#include <cmath>
+
+#include <taper/autodiff/kernels/gemm.hpp>
+#include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/sparsity/exact_design.hpp>
+
+namespace taper::sparsity {
+
+double Design::dot(Index j, const double* v) const {
+  double result = 0;
+  if (is_sparse()) {
+    for (Index k = begin(j); k < end(j); ++k) result += data_[k] * v[inner_[k]];
+  } else {
+    kernels::gemm<double>(1, 1, rows_, {column(j), stride_, 1}, {v, 1, rows_}, &result, 1, false);
+  }
+  return result;
+}
+
+void Design::dots(std::span<const Index> columns, const double* v, double* out) const {
+  const auto count = static_cast<Index>(columns.size());
+  for (Index k = 0; k < count;) {
+    // Neighbouring columns are one matrix, which the kernel reads four columns at a time.
+    Index last = k + 1;
+    const auto at = [&](Index i) { return columns[static_cast<std::size_t>(i)]; };
+    while (last < count && at(last) == at(last - 1) + 1) ++last;
+    if (is_sparse()) {
+      for (Index i = k; i < last; ++i) out[i] = dot(at(i), v);
+    } else {
+      kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + k, 1,
+                            false);
+    }
+    k = last;
+  }
+}
+
+void Design::add(Index j, double s, double* v) const {
+  if (is_sparse()) {
+    for (Index k = begin(j); k < end(j); ++k) v[inner_[k]] += s * data_[k];
+  } else {
+    kernels::scale(rows_, s, column(j), v, true);
+  }
+}
+
+void Design::copy(Index j, double* to) const {
+  if (is_sparse()) {
+    std::fill_n(to, rows_, 0.0);
+    for (Index k = begin(j); k < end(j); ++k) to[inner_[k]] = data_[k];
+  } else {
+    std::copy_n(column(j), rows_, to);
+  }
+}
+
+Design::Moments Design::moments(Index j, const double* s) const {
+  if (is_sparse()) {
+    Moments result{0, 0};
+    for (Index k = begin(j); k < end(j); ++k) {
+      const double part = s[inner_[k]] * data_[k];
+      result.sum += part;
+      result.square += part * data_[k];
+    }
+    return result;
+  }
+  const Eigen::Map<const Eigen::ArrayXd> x(column(j), rows_), weight(s, rows_);
+  return {(weight * x).sum(), (weight * x.square()).sum()};
+}
+
+Index Design::first_bad(Index j) const {
+  if (!is_sparse()) {
+    const double* const end = column(j) + rows_;
+    const double* const found = std::find_if(column(j), end, [](double x) { return !std::isfinite(x); });
+    return found == end ? -1 : found - column(j);
+  }
+  for (Index k = begin(j), previous = -1; k < end(j); ++k) {
+    if (inner_[k] <= previous || inner_[k] >= rows_) {
+      throw Error("design", "row ", inner_[k], " after row ", previous, " in column ", j,
+                  " of a sparse matrix: expected rows that rise, below ", rows_);
+    }
+    previous = inner_[k];
+    if (!std::isfinite(data_[k])) return previous;
+  }
+  return -1;
+}
+
+}  // namespace taper::sparsity

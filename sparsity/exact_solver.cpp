@@ -1,0 +1,356 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <taper/sparsity/exact_solver.hpp>
+
+namespace taper::sparsity::exact {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+/// What a sum of numbers near 1 may be off by.
+constexpr double rounding = 1e-15;
+/// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
+constexpr double slow = 0.2;
+/// Groups that a working set gets at first.
+constexpr std::size_t first_working = 10;
+/// Rounds that bring nothing, one after the other, until the solver gives up.
+constexpr int patience = 5;
+
+}  // namespace
+
+Solver::Solver(const Problem& problem)
+    : problem_(problem),
+      hessian_(problem),
+      w_(problem.start),
+      b_(problem.intercept ? problem.start_intercept : 0),
+      slopes_(Eigen::VectorXd::Zero(problem.columns())) {}
+
+double Solver::dot(Index j, const Eigen::VectorXd& v) const {
+  return j == problem_.columns() ? v.sum() : problem_.x.dot(j, v.data());
+}
+
+void Solver::add(Index j, double s, Eigen::VectorXd& v) const {
+  if (j == problem_.columns()) {
+    v.array() += s;
+  } else {
+    problem_.x.add(j, s, v.data());
+  }
+}
+
+/// Sorts the free coefficients into those with and without a penalty.
+void Solver::split(double lambda) {
+  lambda_ = lambda;
+  groups_.clear();
+  std::vector<Index> free = problem_.unpenalized;
+  for (const Group& group : problem_.groups) {
+    const double weight = lambda * group.weight;
+    if (weight == 0) {
+      free.insert(free.begin(), group.columns.begin(), group.columns.end());
+    } else {
+      groups_.push_back({&group, weight * problem_.ratio, weight * (1 - problem_.ratio), 0, false});
+    }
+  }
+  alive_.clear();
+  working_.clear();
+  for (Active& active : groups_) {
+    alive_.push_back(&active);
+    active.working = std::ranges::any_of(active.group->columns, [&](Index j) { return w(j) != 0; });
+    if (active.working) working_.push_back(&active);
+  }
+  if (free == free_) return;
+  free_ = std::move(free);
+  free_columns_.resize(problem_.rows(), static_cast<Index>(free_.size()));
+  free_columns_.setZero();
+  for (Index k = 0; k < free_columns_.cols(); ++k) {
+    Eigen::VectorXd column = Eigen::VectorXd::Zero(problem_.rows());
+    add(free_[static_cast<std::size_t>(k)], 1, column);
+    free_columns_.col(k) = column;
+  }
+}
+
+void Solver::predict() {
+  z_ = problem_.offset;
+  z_.array() += b_;
+  for (const Group& group : problem_.groups) {
+    for (const Index j : group.columns) {
+      if (w(j) != 0) add(j, w(j), z_);
+    }
+  }
+  for (const Index j : problem_.unpenalized) {
+    if (j < problem_.columns() && w(j) != 0) add(j, w(j), z_);
+  }
+}
+
+Eigen::MatrixXd Solver::free_hessian() const {
+  if (free_columns_.cols() == 1) {
+    return Eigen::MatrixXd::Constant(1, 1, free_columns_.col(0).cwiseAbs2().dot(curvature_));
+  }
+  return transposed_times(free_columns_, curvature_.asDiagonal() * free_columns_);
+}
+
+/// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls.
+void Solver::balance() {
+  if (free_.empty()) return;
+  for (int round = 0; round < 100; ++round) {
+    const Eigen::VectorXd gradient = free_columns_.transpose() * residual_;
+    const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * residual_.cwiseAbs();
+    if (((gradient.array().abs() - 1e-13 * size.array()) <= 0).all()) return;
+    const Eigen::VectorXd step = solve_semidefinite(free_hessian(), gradient);
+    const Eigen::VectorXd direction = free_columns_ * step, before = z_;
+    const double loss = loss_;
+    double t = 1;
+    for (;; t /= 2) {
+      if (t < 1e-9) {
+        z_ = before;
+        measure();
+        return;
+      }
+      z_ = before + t * direction;
+      measure();
+      if (loss_ <= loss + rounding * std::abs(loss)) break;
+    }
+    for (std::size_t k = 0; k < free_.size(); ++k) {
+      double& target = free_[k] == problem_.columns() ? b_ : w(free_[k]);
+      target += t * step[static_cast<Index>(k)];
+    }
+    if (problem_.kind == ConvexLoss::squared && round > 1)
+      return;  // one step is exact, one more for rounding
+  }
+}
+
+/// theta: the residuals, made orthogonal to what is not penalized by a Newton step of the dual, which keeps
+/// them inside of the dual's domain.
+void Solver::project() {
+  theta_ = residual_;
+  if (free_.empty()) return;
+  const Eigen::MatrixXd hessian = free_hessian();
+  for (int round = 0; round < 2; ++round) {
+    const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
+    theta_ -= curvature_.cwiseProduct(free_columns_ * solve_semidefinite(hessian, excess));
+  }
+}
+
+void Solver::correlate(std::vector<Active*>& groups) {
+  std::vector<Index> columns;
+  for (const Active* active : groups) {
+    columns.insert(columns.end(), active->group->columns.begin(), active->group->columns.end());
+  }
+  std::ranges::sort(columns);
+  std::vector<double> dots(columns.size());
+  problem_.x.dots(columns, theta_.data(), dots.data());
+  for (std::size_t k = 0; k < columns.size(); ++k) slopes_[columns[k]] = dots[k];
+  for (Active* active : groups) {
+    double square = 0;
+    for (const Index j : active->group->columns) square += slopes_[j] * slopes_[j];
+    active->slope = std::sqrt(square);
+  }
+}
+
+Solver::Bound Solver::bound(const std::vector<Active*>& groups) const {
+  // With squares in the penalty, they count as further rows of the design (Ndiaye et al., 2017, section 5.3),
+  // or theta may be taken as it is, as the dual then has no constraints: what is better.
+  double scale = 1;
+  for (const Active* active : groups) {
+    double size = active->slope;
+    if (active->square > 0) {
+      double square = 0;
+      for (const Index j : active->group->columns) {
+        const double part = slopes_[j] - active->square * w_[static_cast<std::size_t>(j)];
+        square += part * part;
+      }
+      size = std::sqrt(square);
+    }
+    if (size > active->norm) scale = std::min(scale, active->norm / size);
+  }
+  const auto value = [&](double s) {
+    double total = problem_.dual(theta_, s) + lambda_ * problem_.frozen_penalty;
+    for (const Active* active : groups) {
+      if (active->square == 0) continue;
+      const double excess = std::max(0.0, s * active->slope - active->norm);
+      total -= excess * excess / (2 * active->square);
+    }
+    return total;
+  };
+  Bound best{value(scale), scale};
+  if (problem_.ratio < 1 && scale < 1) {
+    const double whole = value(1);
+    if (whole > best.value) best = {whole, 1};
+  }
+  return best;
+}
+
+void Solver::screen(const Bound& bound, double gap) {
+  const double radius = problem_.radius(std::max(gap, 0.0) + rounding * std::abs(bound.value));
+  std::erase_if(alive_, [&](const Active* active) {
+    return !active->working && bound.scale * active->slope + active->group->reach * radius < active->norm;
+  });
+}
+
+/// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
+/// objective fell, up to rounding.
+bool Solver::newton_step(double gap, double tolerance, Index limit) {
+  if (hessian_.empty()) {
+    hessian_.restart(curvature_);
+    stale_ = false;
+  }
+  std::vector<Index> columns;
+  Model model;
+  double norms = 0;
+  for (const Active* active : working_) {
+    const auto& members = active->group->columns;
+    model.blocks.push_back({static_cast<Index>(columns.size()), static_cast<Index>(members.size()),
+                            active->norm, active->square, 0});
+    columns.insert(columns.end(), members.begin(), members.end());
+  }
+  hessian_.require(columns);
+  hessian_.require(free_);
+  const Index m = static_cast<Index>(columns.size());
+  model.h = hessian_.block(columns, columns);
+  Eigen::MatrixXd elimination;
+  if (!free_.empty()) {
+    const Eigen::MatrixXd cross = hessian_.block(free_, columns);
+    elimination = solve_semidefinite(hessian_.block(free_, free_), cross);
+    model.h -= transposed_times(cross, elimination);
+  }
+  model.w0.resize(m);
+  model.gradient0.resize(m);
+  for (Index k = 0; k < m; ++k) {
+    model.w0[k] = w(columns[static_cast<std::size_t>(k)]);
+    model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
+  }
+  model.w = model.w0;
+  model.gradient = model.gradient0;
+  model.prepare();
+  for (const Model::Block& block : model.blocks) {
+    norms += block.norm * model.w0.segment(block.begin, block.size).norm();
+  }
+  // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
+  const double target = 0.1 * std::max(tolerance, 0.01 * gap);
+  const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
+  iterations_ += model.minimize(violation, std::max<Index>(limit, 1));
+
+  const Eigen::VectorXd d = model.w - model.w0;
+  Eigen::VectorXd direction = Eigen::VectorXd::Zero(problem_.rows()), free_step;
+  for (Index k = 0; k < m; ++k) {
+    if (d[k] != 0) add(columns[static_cast<std::size_t>(k)], d[k], direction);
+  }
+  if (!free_.empty()) {
+    free_step = -(elimination * d);
+    direction.noalias() += free_columns_ * free_step;
+  }
+
+  const Eigen::VectorXd before = z_;
+  const double start = loss_, start_penalty = model.penalty(model.w0);
+  const double decrease = model.gradient0.dot(d) + model.penalty(model.w) - start_penalty;
+  double t = 1;
+  for (;; t /= 2) {
+    if (t < 1e-9) {
+      z_ = before;
+      measure();
+      return false;
+    }
+    z_ = before + t * direction;
+    measure();
+    if (problem_.kind == ConvexLoss::squared) break;  // the model is exact
+    const double fresh = loss_ + (t == 1 ? model.penalty(model.w) : model.penalty(model.w0 + t * d));
+    const double old = start + start_penalty;
+    if (fresh <= old + 1e-4 * t * decrease + rounding * std::abs(old)) break;
+  }
+  for (Index k = 0; k < m; ++k) {
+    w(columns[static_cast<std::size_t>(k)]) = t == 1 ? model.w[k] : model.w0[k] + t * d[k];
+  }
+  for (std::size_t k = 0; k < free_.size(); ++k) {
+    (free_[k] == problem_.columns() ? b_ : w(free_[k])) += t * free_step[static_cast<Index>(k)];
+  }
+  stale_ = problem_.kind != ConvexLoss::squared;
+  return true;
+}
+
+/// Newton steps until the gap of the problem restricted to the working set is at most the tolerance. Returns
+/// whether it is.
+bool Solver::fit_working(double tolerance, Index limit) {
+  double gap = primal() - bound(working_).value;
+  for (int step = 0; step < 100 && iterations_ < limit; ++step) {
+    if (gap <= tolerance) return true;
+    const bool was_stale = stale_;
+    const bool moved = newton_step(gap, tolerance, limit - iterations_);
+    balance();
+    project();
+    correlate(working_);
+    const double now = primal() - bound(working_).value;
+    if (!moved && !was_stale) return false;
+    if (!moved || now > slow * gap) {
+      if (stale_) {
+        hessian_.restart(curvature_);
+        stale_ = false;
+      } else if (now >= gap && problem_.kind == ConvexLoss::squared) {
+        return now <= tolerance;
+      }
+    }
+    gap = now;
+  }
+  return gap <= tolerance;
+}
+
+ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
+  split(lambda);
+  predict();
+  measure();
+  iterations_ = 0;
+  double best_bound = -infinity, best_gap = infinity, gap = infinity;
+  for (int stalled = 0; stalled < patience;) {
+    balance();
+    project();
+    correlate(alive_);
+    const Bound now = bound(alive_);
+    best_bound = std::max(best_bound, now.value);
+    gap = primal() - best_bound;
+    if (gap <= tolerance || iterations_ >= max_iterations) break;
+    screen(now, primal() - now.value);
+
+    std::vector<Active*> violated;
+    for (Active* active : alive_) {
+      if (!active->working && active->slope > active->norm) violated.push_back(active);
+    }
+    const std::size_t room = std::min(violated.size(), std::max(first_working, working_.size()));
+    std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
+                              [](const Active* active) { return active->norm / active->slope; });
+    violated.resize(room);
+    for (Active* active : violated) {
+      active->working = true;
+      working_.push_back(active);
+    }
+    stalled = violated.empty() && gap > 0.9 * best_gap ? stalled + 1 : 0;
+    best_gap = std::min(best_gap, gap);
+    fit_working(std::max(0.1 * gap, 0.3 * tolerance), max_iterations);
+  }
+
+  ExactSolution solution;
+  solution.coefficients = w_;
+  solution.intercept = problem_.intercept ? b_ : problem_.start_intercept;
+  solution.lambda = lambda;
+  solution.loss = loss_;
+  solution.objective = primal();
+  solution.gap = std::max(gap, 0.0);
+  solution.iterations = iterations_;
+  solution.converged = gap <= tolerance;
+  return solution;
+}
+
+double Solver::largest_slope() {
+  for (const Group& group : problem_.groups) {
+    for (const Index j : group.columns) w(j) = 0;
+  }
+  split(1);
+  predict();
+  measure();
+  balance();
+  project();
+  correlate(alive_);
+  double largest = 0;
+  for (const Active* active : alive_) largest = std::max(largest, active->slope / active->group->weight);
+  return largest;
+}
+
+}  // namespace taper::sparsity::exact

@@ -1,0 +1,244 @@
+#include <taper/sparsity/exact.hpp>
+
+#include <cmath>
+#include <limits>
+
+#include <taper/autodiff/random.hpp>
+
+#include "../check.hpp"
+#include "exact_problems.hpp"
+
+using namespace taper;
+using namespace sparsity;
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+TEST_CASE("the exact solver finds what proximal gradient steps find, in every combination") {
+  Rng rng(1);
+  for (int combination = 0; combination < 256; ++combination) {
+    const auto has = [&](int bit) { return (combination >> bit & 1) != 0; };
+    Case test(40, 12, has(0) ? ConvexLoss::logistic : ConvexLoss::squared, rng);
+    ExactOptions& options = test.options;
+    options.tolerance = 1e-12;
+    if (has(1)) options.groups = {0, 1, 1, 2, 0, 3, 3, 3, 4, 2, 5, 1};
+    const std::size_t groups = has(1) ? 6 : 12;
+    if (has(2)) options.ratio = 0.6;
+    if (has(3)) {
+      for (std::size_t g = 0; g < groups; ++g) options.weights.push_back(g == 3 ? 0 : rng.uniform(0.5, 2));
+    }
+    if (has(4)) {
+      for (int i = 0; i < 40; ++i) options.sample_weights.push_back(i == 7 ? 0 : rng.uniform(0.1, 2));
+    }
+    options.intercept = has(5);
+    if (!options.intercept && has(1)) options.start_intercept = 0.3;
+    if (has(7)) {
+      // Some groups as a whole at other values than zero, and one coefficient at zero.
+      options.mask = has(1) ? Mask::frozen({12}, {3, 9, 1, 10}) : Mask::frozen({12}, {3, 5, 1, 10});
+      options.start.assign(12, 0.0);
+      options.start[3] = 0.4;
+      options.start[has(1) ? 9 : 5] = -0.7;
+      options.start[0] = 0.1;
+    }
+    const double lambda = 0.05;
+    INFO("combination ", combination);
+    const ExactSolution solution = has(6) ? solve_exact(test.sparse(), test.y, test.loss, lambda, options)
+                                          : solve_exact(test.x, test.y, test.loss, lambda, options);
+    CHECK(solution.converged);
+    CHECK(solution.gap <= 1e-12);
+    const Point naive = test.proximal_gradient(lambda, 20'000);
+    const Point exact{Eigen::Map<const VectorXd>(solution.coefficients.data(), 12), solution.intercept};
+    CHECK(test.objective(exact, lambda) == doctest::Approx(solution.objective).epsilon(1e-13));
+    CHECK(test.objective(naive, lambda) >= solution.objective - 1e-12);
+    CHECK((naive.w - exact.w).cwiseAbs().maxCoeff() < 1e-5);
+    CHECK(std::abs(naive.b - exact.b) < 1e-5);
+    CHECK(test.violation(exact, lambda) < 1e-5);
+    for (Index j = 0; j < 12; ++j) {
+      if (options.mask && options.mask->is_frozen(j))
+        CHECK(exact.w[j] == options.start[static_cast<std::size_t>(j)]);
+    }
+    if (!options.intercept) CHECK(solution.intercept == options.start_intercept);
+  }
+}
+
+TEST_CASE("with an orthogonal design the lasso is a soft threshold") {
+  const Index n = 8;
+  Rng rng(2);
+  VectorXd y(n);
+  for (double& entry : y) entry = rng.normal();
+  // x'x / n = 1.
+  const MatrixXd x = std::sqrt(static_cast<double>(n)) * MatrixXd::Identity(n, n);
+  const ExactSolution lasso =
+      solve_exact(x, y, ConvexLoss::squared, 0.2, {.intercept = false, .tolerance = 1e-15});
+  const ExactSolution net =
+      solve_exact(x, y, ConvexLoss::squared, 0.2, {.ratio = 0.5, .intercept = false, .tolerance = 1e-15});
+  for (Index j = 0; j < n; ++j) {
+    const double least_squares = x.col(j).dot(y) / n;
+    const auto soft = [&](double by) {
+      return std::copysign(std::max(std::abs(least_squares) - by, 0.0), least_squares);
+    };
+    CHECK(lasso.coefficients[static_cast<std::size_t>(j)] == doctest::Approx(soft(0.2)).epsilon(1e-12));
+    CHECK(net.coefficients[static_cast<std::size_t>(j)] == doctest::Approx(soft(0.1) / 1.1).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("the gap bounds how far the objective is above its minimum") {
+  Rng rng(3);
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    for (const double ratio : {1.0, 0.7, 0.0}) {
+      Case test(60, 80, loss, rng);
+      test.options.ratio = ratio;
+      test.options.tolerance = 1e-11;
+      const double best = solve_exact(test.x, test.y, loss, 0.02, test.options).objective;
+      Index inexact = 0;
+      for (const Index passes : {0, 1, 2, 5, 10, 20, 40}) {
+        test.options.max_iterations = passes;
+        const ExactSolution solution = solve_exact(test.x, test.y, loss, 0.02, test.options);
+        INFO("ratio ", ratio, ", passes ", passes);
+        CHECK(solution.iterations <= passes);
+        CHECK(solution.objective - best <= solution.gap + 1e-11);
+        CHECK(solution.converged == (solution.gap <= 1e-11));
+        inexact += !solution.converged;
+      }
+      CHECK(inexact >= 2);
+    }
+  }
+}
+
+TEST_CASE("at lambda_max everything is zero, just below it is not") {
+  Rng rng(4);
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    for (const bool grouped : {false, true}) {
+      for (const double ratio : {1.0, 0.3}) {
+        Case test(50, 12, loss, rng);
+        test.options.ratio = ratio;
+        test.options.tolerance = 1e-13;
+        if (grouped) test.options.groups = {0, 1, 1, 2, 0, 3, 3, 3, 4, 2, 5, 1};
+        if (grouped) test.options.weights = {1, 2, 1, 3, 0, 1};
+        const double top = lambda_max(test.x, test.y, loss, test.options);
+        const auto nonzero = [&](double lambda) {
+          ExactSolution solution = solve_exact(test.x, test.y, loss, lambda, test.options);
+          if (grouped) solution.coefficients[8] = 0;  // not penalized
+          return std::ranges::count_if(solution.coefficients, [](double w) { return w != 0; });
+        };
+        CHECK(nonzero(top) == 0);
+        CHECK(nonzero(1.5 * top) == 0);
+        CHECK(nonzero(0.999 * top) > 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("a start changes the way and not the result") {
+  Rng rng(5);
+  Case test(50, 100, ConvexLoss::logistic, rng);
+  test.options.tolerance = 1e-12;
+  const ExactSolution cold = solve_exact(test.x, test.y, test.loss, 0.03, test.options);
+  for (Index j = 0; j < 100; ++j) test.options.start.push_back(rng.normal());
+  test.options.start_intercept = -3;
+  const ExactSolution warm = solve_exact(test.x, test.y, test.loss, 0.03, test.options);
+  CHECK(warm.converged);
+  CHECK(warm.objective == doctest::Approx(cold.objective).epsilon(1e-12));
+  for (std::size_t j = 0; j < 100; ++j) {
+    CHECK((warm.coefficients[j] == 0) == (cold.coefficients[j] == 0));
+    CHECK(std::abs(warm.coefficients[j] - cold.coefficients[j]) < 1e-6);
+  }
+  test.options.start = cold.coefficients;
+  test.options.start_intercept = cold.intercept;
+  const ExactSolution again = solve_exact(test.x, test.y, test.loss, 0.03, test.options);
+  CHECK(again.converged);
+  CHECK(again.iterations <= 2);
+}
+
+TEST_CASE("hard designs: equal columns, constant ones, large units, few rows") {
+  Rng rng(6);
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    for (const bool sparse : {false, true}) {
+      Case test(30, 12, loss, rng);
+      test.x.col(1) = test.x.col(0);
+      test.x.col(2).setConstant(5);
+      test.x.col(3).setZero();
+      test.x.col(4) = (test.x.col(4).array() + 1e4).eval();
+      test.x.col(5) *= 1e-5;
+      test.options.tolerance = 1e-9;
+      for (const double lambda : {0.0, 1e-6, 1e-2, 1e3}) {
+        if (lambda == 0 && loss == ConvexLoss::logistic) continue;  // may be separable
+        INFO("lambda ", lambda, ", sparse ", sparse);
+        const ExactSolution solution = sparse ? solve_exact(test.sparse(), test.y, loss, lambda, test.options)
+                                              : solve_exact(test.x, test.y, loss, lambda, test.options);
+        CHECK(solution.converged);
+        CHECK(solution.gap <= 1e-9);
+        if (lambda > 0) CHECK(solution.coefficients[2] == 0);
+        CHECK(solution.coefficients[3] == 0);
+      }
+    }
+  }
+  // One row, no columns, all frozen.
+  const VectorXd one = VectorXd::Constant(1, 3.0);
+  CHECK(solve_exact(MatrixXd::Ones(1, 2).eval(), one, ConvexLoss::squared, 0.1).intercept ==
+        doctest::Approx(3));
+  CHECK(solve_exact(MatrixXd(1, 0), one, ConvexLoss::squared, 0.1).objective == doctest::Approx(0));
+  const ExactSolution frozen =
+      solve_exact(MatrixXd::Ones(1, 2).eval(), one, ConvexLoss::squared, 0.5,
+                  {.intercept = false, .mask = Mask::all_frozen({2}), .start = {1, -3}});
+  CHECK(frozen.objective == doctest::Approx(12.5 + 2));
+  CHECK(frozen.gap <= 1e-12);
+}
+
+TEST_CASE("separable labels without a penalty have no minimum, and the solver says so in time") {
+  const MatrixXd x = VectorXd::LinSpaced(10, -1, 1);
+  const VectorXd y = (x.col(0).array() > 0).cast<double>();
+  const ExactSolution solution = solve_exact(x, y, ConvexLoss::logistic, 0, {.tolerance = 0});
+  CHECK(solution.objective < 1e-3);
+  CHECK(std::isfinite(solution.coefficients[0]));
+}
+
+TEST_CASE("bad input to the exact solver is refused with a reason") {
+  Rng rng(7);
+  const Case good(20, 4, ConvexLoss::logistic, rng);
+  const auto solve = [&](const ExactOptions& options, double lambda = 0.1) {
+    return solve_exact(good.x, good.y, good.loss, lambda, options);
+  };
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               infinity = std::numeric_limits<double>::infinity();
+  CHECK_ERROR(solve({}, -1), "[solve_exact] lambda -1", "0 or more");
+  CHECK_ERROR(solve({}, nan), "lambda nan");
+  CHECK_ERROR(solve({.ratio = 1.5}), "ratio 1.5", "from 0 to 1");
+  CHECK_ERROR(solve({.groups = {0, 1, 1}}), "3 group numbers", "expected 4");
+  CHECK_ERROR(solve({.groups = {0, 1, 3, 3}}), "group 2 of 4 is empty", "without gaps");
+  CHECK_ERROR(solve({.groups = {0, -1, 3, 3}}), "group -1 of coefficient 1");
+  CHECK_ERROR(solve({.groups = {0, 1, 4, 3}}), "group 4 of coefficient 2", "0 to 3");
+  CHECK_ERROR(solve({.weights = {1, 1}}), "2 weights of groups", "expected 4");
+  CHECK_ERROR(solve({.weights = {1, 1, -1, 1}}), "weight -1 at position 2", "0 or more");
+  CHECK_ERROR(solve({.weights = {1, 1, nan, 1}}), "weight nan at position 2", "finite");
+  CHECK_ERROR(solve({.sample_weights = {1, 1}}), "2 sample weights", "expected 20");
+  CHECK_ERROR(solve({.sample_weights = std::vector<double>(20, 0.0)}), "all 0");
+  CHECK_ERROR(solve({.sample_weights = std::vector<double>(20, -1.0)}), "sample weight -1");
+  CHECK_ERROR(solve({.mask = Mask::all_free({3})}), "a mask 3", "expected 4");
+  CHECK_ERROR(solve({.start = {1, 2}}), "2 coefficients to start from", "expected 4");
+  CHECK_ERROR(solve({.start = {1, 2, infinity, 4}}), "start inf at position 2");
+  CHECK_ERROR(solve({.start_intercept = nan}), "intercept nan");
+  CHECK_ERROR(solve({.tolerance = nan}), "tolerance nan");
+  CHECK_ERROR(solve({.max_iterations = -1}), "-1 iterations");
+  CHECK_ERROR(solve({.groups = {0, 0, 1, 1}, .mask = Mask::frozen({4}, {0}), .start = {1, 0, 0, 0}}),
+              "group 0 is frozen in a part");
+  CHECK_ERROR(lambda_max(good.x, good.y, good.loss, {.ratio = 0}), "[lambda_max] ratio 0");
+
+  Case bad = good;
+  bad.y[3] = 0.5;
+  CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "label 0.5 in row 3", "0 or 1");
+  bad.y[3] = nan;
+  CHECK_ERROR(solve_exact(bad.x, bad.y, ConvexLoss::squared, 0.1), "target nan in row 3");
+  bad.y.setOnes();
+  CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "all 1", "both classes");
+  CHECK_ERROR(solve_exact(good.x, VectorXd(good.y.head(5)), good.loss, 0.1), "5 targets", "expected 20");
+  CHECK_ERROR(solve_exact(MatrixXd(0, 4), VectorXd(), good.loss, 0.1), "0x4", "at least one row");
+  bad = good;
+  bad.x(5, 2) = nan;
+  for (const bool frozen : {false, true}) {
+    const ExactOptions options{.mask = frozen ? Mask::all_frozen({4}) : Mask::all_free({4})};
+    CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1, options), "not finite in row 5, column 2");
+    CHECK_ERROR(solve_exact(bad.sparse(), bad.y, bad.loss, 0.1, options), "not finite in row 5, column 2");
+  }
+  bad.x(5, 2) = 1e200;
+  CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "column 2 too large");
+}
