@@ -23,6 +23,7 @@
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/exact.hpp>
+#include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/pruning.hpp>
 #include <taper/sparsity/refit.hpp>

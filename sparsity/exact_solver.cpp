@@ -14,6 +14,9 @@ constexpr double rounding = 1e-15;
 constexpr double slow = 0.2;
 /// Groups that a working set gets at first.
 constexpr std::size_t first_working = 10;
+/// What may be left of the slope of what is not penalized, as a share of its terms. The gap suffers by its
+/// square only, as project() takes it out of the dual point.
+constexpr double balanced = 1e-9;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
 constexpr int patience = 5;
 
@@ -95,7 +98,7 @@ void Solver::balance() {
   for (int round = 0; round < 100; ++round) {
     const Eigen::VectorXd gradient = free_columns_.transpose() * residual_;
     const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * residual_.cwiseAbs();
-    if (((gradient.array().abs() - 1e-13 * size.array()) <= 0).all()) return;
+    if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return;
     const Eigen::VectorXd step = solve_semidefinite(free_hessian(), gradient);
     const Eigen::VectorXd direction = free_columns_ * step, before = z_;
     const double loss = loss_;
@@ -313,7 +316,7 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
     for (Active* active : alive_) {
       if (!active->working && active->slope > active->norm) violated.push_back(active);
     }
-    const std::size_t room = std::min(violated.size(), std::max(first_working, working_.size()));
+    const std::size_t room = std::min(violated.size(), std::max(first_working, 2 * working_.size()));
     std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
                               [](const Active* active) { return active->norm / active->slope; });
     violated.resize(room);

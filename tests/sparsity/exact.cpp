@@ -1,11 +1,17 @@
 #include <taper/sparsity/exact.hpp>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include <taper/autodiff/random.hpp>
+#include <taper/data/csv.hpp>
+#include <taper/data/dataset.hpp>
+#include <taper/data/scaler.hpp>
 
 #include "../check.hpp"
+#include "../data/files.hpp"
 #include "exact_problems.hpp"
 
 using namespace taper;
@@ -241,4 +247,41 @@ TEST_CASE("bad input to the exact solver is refused with a reason") {
   }
   bad.x(5, 2) = 1e200;
   CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "column 2 too large");
+}
+
+TEST_CASE("Madelon: the independent reference solutions") {
+  const std::filesystem::path table = real_data("madelon.csv.gz");
+  const std::filesystem::path reference = real_data("../reference/madelon_l1_logistic.json");
+  if (table.empty() || reference.empty()) {
+    MESSAGE("skipped: TAPER_DATA names no folder with madelon.csv.gz and, beside it, the reference");
+    return;
+  }
+  data::Dataset<double> set = data::to_dataset<double>(data::read_csv(table), "Class");
+  data::StandardScaler<double> scaler;
+  scaler.fit(set.x);
+  scaler.transform(set.x);
+  const MatrixXd x = set.x.matrix();
+  const VectorXd y = (set.y.vector().array() < 0).cast<double>();
+  std::ifstream file(reference);
+  const nlohmann::json json = nlohmann::json::parse(file);
+  CHECK(lambda_max(x, y, ConvexLoss::logistic) ==
+        doctest::Approx(json["lambda_max"].get<double>()).epsilon(1e-12));
+  for (const char* lambda : {"0.0001", "0.01"}) {
+    INFO("lambda ", lambda);
+    const ExactSolution solution =
+        solve_exact(x, y, ConvexLoss::logistic, std::stod(lambda), {.tolerance = 1e-12});
+    const auto& expected = json["solutions"][lambda];
+    CHECK(solution.converged);
+    CHECK(solution.gap <= 1e-10);
+    CHECK(std::abs(solution.objective - expected["objective"].get<double>()) <= 1e-10);
+    CHECK(std::abs(solution.loss - expected["loss"].get<double>()) <= 1e-8);
+    CHECK(std::abs(solution.intercept - expected["intercept"].get<double>()) <= 1e-6);
+    const auto coefficients = expected["coef"].get<std::vector<double>>();
+    double furthest = 0;
+    for (std::size_t j = 0; j < 500; ++j) {
+      furthest = std::max(furthest, std::abs(solution.coefficients[j] - coefficients[j]));
+      CHECK((solution.coefficients[j] == 0) == (coefficients[j] == 0));
+    }
+    CHECK(furthest <= 1e-6);
+  }
 }

@@ -1,0 +1,131 @@
+#include <taper/sparsity/exact_path.hpp>
+
+#include <cmath>
+
+#include <taper/autodiff/random.hpp>
+
+#include "../check.hpp"
+#include "exact_problems.hpp"
+
+using namespace taper;
+using namespace sparsity;
+using Eigen::VectorXd;
+
+TEST_CASE("a path has the solutions that each lambda has from a cold start") {
+  Rng rng(1);
+  for (int combination = 0; combination < 8; ++combination) {
+    const bool sparse = (combination & 2) != 0;
+    Case test(50, 80, (combination & 1) != 0 ? ConvexLoss::logistic : ConvexLoss::squared, rng);
+    test.options.tolerance = 1e-11;
+    if ((combination & 4) != 0) {
+      for (Index j = 0; j < 80; ++j) test.options.groups.push_back(j / 4);
+      test.options.ratio = 0.8;
+      test.options.mask = Mask::frozen({80}, {0, 1, 2, 3, 11});
+      test.options.start.assign(80, 0.0);
+      test.options.start[2] = 0.5;
+    }
+    const LambdaGrid grid{.count = 12, .smallest = 0.05};
+    const Eigen::SparseMatrix<double> columns = test.sparse();
+    const Design design = sparse ? Design(columns) : Design(test.x);
+    const std::vector<ExactSolution> path = exact_path(design, test.y, test.loss, grid, test.options);
+    REQUIRE(path.size() == 12);
+    const double top = lambda_max(design, test.y, test.loss, test.options);
+    CHECK(path[0].lambda == doctest::Approx(top).epsilon(1e-14));
+    CHECK(path[11].lambda == doctest::Approx(0.05 * top).epsilon(1e-14));
+    CHECK(path[5].lambda / path[4].lambda == doctest::Approx(path[9].lambda / path[8].lambda).epsilon(1e-13));
+    for (const ExactSolution& point : path) {
+      INFO("combination ", combination, ", lambda ", point.lambda);
+      const ExactSolution cold = solve_exact(design, test.y, test.loss, point.lambda, test.options);
+      CHECK(point.converged);
+      CHECK(std::abs(point.objective - cold.objective) < 1e-11);
+      for (std::size_t j = 0; j < 80; ++j) {
+        CHECK(std::abs(point.coefficients[j] - cold.coefficients[j]) < 1e-4);
+        CHECK((point.coefficients[j] == 0) == (cold.coefficients[j] == 0));
+      }
+    }
+  }
+}
+
+TEST_CASE("cross-validation holds each row out once, as solving by hand would") {
+  Rng rng(2);
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    // Without the row of weight 0, leaving one out each: which fold is which does not matter.
+    Case test(13, 4, loss, rng);
+    test.options.tolerance = 1e-12;
+    test.options.sample_weights.assign(13, 1.0);
+    test.options.sample_weights[5] = 0;
+    test.y[0] = test.y[1] = 0, test.y[2] = test.y[3] = 1;  // enough of both classes
+    const LambdaGrid grid{.lambdas = {0.2, 0.05}};
+    const CrossValidation result = cross_validate(test.x, test.y, loss, 12, 7, grid, test.options);
+    CHECK(result.lambdas == grid.lambdas);
+    for (Index k = 0; k < 2; ++k) {
+      const double lambda = grid.lambdas[static_cast<std::size_t>(k)];
+      std::vector<double> losses;
+      VectorXd nonzero = VectorXd::Zero(4);
+      for (Index row = 0; row < 13; ++row) {
+        if (row == 5) continue;
+        ExactOptions options = test.options;
+        options.sample_weights[static_cast<std::size_t>(row)] = 0;
+        const ExactSolution solution = solve_exact(test.x, test.y, loss, lambda, options);
+        const VectorXd w = Eigen::Map<const VectorXd>(solution.coefficients.data(), 4);
+        const double z = test.x.row(row).dot(w) + solution.intercept, y = test.y[row];
+        losses.push_back(loss == ConvexLoss::squared ? (y - z) * (y - z) / 2
+                                                     : std::log1p(std::exp(z)) - y * z);
+        nonzero += (w.array() != 0).cast<double>().matrix() / 12;
+      }
+      const Eigen::Map<const VectorXd> all(losses.data(), 12);
+      const double mean = all.mean(), error = std::sqrt((all.array() - mean).square().sum() / 11 / 12);
+      CHECK(result.loss[static_cast<std::size_t>(k)] == doctest::Approx(mean).epsilon(1e-5));
+      CHECK(result.standard_error[static_cast<std::size_t>(k)] == doctest::Approx(error).epsilon(1e-5));
+      for (Index j = 0; j < 4; ++j) CHECK(result.stability_at(k, j) == doctest::Approx(nonzero[j]));
+    }
+  }
+}
+
+TEST_CASE("cross-validation chooses, depends on its seed alone, and knows what is stable") {
+  Rng rng(3);
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    Case test(200, 30, loss, rng);
+    const LambdaGrid grid{.count = 20};
+    const CrossValidation one = cross_validate(test.x, test.y, loss, 5, 1, grid);
+    const CrossValidation again = cross_validate(test.x, test.y, loss, 5, 1, grid);
+    const CrossValidation other = cross_validate(test.x, test.y, loss, 5, 2, grid);
+    CHECK(one.loss == again.loss);
+    CHECK(one.stability == again.stability);
+    CHECK(one.loss != other.loss);
+    REQUIRE(one.path.size() == 20);
+    const auto best = static_cast<std::size_t>(one.best),
+               chosen = static_cast<std::size_t>(one.one_standard_error);
+    CHECK(one.best > 0);
+    CHECK(chosen <= best);
+    CHECK(*std::ranges::min_element(one.loss) == one.loss[best]);
+    CHECK(one.loss[chosen] <= one.loss[best] + one.standard_error[best]);
+    if (chosen > 0) CHECK(one.loss[chosen - 1] > one.loss[best] + one.standard_error[best]);
+    // The three columns that the targets depend on.
+    for (const Index j : {0, 1, 15}) CHECK(one.stability_at(one.one_standard_error, j) == 1);
+    Index unstable = 0;
+    for (Index j = 0; j < 30; ++j) unstable += one.stability_at(one.one_standard_error, j) < 0.5;
+    CHECK(unstable > 10);
+  }
+}
+
+TEST_CASE("bad grids and folds are refused with a reason") {
+  Rng rng(4);
+  const Case good(20, 4, ConvexLoss::logistic, rng);
+  const auto path = [&](const LambdaGrid& grid) { return exact_path(good.x, good.y, good.loss, grid); };
+  CHECK_ERROR(path({.count = 0}), "[exact_path] 0 values", "1 or more");
+  CHECK_ERROR(path({.smallest = 0}), "smallest share 0");
+  CHECK_ERROR(path({.smallest = 1}), "smallest share 1");
+  CHECK_ERROR(path({.lambdas = {0.1, 0.2}}), "lambda 0.2 after 0.1", "fall");
+  CHECK_ERROR(path({.lambdas = {0.1, -0.2}}), "lambda -0.2", "0 or more");
+  CHECK_ERROR(exact_path(good.x, good.y, good.loss, {}, {.ratio = 0}), "ratio 0");
+  CHECK_ERROR(exact_path(good.x, good.y, good.loss, {}, {.mask = Mask::all_frozen({4})}), "lambda_max 0");
+  CHECK_ERROR(lambda_grid(good.x, good.y, good.loss, {.count = -3}), "[lambda_grid] -3 values");
+  const auto folds = [&](Index count) { return cross_validate(good.x, good.y, good.loss, count); };
+  CHECK_ERROR(folds(1), "[cross_validate] 1 folds of 20 rows", "2 to 20");
+  CHECK_ERROR(folds(21), "21 folds");
+  VectorXd lonely = VectorXd::Zero(20);
+  lonely[3] = 1;  // the fold that holds it out has one class left
+  CHECK_ERROR(cross_validate(good.x, lonely, good.loss, 5), "[cross_validate] labels that are all 0");
+  CHECK(path({.count = 1}).size() == 1);
+}
