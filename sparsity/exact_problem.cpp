@@ -54,6 +54,21 @@ std::vector<std::vector<Index>> members(const std::vector<Index>& numbers, Index
   return result;
 }
 
+/// A sum without the rounding of its partial sums (Kahan, 1965, as Neumaier has it): a gap is the small
+/// difference of two sums, and a line search compares them up to the last digits.
+class Sum {
+ public:
+  void operator+=(double x) {
+    const double sum = sum_ + x;
+    lost_ += std::abs(sum_) >= std::abs(x) ? (sum_ - sum) + x : (x - sum) + sum_;
+    sum_ = sum;
+  }
+  double value() const { return sum_ + lost_; }
+
+ private:
+  double sum_ = 0, lost_ = 0;
+};
+
 }  // namespace
 
 Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& targets, ConvexLoss loss_kind,
@@ -165,13 +180,16 @@ Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& 
 }
 
 double Problem::loss(const Eigen::VectorXd& z) const {
-  if (kind == ConvexLoss::squared) return (s.array() * (y - z).array().square()).sum() / 2;
-  double total = 0;
+  Sum total;
   for (Index i = 0; i < rows(); ++i) {
-    const double against = y[i] != 0 ? -z[i] : z[i];  // how far on the wrong side
-    total += s[i] * (std::max(against, 0.0) + std::log1p(std::exp(-std::abs(against))));
+    if (kind == ConvexLoss::squared) {
+      total += s[i] * (y[i] - z[i]) * (y[i] - z[i]) / 2;
+    } else {
+      const double against = y[i] != 0 ? -z[i] : z[i];  // how far on the wrong side
+      total += s[i] * (std::max(against, 0.0) + std::log1p(std::exp(-std::abs(against))));
+    }
   }
-  return total;
+  return total.value();
 }
 
 double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
@@ -179,11 +197,11 @@ double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
   if (kind == ConvexLoss::squared) {
     gradient = s.cwiseProduct(y - z);
     curvature = s;
-    return gradient.dot(y - z) / 2;
+    return loss(z);
   }
   gradient.resize(rows());
   curvature.resize(rows());
-  double total = 0;
+  Sum total;
   for (Index i = 0; i < rows(); ++i) {
     const double against = y[i] != 0 ? -z[i] : z[i];
     const double e = std::exp(-std::abs(against)), small = e / (1 + e);
@@ -192,11 +210,11 @@ double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
     curvature[i] = s[i] * small / (1 + e);
     total += s[i] * (std::max(against, 0.0) + std::log1p(e));
   }
-  return total;
+  return total.value();
 }
 
 double Problem::dual(const Eigen::VectorXd& theta, double scale) const {
-  double total = 0;
+  Sum total;
   for (Index i = 0; i < rows(); ++i) {
     if (s[i] == 0) continue;
     const double u = scale * theta[i] / s[i];
@@ -210,7 +228,7 @@ double Problem::dual(const Eigen::VectorXd& theta, double scale) const {
     }
     total += s[i] * part;
   }
-  return total;
+  return total.value();
 }
 
 double Problem::radius(double gap) const {

@@ -8,8 +8,8 @@ namespace taper::sparsity::exact {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-/// What a sum of numbers near 1 may be off by.
-constexpr double rounding = 1e-15;
+/// What an objective may be off by, as a share of it.
+constexpr double rounding = 4e-15;
 /// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
 constexpr double slow = 0.2;
 /// Groups that a working set gets at first.
