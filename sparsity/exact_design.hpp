@@ -62,7 +62,7 @@ class Design {
     }
     rows_ = x.rows(), columns_ = x.cols();
     data_ = x.data();
-    stride_ = x.outerStride();
+    stride_ = Derived::IsRowMajor ? x.innerStride() : x.outerStride();  // a row has columns of one entry
   }
   Index begin(Index j) const { return outer_[j]; }
   Index end(Index j) const { return counts_ != nullptr ? outer_[j] + counts_[j] : outer_[j + 1]; }

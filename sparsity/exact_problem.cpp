@@ -113,6 +113,10 @@ Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& 
                 ": expected both classes, as the intercept is free");
   }
 
+  if (!std::isfinite(s.dot(y.cwiseAbs2()))) {
+    throw Error(where, "targets too large to be squared: expected smaller units");
+  }
+
   if (start.empty()) start.assign(static_cast<std::size_t>(p), 0.0);
   require_length(where, "coefficients to start from", start.size(), p);
   require_finite(where, "start", start);

@@ -300,6 +300,9 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
   split(lambda);
   predict();
   measure();
+  if (!std::isfinite(primal())) {
+    throw Error("solve_exact", "a start with the objective ", primal(), ": expected smaller coefficients");
+  }
   iterations_ = 0;
   double best_bound = -infinity, best_gap = infinity, gap = infinity;
   for (int stalled = 0; stalled < patience;) {
@@ -324,7 +327,7 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
       active->working = true;
       working_.push_back(active);
     }
-    stalled = violated.empty() && gap > 0.9 * best_gap ? stalled + 1 : 0;
+    stalled = violated.empty() && !(gap < 0.9 * best_gap) ? stalled + 1 : 0;
     best_gap = std::min(best_gap, gap);
     fit_working(std::max(0.1 * gap, 0.3 * tolerance), max_iterations);
   }

@@ -178,7 +178,15 @@ TEST_CASE("hard designs: equal columns, constant ones, large units, few rows") {
       }
     }
   }
-  // One row, no columns, all frozen.
+  // One row, no columns, all frozen, and parts of a matrix.
+  const Eigen::RowVectorXd row{{1, 2, 3}};
+  CHECK(solve_exact(row, VectorXd::Constant(1, 3.0), ConvexLoss::squared, 0.1, {.intercept = false})
+            .coefficients[2] == doctest::Approx((9 - 0.1) / 9));
+  const Case whole(30, 12, ConvexLoss::squared, rng);
+  const Eigen::MatrixXd part = whole.x.block(3, 2, 20, 5);
+  const VectorXd targets = whole.y.head(20);
+  CHECK(solve_exact(whole.x.block(3, 2, 20, 5), targets, ConvexLoss::squared, 0.1).coefficients ==
+        solve_exact(part, targets, ConvexLoss::squared, 0.1).coefficients);
   const VectorXd one = VectorXd::Constant(1, 3.0);
   CHECK(solve_exact(MatrixXd::Ones(1, 2).eval(), one, ConvexLoss::squared, 0.1).intercept ==
         doctest::Approx(3));
@@ -234,6 +242,10 @@ TEST_CASE("bad input to the exact solver is refused with a reason") {
   CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "label 0.5 in row 3", "0 or 1");
   bad.y[3] = nan;
   CHECK_ERROR(solve_exact(bad.x, bad.y, ConvexLoss::squared, 0.1), "target nan in row 3");
+  bad.y[3] = 1e200;
+  CHECK_ERROR(solve_exact(bad.x, bad.y, ConvexLoss::squared, 0.1), "targets too large");
+  CHECK_ERROR(solve_exact(good.x, good.y, ConvexLoss::squared, 0.1, {.start = {1e200, 0, 0, 0}}),
+              "a start with");
   bad.y.setOnes();
   CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "all 1", "both classes");
   CHECK_ERROR(solve_exact(good.x, VectorXd(good.y.head(5)), good.loss, 0.1), "5 targets", "expected 20");
