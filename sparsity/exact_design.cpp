@@ -42,6 +42,15 @@ void Design::add(Index j, double s, double* v) const {
   }
 }
 
+void Design::add_weighted(Index j, double s, const double* weights, double* v) const {
+  if (is_sparse()) {
+    for (Index k = begin(j); k < end(j); ++k) v[inner_[k]] += s * weights[inner_[k]] * data_[k];
+  } else {
+    const double* const x = column(j);
+    for (Index i = 0; i < rows_; ++i) v[i] += s * weights[i] * x[i];
+  }
+}
+
 void Design::copy(Index j, double* to) const {
   if (is_sparse()) {
     std::fill_n(to, rows_, 0.0);

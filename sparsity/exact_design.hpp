@@ -41,6 +41,10 @@ class Design {
   void dots(std::span<const Index> columns, const double* v, double* out) const;
   /// v += s x_j.
   void add(Index j, double s, double* v) const;
+  /// v_i += s weights_i x_ij.
+  void add_weighted(Index j, double s, const double* weights, double* v) const;
+  /// How many numbers a pass over column j reads.
+  Index entries(Index j) const { return is_sparse() ? end(j) - begin(j) : rows_; }
   /// The column written out, n entries.
   void copy(Index j, double* to) const;
   /// The sums of s_i x_ij and of s_i x_ij^2 over the rows.

@@ -101,9 +101,50 @@ Eigen::MatrixXd Hessian::block(std::span<const Index> rows, std::span<const Inde
   return result;
 }
 
+double Model::slope(Index k, const Eigen::VectorXd& of) const {
+  if (written_out()) return of[k];
+  double result = gradient0[k] + design->dot(columns[static_cast<std::size_t>(k)], of.data());
+  if (cross.rows() > 0) result -= cross.col(k).dot(of.tail(cross.rows()));
+  return result;
+}
+
+void Model::shift(Index k, double by) {
+  if (written_out()) {
+    kernels::scale(state.size(), by, h.col(k).data(), state.data(), true);
+    return;
+  }
+  design->add_weighted(columns[static_cast<std::size_t>(k)], by, weights->data(), state.data());
+  if (cross.rows() > 0) state.tail(cross.rows()) += by * elimination.col(k);
+}
+
 void Model::prepare() {
+  w = w0;
+  if (written_out()) {
+    state = gradient0;
+  } else {
+    state.setZero(design->rows() + cross.rows());
+  }
+  Eigen::VectorXd scaled(written_out() ? 0 : design->rows());
   for (Block& block : blocks) {
-    const auto part = h.block(block.begin, block.begin, block.size, block.size);
+    block.hessian.resize(block.size, block.size);
+    for (Index k = 0; k < block.size; ++k) {
+      if (written_out()) {
+        block.hessian.col(k) = h.col(block.begin + k).segment(block.begin, block.size);
+        continue;
+      }
+      const auto column = [&](Index i) { return columns[static_cast<std::size_t>(block.begin + i)]; };
+      if (block.size == 1) {
+        block.hessian(0, 0) = design->moments(column(0), weights->data()).square;
+      } else {
+        scaled.setZero();
+        design->add_weighted(column(k), 1, weights->data(), scaled.data());
+        for (Index i = 0; i < block.size; ++i) block.hessian(i, k) = design->dot(column(i), scaled.data());
+      }
+      for (Index i = 0; i < block.size && cross.rows() > 0; ++i) {
+        block.hessian(i, k) -= cross.col(block.begin + i).dot(elimination.col(block.begin + k));
+      }
+    }
+    const Eigen::MatrixXd& part = block.hessian;
     if (block.size == 1) {
       block.slope = std::max(part(0, 0), 0.0);
     } else if (block.size <= 64) {
@@ -125,19 +166,21 @@ double Model::penalty(const Eigen::VectorXd& at) const {
   return total;
 }
 
-double Model::value(const Eigen::VectorXd& at, const Eigen::VectorXd& slope) const {
-  return (at - w0).dot(gradient0 + slope) / 2 + penalty(at);
+/// Beyond what does not depend on w.
+double Model::value(const Eigen::VectorXd& at, const Eigen::VectorXd& of) const {
+  double total = 0;
+  for (Index k = 0; k < at.size(); ++k) {
+    if (at[k] != w0[k]) total += (at[k] - w0[k]) * (gradient0[k] + slope(k, of)) / 2;
+  }
+  return total + penalty(at);
 }
 
 double Model::update(const Block& block) {
   const double steep = block.slope + block.square;
-  const auto shift = [&](Index j, double by) {
-    kernels::scale(gradient.size(), by, h.col(j).data(), gradient.data(), true);
-  };
   const auto share = [&](double violation) { return block.norm > 0 ? violation / block.norm : violation; };
   if (block.size == 1) {
     const Index j = block.begin;
-    const double old = w[j], target = block.slope * old - gradient[j];
+    const double old = w[j], target = block.slope * old - slope(j, state);
     double fresh = 0;
     if (std::abs(target) > block.norm && steep > 0) {
       fresh = std::copysign(std::abs(target) - block.norm, target) / steep;
@@ -149,19 +192,19 @@ double Model::update(const Block& block) {
   }
 
   // Steps of the proximal gradient method on the block, which settle it while the rest stands still.
-  const auto part = h.block(block.begin, block.begin, block.size, block.size);
   const Eigen::VectorXd old = w.segment(block.begin, block.size);
-  Eigen::VectorXd now = old, slope = gradient.segment(block.begin, block.size);
+  Eigen::VectorXd now = old, slopes(block.size);
+  for (Index k = 0; k < block.size; ++k) slopes[k] = slope(block.begin + k, state);
   double first = 0;
   for (int step = 0; step < 10; ++step) {
-    const Eigen::VectorXd target = block.slope * now - slope;
+    const Eigen::VectorXd target = block.slope * now - slopes;
     const double norm = target.norm();
     Eigen::VectorXd fresh = Eigen::VectorXd::Zero(block.size);
     if (norm > block.norm && steep > 0) fresh = target * ((1 - block.norm / norm) / steep);
     const double moved = (fresh - now).norm() * steep;
     if (step == 0) first = moved;
     if (moved == 0) break;
-    slope.noalias() += part * (fresh - now);
+    slopes.noalias() += block.hessian * (fresh - now);
     now = fresh;
     if (moved <= 0.1 * first && step > 0) break;
   }
@@ -180,21 +223,21 @@ double Model::pass() {
 
 Index Model::minimize(double tolerance, Index limit) {
   // Anderson extrapolation: the combination of the last iterates, with coefficients that sum to one, whose
-  // differences cancel best (Bertrand and Massias, 2021, algorithm 1). The gradient is affine in w, so it is
+  // differences cancel best (Bertrand and Massias, 2021, algorithm 1). The state is affine in w, so it is
   // combined likewise. What is zero in all of them stays exactly zero.
   constexpr Index depth = 5;
   const Index m = w.size();
-  Eigen::MatrixXd iterates(m, depth + 1), gradients(m, depth + 1);
+  Eigen::MatrixXd iterates(m, depth + 1), states(state.size(), depth + 1);
   Index kept = 0;
   for (Index count = 1; count <= limit; ++count) {
     if (kept == 0) {
       iterates.col(0) = w;
-      gradients.col(0) = gradient;
+      states.col(0) = state;
       kept = 1;
     }
     if (pass() <= tolerance) return count;
     iterates.col(kept) = w;
-    gradients.col(kept) = gradient;
+    states.col(kept) = state;
     if (++kept <= depth) continue;
     kept = 0;
     const Eigen::MatrixXd differences = iterates.rightCols(depth) - iterates.leftCols(depth);
@@ -204,10 +247,10 @@ Index Model::minimize(double tolerance, Index limit) {
     Eigen::VectorXd c = solver.solve(Eigen::VectorXd::Ones(depth));
     c /= c.sum();
     if (!c.allFinite()) continue;
-    const Eigen::VectorXd trial = iterates.rightCols(depth) * c, slope = gradients.rightCols(depth) * c;
-    if (value(trial, slope) < value(w, gradient)) {
+    const Eigen::VectorXd trial = iterates.rightCols(depth) * c, combined = states.rightCols(depth) * c;
+    if (value(trial, combined) < value(w, state)) {
       w = trial;
-      gradient = slope;
+      state = combined;
     }
   }
   return limit;

@@ -39,22 +39,31 @@ class Hessian {
 ///
 ///     g'(w - w0) + 1/2 (w - w0)' H (w - w0) + sum over groups of (norm ||w_g|| + square/2 ||w_g||^2)
 ///
-/// where the unpenalized coefficients have been eliminated from H and g.
+/// where H = X'DX - C'E has the unpenalized coefficients eliminated: C holds their products with the columns,
+/// and E = (their Hessian)^-1 C. H is either written out, which makes a pass cost the square of the number of
+/// columns, or applied through the columns, which costs the length of all of them: better for many short
+/// ones.
 struct Model {
   struct Block {
     Index begin, size;
-    double norm, square;  // of the penalty
-    double slope;         // at least the largest eigenvalue of the block of H
+    double norm, square;      // of the penalty
+    double slope;             // at least the largest eigenvalue of the block of H
+    Eigen::MatrixXd hessian;  // the block of H
   };
   std::vector<Block> blocks;
-  Eigen::MatrixXd h;
+  std::vector<Index> columns;
+  Eigen::MatrixXd h;                   // H, or nothing
+  Eigen::MatrixXd cross, elimination;  // C and E, one row for each unpenalized coefficient, or nothing
+  const Design* design;
+  const Eigen::VectorXd* weights;  // the diagonal of D
   Eigen::VectorXd w0, w;
-  Eigen::VectorXd gradient0, gradient;  // at w0 and at w
+  Eigen::VectorXd gradient0;  // at w0
+  /// What tells the gradient at w, and is affine in w: with H written out the gradient itself, otherwise
+  /// DX (w - w0), and E (w - w0) below it.
+  Eigen::VectorXd state;
 
-  /// Fills in the slopes.
+  /// Starts at w0. Fills in the blocks of H and their slopes.
   void prepare();
-  /// The model's value beyond what does not depend on w.
-  double value(const Eigen::VectorXd& at, const Eigen::VectorXd& slope) const;
   double penalty(const Eigen::VectorXd& at) const;
   /// One pass of block coordinate descent over w. Returns the largest violation of the optimality conditions
   /// that was met, as a share of the block's `norm` where it has one.
@@ -64,6 +73,10 @@ struct Model {
   Index minimize(double tolerance, Index limit);
 
  private:
+  bool written_out() const { return h.size() > 0; }
+  double slope(Index k, const Eigen::VectorXd& of) const;
+  void shift(Index k, double by);
+  double value(const Eigen::VectorXd& at, const Eigen::VectorXd& of) const;
   double update(const Block& block);
 };
 

@@ -193,37 +193,52 @@ void Solver::screen(const Bound& bound, double gap) {
 /// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
 /// objective fell, up to rounding.
 bool Solver::newton_step(double gap, double tolerance, Index limit) {
-  if (hessian_.empty()) {
-    hessian_.restart(curvature_);
-    stale_ = false;
-  }
   std::vector<Index> columns;
   Model model;
-  double norms = 0;
+  double norms = 0, length = 0;
   for (const Active* active : working_) {
     const auto& members = active->group->columns;
-    model.blocks.push_back({static_cast<Index>(columns.size()), static_cast<Index>(members.size()),
-                            active->norm, active->square, 0});
+    model.blocks.push_back({static_cast<Index>(columns.size()),
+                            static_cast<Index>(members.size()),
+                            active->norm,
+                            active->square,
+                            0,
+                            {}});
     columns.insert(columns.end(), members.begin(), members.end());
+    for (const Index j : members) length += static_cast<double>(problem_.x.entries(j));
   }
-  hessian_.require(columns);
-  hessian_.require(free_);
   const Index m = static_cast<Index>(columns.size());
-  model.h = hessian_.block(columns, columns);
-  Eigen::MatrixXd elimination;
-  if (!free_.empty()) {
-    const Eigen::MatrixXd cross = hessian_.block(free_, columns);
-    elimination = solve_semidefinite(hessian_.block(free_, free_), cross);
-    model.h -= transposed_times(cross, elimination);
+  // A pass reads a column twice when H is not written out, and a sparse one at random.
+  if (static_cast<double>(m) * static_cast<double>(m) <= 8 * length) {
+    if (hessian_.empty()) {
+      hessian_.restart(curvature_);
+      stale_ = false;
+    }
+    hessian_.require(columns);
+    hessian_.require(free_);
+    model.h = hessian_.block(columns, columns);
+    if (!free_.empty()) {
+      model.cross = hessian_.block(free_, columns);
+      model.elimination = solve_semidefinite(hessian_.block(free_, free_), model.cross);
+      model.h -= transposed_times(model.cross, model.elimination);
+    }
+  } else {
+    model.cross.resize(free_columns_.cols(), m);
+    for (Index k = 0; k < free_columns_.cols(); ++k) {
+      const Eigen::VectorXd weighted = curvature_.cwiseProduct(free_columns_.col(k));
+      for (Index i = 0; i < m; ++i) model.cross(k, i) = dot(columns[static_cast<std::size_t>(i)], weighted);
+    }
+    model.elimination = solve_semidefinite(free_hessian(), model.cross);
   }
+  model.design = &problem_.x;
+  model.weights = &curvature_;
+  model.columns = columns;
   model.w0.resize(m);
   model.gradient0.resize(m);
   for (Index k = 0; k < m; ++k) {
     model.w0[k] = w(columns[static_cast<std::size_t>(k)]);
     model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
   }
-  model.w = model.w0;
-  model.gradient = model.gradient0;
   model.prepare();
   for (const Model::Block& block : model.blocks) {
     norms += block.norm * model.w0.segment(block.begin, block.size).norm();
@@ -239,7 +254,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
     if (d[k] != 0) add(columns[static_cast<std::size_t>(k)], d[k], direction);
   }
   if (!free_.empty()) {
-    free_step = -(elimination * d);
+    free_step = -(model.elimination * d);
     direction.noalias() += free_columns_ * free_step;
   }
 

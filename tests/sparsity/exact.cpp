@@ -198,6 +198,33 @@ TEST_CASE("hard designs: equal columns, constant ones, large units, few rows") {
   CHECK(frozen.gap <= 1e-12);
 }
 
+TEST_CASE("many short sparse columns are solved without their Hessian, to the same result") {
+  Rng rng(8);
+  for (int combination = 0; combination < 16; ++combination) {
+    const bool grouped = (combination & 2) != 0;
+    Case test(12, 300, (combination & 1) != 0 ? ConvexLoss::logistic : ConvexLoss::squared, rng);
+    test.options.ratio = 0.1;  // so that the working set is large
+    test.options.tolerance = 1e-12;
+    test.options.intercept = (combination & 4) != 0;
+    if (grouped) {
+      for (Index j = 0; j < 300; ++j) test.options.groups.push_back(j / 3);
+    }
+    test.options.weights.assign(grouped ? 100 : 300, 1.0);
+    if ((combination & 8) != 0) test.options.weights[7] = 0;
+    const ExactSolution sparse = solve_exact(test.sparse(), test.y, test.loss, 0.05, test.options);
+    const ExactSolution dense = solve_exact(test.x, test.y, test.loss, 0.05, test.options);
+    INFO("combination ", combination);
+    CHECK(sparse.converged);
+    CHECK(dense.converged);
+    CHECK(std::abs(sparse.objective - dense.objective) < 1e-12);
+    CHECK(std::abs(sparse.intercept - dense.intercept) < 1e-5);
+    const Point point{Eigen::Map<const VectorXd>(sparse.coefficients.data(), 300), sparse.intercept};
+    CHECK(test.violation(point, 0.05) < 1e-5);
+    CHECK((point.w - Eigen::Map<const VectorXd>(dense.coefficients.data(), 300)).cwiseAbs().maxCoeff() <
+          1e-5);
+  }
+}
+
 TEST_CASE("separable labels without a penalty have no minimum, and the solver says so in time") {
   const MatrixXd x = VectorXd::LinSpaced(10, -1, 1);
   const VectorXd y = (x.col(0).array() > 0).cast<double>();
