@@ -222,7 +222,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
       model.elimination = solve_semidefinite(hessian_.block(free_, free_), model.cross);
       model.h -= transposed_times(model.cross, model.elimination);
     }
-  } else {
+  } else if (!free_.empty()) {
     model.cross.resize(free_columns_.cols(), m);
     for (Index k = 0; k < free_columns_.cols(); ++k) {
       const Eigen::VectorXd weighted = curvature_.cwiseProduct(free_columns_.col(k));
