@@ -63,8 +63,8 @@ void madelon(const std::filesystem::path& path) {
   one("Madelon, lambda 1e-4, gap 1e-10", x, y, ConvexLoss::logistic, 1e-4, 1e-10);
 
   std::vector<sparsity::ExactSolution> points;
-  const Time time =
-      milliseconds([&] { points = sparsity::exact_path(x, y, ConvexLoss::logistic, {}, {.tolerance = 1e-6}); });
+  const Time time = milliseconds(
+      [&] { points = sparsity::exact_path(x, y, ConvexLoss::logistic, {}, {.tolerance = 1e-6}); });
   report("Madelon, path of 100, gap 1e-6: the last", time, points.back());
   double gap = 0;
   Index passes = 0, converged = 0;

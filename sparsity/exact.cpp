@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include <taper/sparsity/exact_solver.hpp>
+#include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity {
 

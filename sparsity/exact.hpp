@@ -4,7 +4,7 @@
 #include <vector>
 
 #include <taper/nn/mask.hpp>
-#include <taper/sparsity/exact_design.hpp>
+#include <taper/sparsity/design.hpp>
 
 namespace taper::sparsity {
 

@@ -3,8 +3,8 @@
 #include <numeric>
 
 #include <taper/autodiff/random.hpp>
+#include <taper/sparsity/exact/solver.hpp>
 #include <taper/sparsity/exact_path.hpp>
-#include <taper/sparsity/exact_solver.hpp>
 
 namespace taper::sparsity {
 namespace {

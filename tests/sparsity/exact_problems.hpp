@@ -115,6 +115,7 @@ struct Case {
       const double turn = (ahead.w - next.w).dot(next.w - now.w) + (ahead.b - next.b) * (next.b - now.b);
       if (turn > 0) speed = 1;
       const double faster = (1 + std::sqrt(1 + 4 * speed * speed)) / 2, momentum = (speed - 1) / faster;
+      if ((next.w - now.w).cwiseAbs().maxCoeff() < 1e-13 && std::abs(next.b - now.b) < 1e-13) return next;
       ahead = {next.w + momentum * (next.w - now.w), next.b + momentum * (next.b - now.b)};
       speed = faster;
       now = next;

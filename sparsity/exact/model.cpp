@@ -5,7 +5,7 @@
 
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
-#include <taper/sparsity/exact_model.hpp>
+#include <taper/sparsity/exact/model.hpp>
 
 namespace taper::sparsity::exact {
 namespace {

@@ -3,7 +3,7 @@
 #include <span>
 #include <vector>
 
-#include <taper/sparsity/exact_problem.hpp>
+#include <taper/sparsity/exact/problem.hpp>
 
 /// Inside of the exact solvers: the quadratic model on a working set.
 namespace taper::sparsity::exact {

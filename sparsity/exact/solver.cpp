@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include <taper/sparsity/exact_solver.hpp>
+#include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity::exact {
 namespace {

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include <taper/sparsity/exact_problem.hpp>
+#include <taper/sparsity/exact/problem.hpp>
 
 namespace taper::sparsity::exact {
 namespace {

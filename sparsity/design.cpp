@@ -3,7 +3,7 @@
 
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
-#include <taper/sparsity/exact_design.hpp>
+#include <taper/sparsity/design.hpp>
 
 namespace taper::sparsity {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <taper/sparsity/exact_model.hpp>
+#include <taper/sparsity/exact/model.hpp>
 
 /// Inside of the exact solvers: the working sets and Newton steps of solve_exact. It keeps its state from one
 /// lambda to the next, so that a path is warm-started.
