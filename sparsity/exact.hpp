@@ -30,7 +30,7 @@ struct ExactOptions {
   bool intercept = true;
   /// Which of the p coefficients are free; the others stay at their start, bit for bit.
   std::optional<Mask> mask = {};
-  /// Where to start: p entries, or none for zeros.
+  /// Where to start: p entries, or none for zeros. The logistic loss starts from zeros where they are better.
   std::vector<double> start = {};
   double start_intercept = 0;
   /// Largest duality gap, in units of the objective.
@@ -67,8 +67,10 @@ struct ExactSolution {
 /// the dual point s_i (y_i - mean_i), scaled into ||x_g'theta|| <= lambda weight_g ratio and orthogonal to
 /// what is not penalized. Memory grows with the square of the working set.
 ///
-/// Where the minimum is not reached (a logistic loss without penalty on separable data) or the tolerance is
-/// below what rounding allows, `converged` is false and the gap says how far it came.
+/// Where the tolerance is below what rounding allows, `converged` is false and the gap says how far it came.
+/// A logistic loss without penalty on separable data has no minimum: coefficients then grow until the loss,
+/// which cannot be less than zero, is within the tolerance. Columns without penalty, all of them at lambda 0,
+/// are written out, and their Hessian with them.
 ///
 /// Throws Error for numbers that are not finite, lengths that do not fit, logistic targets other than 0
 /// and 1, or of one class only with a free intercept, negative lambda, weights or tolerance, all-zero weights

@@ -2,6 +2,7 @@
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
@@ -228,14 +229,23 @@ Index Model::minimize(double tolerance, Index limit) {
   constexpr Index depth = 5;
   const Index m = w.size();
   Eigen::MatrixXd iterates(m, depth + 1), states(state.size(), depth + 1);
-  Index kept = 0;
+  Index kept = 0, last_gain = 0;
+  double least = std::numeric_limits<double>::infinity();
   for (Index count = 1; count <= limit; ++count) {
     if (kept == 0) {
       iterates.col(0) = w;
       states.col(0) = state;
       kept = 1;
     }
-    if (pass() <= tolerance) return count;
+    const double violation = pass();
+    if (violation <= tolerance) return count;
+    // Where nothing is gained for long, rounding sets the limit, and more passes only add to it.
+    if (violation < 0.7 * least) {
+      least = violation;
+      last_gain = count;
+    } else if (count - last_gain >= 300) {
+      return count;
+    }
     iterates.col(kept) = w;
     states.col(kept) = state;
     if (++kept <= depth) continue;

@@ -17,6 +17,8 @@ class Hessian {
   bool empty() const { return columns_.empty(); }
   /// Forgets everything; the next entries are computed with these weights.
   void restart(const Eigen::VectorXd& weights);
+  /// Forgets everything and its weights.
+  void forget() { columns_.clear(); }
   /// Computes what is missing for these columns.
   void require(std::span<const Index> columns);
   /// The entries for rows and columns, which have been required.

@@ -129,6 +129,8 @@ Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& 
 
   offset.setConstant(n, intercept ? 0 : start_intercept);
   std::vector<double> spread(static_cast<std::size_t>(p));
+  // What the rounding of a sum of n terms may come to, as what is screened must be certain.
+  const double margin = 4 * static_cast<double>(n + 10) * std::numeric_limits<double>::epsilon();
   for (Index j = 0; j < p; ++j) {
     // A sparse column is read with care before it is read for good; a dense one is looked at again only when
     // its sums say so.
@@ -146,9 +148,8 @@ Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& 
                   ": expected finite numbers");
     }
     const auto [sum, square] = moments;
-    // With room for the rounding of the difference, as what is screened must be certain.
     spread[static_cast<std::size_t>(j)] =
-        intercept ? std::max(0.0, square - sum * sum) + 1e-14 * square : square;
+        intercept ? std::max(0.0, square - sum * sum) + margin * square : square;
     if (!is_free(j)) x.add(j, at(j), offset.data());
   }
 
@@ -217,15 +218,25 @@ double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
   return total.value();
 }
 
-double Problem::dual(const Eigen::VectorXd& theta, double scale) const {
+void Problem::majorant(const Eigen::VectorXd& z, Eigen::VectorXd& curvature) const {
+  curvature = s;
+  if (kind == ConvexLoss::squared) return;
+  for (Index i = 0; i < rows(); ++i) {
+    curvature[i] *= std::abs(z[i]) < 1e-4 ? 0.25 : std::tanh(z[i] / 2) / (2 * z[i]);
+  }
+}
+
+double Problem::dual(const Eigen::VectorXd& theta, double scale, double level) const {
   Sum total;
   for (Index i = 0; i < rows(); ++i) {
     if (s[i] == 0) continue;
     const double u = scale * theta[i] / s[i];
-    double part = -u * offset[i];
+    const double base = offset[i] + level;
+    double part = 0;
     if (kind == ConvexLoss::squared) {
-      part += u * (y[i] - u / 2);
+      part = u * (y[i] - base - u / 2);
     } else {
+      part = -u * base;
       const double t = y[i] != 0 ? u : -u;
       if (!(t >= 0 && t <= 1)) return -std::numeric_limits<double>::infinity();
       if (t > 0 && t < 1) part -= t * std::log(t) + (1 - t) * std::log1p(-t);

@@ -28,9 +28,13 @@ struct Problem {
   double loss(const Eigen::VectorXd& z) const;
   /// The loss, its negative gradient and its second derivative for each z_i.
   double derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient, Eigen::VectorXd& curvature) const;
+  /// Second derivatives of parabolas that touch each loss at z_i and are nowhere below it (Jaakkola and
+  /// Jordan, Statistics and Computing 2000, equation 10): steps with them cannot overshoot.
+  void majorant(const Eigen::VectorXd& z, Eigen::VectorXd& curvature) const;
   /// The dual function of the loss at s theta, -infinity where it is not defined; what groups add is not in
-  /// it. With z = offset + x w it is -sum_i s_i loss*(-theta_i / s_i) - theta'offset.
-  double dual(const Eigen::VectorXd& theta, double scale) const;
+  /// it. With z = offset + x w it is -sum_i s_i loss*(-theta_i / s_i) - theta'offset. `level` is added to
+  /// the offset, which changes nothing but rounding where the intercept is free, as theta sums to 0 then.
+  double dual(const Eigen::VectorXd& theta, double scale, double level) const;
   /// How far the dual optimum may be from a dual point of this gap, in the norm sqrt(sum_i theta_i^2 / s_i)
   /// (Ndiaye et al., 2017, theorem 6: the dual is strongly concave).
   double radius(double gap) const;

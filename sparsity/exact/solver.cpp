@@ -17,6 +17,10 @@ constexpr std::size_t first_working = 10;
 /// What may be left of the slope of what is not penalized, as a share of its terms. The gap suffers by its
 /// square only, as project() takes it out of the dual point.
 constexpr double balanced = 1e-9;
+/// A logistic loss that counts as none.
+constexpr double nothing = 1e-20;
+/// A gap that rounding may be the reason of, as a share of the objective.
+constexpr double noise = 1e-10;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
 constexpr int patience = 5;
 
@@ -51,7 +55,8 @@ void Solver::split(double lambda) {
     if (weight == 0) {
       free.insert(free.begin(), group.columns.begin(), group.columns.end());
     } else {
-      groups_.push_back({&group, weight * problem_.ratio, weight * (1 - problem_.ratio), 0, false});
+      const double squares = problem_.ratio == 1 ? 0 : weight * (1 - problem_.ratio);
+      groups_.push_back({&group, weight * problem_.ratio, squares, 0, false});
     }
   }
   alive_.clear();
@@ -92,33 +97,43 @@ Eigen::MatrixXd Solver::free_hessian() const {
   return transposed_times(free_columns_, curvature_.asDiagonal() * free_columns_);
 }
 
-/// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls.
+/// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls. Where
+/// the logistic loss has saturated, its curvature says nothing about the way back, and a majorant does.
 void Solver::balance() {
   if (free_.empty()) return;
+  const bool logistic = problem_.kind == ConvexLoss::logistic;
   for (int round = 0; round < 100; ++round) {
+    // Separable labels: the loss falls to 0 and its slope is never balanced.
+    if (logistic && loss_ <= std::max(0.1 * tolerance_, nothing)) return;
     const Eigen::VectorXd gradient = free_columns_.transpose() * residual_;
     const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * residual_.cwiseAbs();
     if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return;
-    const Eigen::VectorXd step = solve_semidefinite(free_hessian(), gradient);
-    const Eigen::VectorXd direction = free_columns_ * step, before = z_;
+    const Eigen::VectorXd before = z_;
     const double loss = loss_;
-    double t = 1;
-    for (;; t /= 2) {
-      if (t < 1e-9) {
-        z_ = before;
+    Eigen::VectorXd step;
+    double t = 0;
+    for (const bool careful : {false, true}) {
+      if (careful) problem_.majorant(z_, curvature_);
+      step = solve_semidefinite(free_hessian(), gradient);
+      const Eigen::VectorXd direction = free_columns_ * step;
+      const double slope = gradient.dot(step), least = careful || !logistic ? 1e-9 : 1e-3;
+      for (t = slope > 0 ? 1 : 0; t >= least; t /= 2) {
+        z_ = before + t * direction;
         measure();
-        return;
+        if (loss_ <= loss - 1e-4 * t * slope + rounding * std::abs(loss)) break;
       }
-      z_ = before + t * direction;
+      if (t >= least) break;
+      t = 0;
+      z_ = before;
       measure();
-      if (loss_ <= loss + rounding * std::abs(loss)) break;
+      if (!logistic) break;
     }
+    if (t == 0) return;
     for (std::size_t k = 0; k < free_.size(); ++k) {
       double& target = free_[k] == problem_.columns() ? b_ : w(free_[k]);
       target += t * step[static_cast<Index>(k)];
     }
-    if (problem_.kind == ConvexLoss::squared && round > 1)
-      return;  // one step is exact, one more for rounding
+    if (!logistic && round > 1) return;  // one step is exact, one more for rounding
   }
 }
 
@@ -126,12 +141,16 @@ void Solver::balance() {
 /// them inside of the dual's domain.
 void Solver::project() {
   theta_ = residual_;
+  feasible_ = true;
   if (free_.empty()) return;
   const Eigen::MatrixXd hessian = free_hessian();
   for (int round = 0; round < 2; ++round) {
     const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
     theta_ -= curvature_.cwiseProduct(free_columns_ * solve_semidefinite(hessian, excess));
   }
+  const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
+  const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * theta_.cwiseAbs();
+  feasible_ = ((excess.array().abs() - balanced * size.array()) <= 0).all();
 }
 
 void Solver::correlate(std::vector<Active*>& groups) {
@@ -151,6 +170,7 @@ void Solver::correlate(std::vector<Active*>& groups) {
 }
 
 Solver::Bound Solver::bound(const std::vector<Active*>& groups) const {
+  if (!feasible_) return {-infinity, 0};
   // With squares in the penalty, they count as further rows of the design (Ndiaye et al., 2017, section 5.3),
   // or theta may be taken as it is, as the dual then has no constraints: what is better.
   double scale = 1;
@@ -167,7 +187,7 @@ Solver::Bound Solver::bound(const std::vector<Active*>& groups) const {
     if (size > active->norm) scale = std::min(scale, active->norm / size);
   }
   const auto value = [&](double s) {
-    double total = problem_.dual(theta_, s) + lambda_ * problem_.frozen_penalty;
+    double total = problem_.dual(theta_, s, problem_.intercept ? b_ : 0) + lambda_ * problem_.frozen_penalty;
     for (const Active* active : groups) {
       if (active->square == 0) continue;
       const double excess = std::max(0.0, s * active->slope - active->norm);
@@ -289,38 +309,77 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
 /// whether it is.
 bool Solver::fit_working(double tolerance, Index limit) {
   double gap = primal() - bound(working_).value;
+  if (working_.empty()) return gap <= tolerance;  // balance() has done what there is to do
+  bool careful = false;
+  int idle = 0;
   for (int step = 0; step < 100 && iterations_ < limit; ++step) {
     if (gap <= tolerance) return true;
     const bool was_stale = stale_;
+    if (careful) problem_.majorant(z_, curvature_);
     const bool moved = newton_step(gap, tolerance, limit - iterations_);
     balance();
     project();
     correlate(working_);
     const double now = primal() - bound(working_).value;
-    if (!moved && !was_stale) return false;
+    if (!moved && !was_stale) {
+      if (problem_.kind == ConvexLoss::squared || careful) return false;
+      // From where the loss has saturated: once more with a Hessian that cannot overshoot.
+      careful = true;
+      hessian_.forget();
+      continue;
+    }
+    careful = false;
     if (!moved || now > slow * gap) {
       if (stale_) {
         hessian_.restart(curvature_);
         stale_ = false;
-      } else if (now >= gap && problem_.kind == ConvexLoss::squared) {
+      } else if (now > 0.9 * gap && problem_.kind == ConvexLoss::squared) {
         return now <= tolerance;
       }
     }
+    idle = now > 0.9 * gap ? idle + 1 : 0;
+    if (idle > 2 && now < noise * primal()) break;
     gap = now;
   }
   return gap <= tolerance;
 }
 
-ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
+/// From where it stands, or from zeros where that is better: logistic losses that have saturated would take
+/// long to come back.
+void Solver::start(double lambda) {
   split(lambda);
   predict();
   measure();
   if (!std::isfinite(primal())) {
     throw Error("solve_exact", "a start with the objective ", primal(), ": expected smaller coefficients");
   }
+  if (problem_.kind == ConvexLoss::squared) return;
+  balance();
+  const double here = primal(), intercept = b_;
+  const std::vector<double> coefficients = w_;
+  for (const Group& group : problem_.groups) {
+    for (const Index j : group.columns) w(j) = 0;
+  }
+  for (const Index j : free_) (j == problem_.columns() ? b_ : w(j)) = 0;
+  predict();
+  measure();
+  if (primal() < here) {
+    split(lambda);
+  } else {
+    w_ = coefficients;
+    b_ = intercept;
+  }
+}
+
+ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
+  tolerance_ = tolerance;
+  start(lambda);
   iterations_ = 0;
-  double best_bound = -infinity, best_gap = infinity, gap = infinity;
-  for (int stalled = 0; stalled < patience;) {
+  // Neither loss can be negative.
+  double best_bound = lambda * problem_.frozen_penalty, best_gap = infinity, gap = infinity;
+  for (int stalled = 0; stalled < (gap < noise * primal() ? 2 : patience);) {
+    predict();  // so that what is certified is that of the coefficients, whatever steps have rounded
+    measure();
     balance();
     project();
     correlate(alive_);
@@ -366,6 +425,9 @@ double Solver::largest_slope() {
   split(1);
   predict();
   measure();
+  if (!std::isfinite(loss_)) {
+    throw Error("lambda_max", "a start with the loss ", loss_, ": expected smaller coefficients");
+  }
   balance();
   project();
   correlate(alive_);

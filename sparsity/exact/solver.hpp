@@ -37,6 +37,7 @@ class Solver {
   void predict();
   void measure() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
   Eigen::MatrixXd free_hessian() const;
+  void start(double lambda);
   void balance();
   void project();
   void correlate(std::vector<Active*>& groups);
@@ -50,6 +51,8 @@ class Solver {
   Hessian hessian_;
   bool stale_ = false;  // the Hessian is that of another place
   double lambda_ = 0;
+  double tolerance_ = 0;
+  bool feasible_ = true;  // whether theta is orthogonal to what is not penalized
   std::vector<double> w_;
   double b_ = 0;
   Eigen::VectorXd z_, residual_, curvature_, theta_;

@@ -225,12 +225,94 @@ TEST_CASE("many short sparse columns are solved without their Hessian, to the sa
   }
 }
 
-TEST_CASE("separable labels without a penalty have no minimum, and the solver says so in time") {
+TEST_CASE(
+    "separable labels without a penalty have no minimum, and the loss falls to its bound of zero in time") {
   const MatrixXd x = VectorXd::LinSpaced(10, -1, 1);
   const VectorXd y = (x.col(0).array() > 0).cast<double>();
-  const ExactSolution solution = solve_exact(x, y, ConvexLoss::logistic, 0, {.tolerance = 0});
-  CHECK(solution.objective < 1e-3);
-  CHECK(std::isfinite(solution.coefficients[0]));
+  for (const double tolerance : {1e-8, 0.0}) {
+    const ExactSolution solution =
+        solve_exact(x, y, ConvexLoss::logistic, 0, {.tolerance = tolerance, .max_iterations = 1000});
+    CHECK(solution.objective <= 1e-8);
+    CHECK(solution.gap == solution.objective);
+    CHECK(solution.converged == (tolerance > 0));
+    CHECK(std::isfinite(solution.coefficients[0]));
+  }
+}
+
+TEST_CASE("a logistic loss that has saturated at the start, or by what is frozen, finds its way back") {
+  Rng rng(9);
+  Case test(60, 12, ConvexLoss::logistic, rng);
+  test.options.tolerance = 1e-10;
+  const double best = solve_exact(test.x, test.y, test.loss, 0.02, test.options).objective;
+  for (const double far : {30.0, 40.0, 1000.0, -1000.0}) {
+    for (const bool intercept : {false, true}) {
+      Case start = test;
+      if (intercept) {
+        start.options.start_intercept = far;
+      } else {
+        start.options.start.assign(12, far);
+      }
+      const ExactSolution solution = solve_exact(start.x, start.y, start.loss, 0.02, start.options);
+      INFO("far ", far, ", intercept ", intercept);
+      CHECK(solution.converged);
+      CHECK(std::abs(solution.objective - best) < 1e-10);
+    }
+    CHECK(lambda_max(test.x, test.y, test.loss, {.start_intercept = far}) ==
+          doctest::Approx(lambda_max(test.x, test.y, test.loss)));
+    // All examples are moved alike, which the intercept has to take back.
+    Case moved = test;
+    moved.x.col(11).setOnes();
+    moved.options.mask = Mask::frozen({12}, {11});
+    moved.options.start.assign(12, 0.0);
+    const double still = solve_exact(moved.x, moved.y, moved.loss, 0.02, moved.options).loss;
+    moved.options.start[11] = far;
+    const ExactSolution solution = solve_exact(moved.x, moved.y, moved.loss, 0.02, moved.options);
+    CHECK(solution.converged);
+    CHECK(std::abs(solution.loss - still) < 1e-7);
+  }
+}
+
+TEST_CASE("a tolerance below what rounding allows ends soon and is not said to be reached") {
+  Rng rng(10);
+  for (const double unit : {1.0, 1e6}) {
+    Case test(40, 60, ConvexLoss::squared, rng);
+    const VectorXd y = unit * test.y;
+    const double tolerance = unit == 1 ? 0 : 1e-8;
+    const ExactSolution solution =
+        solve_exact(test.x, y, ConvexLoss::squared, 1e-3 * unit, {.tolerance = tolerance});
+    CHECK(solution.iterations < 50'000);
+    CHECK(solution.gap < 1e-10 * solution.objective);
+  }
+}
+
+TEST_CASE("the gap is that of the coefficients returned: far starts and targets far from zero") {
+  Rng rng(11);
+  Case test(60, 12, ConvexLoss::squared, rng);
+  const auto best = solve_exact(test.x, test.y, test.loss, 0.02, {.tolerance = 1e-14});
+  for (Index j = 0; j < 12; ++j) test.options.start.push_back(1e7 * rng.normal());
+  test.options.tolerance = 1e-12;
+  const ExactSolution back = solve_exact(test.x, test.y, test.loss, 0.02, test.options);
+  const Point exact{Eigen::Map<const VectorXd>(back.coefficients.data(), 12), back.intercept};
+  CHECK(back.converged);
+  CHECK(std::abs(test.objective(exact, 0.02) - back.objective) < 1e-13);
+  CHECK(std::abs(back.objective - best.objective) < 1e-12);
+  // A target in units of 1 with a level of 10^8 is known to 10^-8 only.
+  const VectorXd high = test.y.array() + 1e8;
+  const ExactSolution solution = solve_exact(test.x, high, test.loss, 0.02, {.tolerance = 1e-10});
+  CHECK(std::abs(solution.objective - best.objective) < 1e-6);
+  CHECK(solution.gap < 1e-6);
+  // A penalty beyond the largest number keeps everything at zero.
+  const ExactSolution none =
+      solve_exact(test.x, test.y, test.loss, 1e300, {.weights = std::vector<double>(12, 1e10)});
+  CHECK(none.converged);
+  CHECK(std::ranges::count(none.coefficients, 0.0) == 12);
+}
+
+TEST_CASE("lambda_max refuses a frozen part that overflows") {
+  const MatrixXd x = 2 * MatrixXd::Ones(4, 2);
+  const VectorXd y = VectorXd::LinSpaced(4, 0, 1);
+  CHECK_ERROR(lambda_max(x, y, ConvexLoss::squared, {.mask = Mask::frozen({2}, {0}), .start = {1.7e308, 0}}),
+              "[lambda_max] a start with the loss");
 }
 
 TEST_CASE("bad input to the exact solver is refused with a reason") {
