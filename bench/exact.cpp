@@ -14,6 +14,7 @@
 #include <taper/data/dataset.hpp>
 #include <taper/data/scaler.hpp>
 #include <taper/sparsity/exact_path.hpp>
+#include <taper/sparsity/smooth.hpp>
 
 using namespace taper;
 using sparsity::ConvexLoss;
@@ -37,8 +38,8 @@ Time milliseconds(const std::function<void()>& run) {
 }
 
 void report(const char* name, Time time, const sparsity::ExactSolution& solution) {
-  std::printf("%-44s %8.1f ms (least %.1f)  objective %.12f  gap %.1e  nonzero %4td  passes %6td%s\n", name,
-              time.median, time.least, solution.objective, solution.gap,
+  std::printf("%-44s %8.1f ms (least %.1f)  objective %.12f  gap %.1e  nonzero %4td  iterations %5td%s\n",
+              name, time.median, time.least, solution.objective, solution.gap,
               std::ranges::count_if(solution.coefficients, [](double w) { return w != 0; }),
               solution.iterations, solution.converged ? "" : "  NOT CONVERGED");
 }
@@ -51,6 +52,21 @@ void one(const char* name, const Eigen::MatrixXd& x, const Eigen::VectorXd& y, C
   report(name, time, solution);
 }
 
+/// The same problem through Hadamard factors, and how far that is from the exact solution.
+void smooth(const char* name, const Eigen::MatrixXd& x, const Eigen::VectorXd& y, ConvexLoss loss,
+            double lambda, double gap) {
+  const auto exact = sparsity::solve_exact(x, y, loss, lambda, {.tolerance = 1e-12});
+  sparsity::SmoothSolution solution;
+  const Time time = milliseconds(
+      [&] { solution = sparsity::solve_smooth(x, y, loss, lambda, {.problem = {.tolerance = gap}}); });
+  report(name, time, solution);
+  const bool same = std::ranges::equal(exact.coefficients, solution.coefficients,
+                                       [](double a, double b) { return (a == 0) == (b == 0); });
+  std::printf("  relative difference of the objective %.1e, support %s, %td evaluations in %td rounds\n",
+              (solution.objective - exact.objective) / exact.objective, same ? "identical" : "DIFFERENT",
+              solution.evaluations, solution.rounds);
+}
+
 void madelon(const std::filesystem::path& path) {
   data::Dataset<double> set = data::to_dataset<double>(data::read_csv(path), "Class");
   data::StandardScaler<double> scaler;
@@ -61,6 +77,7 @@ void madelon(const std::filesystem::path& path) {
   one("Madelon, lambda 1e-2, gap 1e-8", x, y, ConvexLoss::logistic, 1e-2, 1e-8);
   one("Madelon, lambda 1e-2, gap 1e-10", x, y, ConvexLoss::logistic, 1e-2, 1e-10);
   one("Madelon, lambda 1e-4, gap 1e-10", x, y, ConvexLoss::logistic, 1e-4, 1e-10);
+  smooth("Madelon, lambda 1e-2, smooth, gap 1e-8", x, y, ConvexLoss::logistic, 1e-2, 1e-8);
 
   std::vector<sparsity::ExactSolution> points;
   const Time time = milliseconds(

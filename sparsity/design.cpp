@@ -34,6 +34,12 @@ void Design::dots(std::span<const Index> columns, const double* v, double* out) 
   }
 }
 
+void Design::combine(std::span<const Index> columns, const double* w, double* v) const {
+  for (std::size_t k = 0; k < columns.size(); ++k) {
+    if (w[k] != 0) add(columns[k], w[k], v);
+  }
+}
+
 void Design::add(Index j, double s, double* v) const {
   if (is_sparse()) {
     for (Index k = begin(j); k < end(j); ++k) v[inner_[k]] += s * data_[k];

@@ -39,6 +39,8 @@ class Design {
   double dot(Index j, const double* v) const;
   /// out[k] = x_j'v for column j = columns[k].
   void dots(std::span<const Index> columns, const double* v, double* out) const;
+  /// v += the sum of w[k] x_j for column j = columns[k].
+  void combine(std::span<const Index> columns, const double* w, double* v) const;
   /// v += s x_j.
   void add(Index j, double s, double* v) const;
   /// v_i += s weights_i x_ij.

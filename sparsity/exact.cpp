@@ -1,14 +1,10 @@
-#include <cmath>
-
 #include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity {
 
 ExactSolution solve_exact(const Design& x, const Eigen::Ref<const Eigen::VectorXd>& y, ConvexLoss loss,
                           double lambda, const ExactOptions& options) {
-  if (!(lambda >= 0 && std::isfinite(lambda))) {
-    throw Error("solve_exact", "lambda ", lambda, ": expected a finite number, 0 or more");
-  }
+  exact::require_lambda(lambda, "solve_exact");
   const exact::Problem problem(x, y, loss, options, "solve_exact");
   return exact::Solver(problem).solve(lambda, options.tolerance, options.max_iterations);
 }

@@ -71,6 +71,11 @@ class Sum {
 
 }  // namespace
 
+void require_lambda(double lambda, const char* where) {
+  if (lambda >= 0 && std::isfinite(lambda)) return;
+  throw Error(where, "lambda ", lambda, ": expected a finite number, 0 or more");
+}
+
 Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& targets, ConvexLoss loss_kind,
                  const ExactOptions& options, const char* where)
     : x(design),
@@ -247,8 +252,7 @@ double Problem::dual(const Eigen::VectorXd& theta, double scale, double level) c
 }
 
 double Problem::radius(double gap) const {
-  const double smoothness = kind == ConvexLoss::squared ? 1 : 0.25;  // largest second derivative of the loss
-  return std::sqrt(2 * smoothness * gap);
+  return std::sqrt(2 * smoothness() * gap);
 }
 
 double Problem::penalty(const std::vector<double>& w) const {

@@ -7,6 +7,9 @@
 /// Inside of the exact solvers: a checked problem, its loss and its dual.
 namespace taper::sparsity::exact {
 
+/// Throws Error unless lambda is a finite number, 0 or more.
+void require_lambda(double lambda, const char* where);
+
 /// The free coefficients of one group.
 struct Group {
   std::vector<Index> columns;
@@ -38,6 +41,8 @@ struct Problem {
   /// How far the dual optimum may be from a dual point of this gap, in the norm sqrt(sum_i theta_i^2 / s_i)
   /// (Ndiaye et al., 2017, theorem 6: the dual is strongly concave).
   double radius(double gap) const;
+  /// The largest second derivative of the loss of an example.
+  double smoothness() const { return kind == ConvexLoss::squared ? 1 : 0.25; }
   /// sum_g weight_g (ratio ||w_g|| + (1 - ratio)/2 ||w_g||^2), frozen groups included.
   double penalty(const std::vector<double>& w) const;
 

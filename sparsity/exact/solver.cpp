@@ -418,6 +418,21 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
   return solution;
 }
 
+Standing Solver::stand(double lambda, const std::vector<double>& coefficients, double intercept,
+                       const char* where) {
+  w_ = coefficients;
+  b_ = problem_.intercept ? intercept : 0;
+  split(lambda);
+  predict();
+  measure();
+  if (!std::isfinite(primal())) {
+    throw Error(where, "a point with the objective ", primal(), ": expected smaller coefficients");
+  }
+  project();
+  correlate(alive_);
+  return {loss_, primal() - loss_, bound(alive_).value};
+}
+
 double Solver::largest_slope() {
   for (const Group& group : problem_.groups) {
     for (const Index j : group.columns) w(j) = 0;

@@ -1,10 +1,19 @@
 #pragma once
 
+#include <algorithm>
+
 #include <taper/sparsity/exact/model.hpp>
 
 /// Inside of the exact solvers: the working sets and Newton steps of solve_exact. It keeps its state from one
 /// lambda to the next, so that a path is warm-started.
 namespace taper::sparsity::exact {
+
+/// What the dual says about a point.
+struct Standing {
+  double loss, penalty;  ///< their sum is the objective
+  double bound;          ///< of the minimum, from below; -infinity where the point tells none
+  double gap() const { return std::max(0.0, loss + penalty - bound); }
+};
 
 class Solver {
  public:
@@ -15,6 +24,11 @@ class Solver {
   /// Sets every free penalized coefficient to zero, fits the others, and returns the largest
   /// ||x_g'theta|| / weight_g.
   double largest_slope();
+  /// Looks at any point that agrees with the problem in what is frozen, and stays there. Throws Error where
+  /// its objective is not finite.
+  Standing stand(double lambda, const std::vector<double>& coefficients, double intercept, const char* where);
+  /// s_i (y_i - mean_i) there: x_j'residual is the negative slope of the loss in coefficient j.
+  const Eigen::VectorXd& residual() const { return residual_; }
 
  private:
   /// A penalized group at the current lambda.
