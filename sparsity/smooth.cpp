@@ -8,9 +8,18 @@
 namespace taper::sparsity {
 namespace {
 
-/// What the first round leaves of the gradient, and the least a later one is asked for.
-constexpr double first_gradient = 1e-4, least_gradient = 1e-13;
-constexpr Index most_rounds = 12;
+/// What the first round leaves of the gradient, as a share of that at the start.
+constexpr double first_accuracy = 1e-4;
+/// Rounds that bring nothing, one after the other, until the solver gives up.
+constexpr int patience = 4;
+/// What an objective may be off by, as a share of it.
+constexpr double rounding = 4e-15;
+
+double largest(const std::vector<double>& values) {
+  double result = 0;
+  for (const double value : values) result = std::max(result, std::abs(value));
+  return result;
+}
 
 /// All coefficients, and the intercept.
 struct Coefficients {
@@ -159,7 +168,11 @@ class Proximal {
     for (std::size_t g = 0; g < curvatures_.size(); ++g) {
       const exact::Group& group = problem_.groups[g];
       const double price = lambda_ * group.weight;
-      if (price == 0 || curvatures_[g] == 0) continue;
+      if (price == 0) continue;
+      if (curvatures_[g] == 0) {  // the loss does not depend on it
+        for (const Index j : group.columns) to.w[static_cast<std::size_t>(j)] = 0;
+        continue;
+      }
       const double length = share / curvatures_[g];
       slopes.resize(group.columns.size());
       problem_.x.dots(group.columns, residual.data(), slopes.data());
@@ -204,9 +217,14 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
   best.lambda = lambda;
   best.gap = std::numeric_limits<double>::infinity();
   Factored factored(problem, lambda, {problem.start, problem.start_intercept});
-  std::vector<double> variables = factored.gated(options.start_gate), gradient;
-  double accuracy = first_gradient;
-  for (; best.rounds < most_rounds && best.gap > options.problem.tolerance; accuracy /= 10) {
+  std::vector<double> variables = factored.gated(options.start_gate), gradient(variables.size());
+  const double start = factored.evaluate(variables, gradient);
+  if (!std::isfinite(start)) {
+    throw Error(where, "a start with the objective ", start, ": expected smaller coefficients");
+  }
+  best.evaluations = 1;
+  double accuracy = first_accuracy * largest(gradient);
+  for (int stalled = 0; stalled < patience; accuracy /= 10) {
     gradient.resize(variables.size());
     optim::Objective objective;
     objective.evaluate = [&](std::span<double> at, std::span<double> slopes) {
@@ -214,7 +232,7 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
       return factored.evaluate(at, slopes);
     };
     optim::MinimizeOptions run{.method = options.method,
-                               .gradient_tolerance = std::max(accuracy, least_gradient),
+                               .gradient_tolerance = accuracy,
                                .max_iterations = options.problem.max_iterations - best.iterations};
     if (options.record) {
       run.callback = [&](const optim::Iterate& iterate) {
@@ -235,16 +253,17 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
     for (double share = 1; share > 1e-6; share /= 2) {
       sparse = proximal.step(smooth, residual, share);
       standing = solver.stand(lambda, sparse.w, sparse.b, where);
-      if (standing.loss + standing.penalty <= (before.loss + before.penalty) * (1 + 1e-15)) break;
+      if (standing.loss + standing.penalty <= (before.loss + before.penalty) * (1 + rounding)) break;
     }
-    if (standing.gap() < best.gap) {
+    stalled = standing.gap() < 0.9 * best.gap ? 0 : stalled + 1;
+    if (standing.gap() < best.gap || best.rounds == 1) {
       best.coefficients = sparse.w;
       best.intercept = sparse.b;
       best.loss = standing.loss;
       best.objective = standing.loss + standing.penalty;
       best.gap = standing.gap();
     }
-    if (best.iterations >= options.problem.max_iterations) break;
+    if (best.gap <= options.problem.tolerance || best.iterations >= options.problem.max_iterations) break;
     variables = factored.balanced(sparse);
   }
   best.converged = best.gap <= options.problem.tolerance;

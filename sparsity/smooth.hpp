@@ -14,7 +14,7 @@ struct SmoothOptions {
   ExactOptions problem = {};
   /// The gate v of every pair at the start, not 0; the weight u is what makes up the coefficient.
   double start_gate = 1;
-  optim::LBFGS method = {.history = 20};
+  optim::LBFGS method = {.history = 40};
   /// Whether to record the smooth objective.
   bool record = false;
 };
