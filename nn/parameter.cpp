@@ -6,8 +6,6 @@
 namespace taper::nn {
 namespace {
 
-constexpr std::size_t max_factors = 8;
-
 std::uint64_t next_id() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;

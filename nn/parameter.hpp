@@ -49,7 +49,7 @@ template <class T> class Parameter {
   /// product can still change.
   Mask mask() const;
   /// Holds the entries that the mask has frozen, bit for bit at the value they have; those it has free stay
-  /// as they are. With factors, both factors of an entry are held. Throws Error for a mask of another shape,
+  /// as they are. With factors, all factors of an entry are held. Throws Error for a mask of another shape,
   /// and for entries that the parametrization cannot hold by themselves.
   void freeze(const Mask& mask);
   void freeze() { freeze(Mask::all_frozen(shape_)); }

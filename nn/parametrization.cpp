@@ -29,19 +29,45 @@ template <class T> std::vector<Tensor<T>> Simplex<T>::decompose(View<const T> va
   return {z};
 }
 
-template <class T> std::vector<Tensor<T>> Hadamard<T>::decompose(View<const T> value) const {
-  const Shape& shape = value.shape();
+template <class T>
+Hadamard<T>::Hadamard(Groups groups, Index depth, std::vector<double> weights)
+    : groups_(groups), depth_(depth), weights_(std::move(weights)) {
+  if (depth < 2 || depth > static_cast<Index>(max_factors)) {
+    throw Error("factorize", "a product of ", depth, " factors: expected 2 to ", max_factors);
+  }
+  const double order = static_cast<double>(depth);
+  for (const double weight : weights_) {
+    const T unit = static_cast<T>(std::pow(weight, order / (2 * (order - 1))));
+    if (!(weight > 0) || !std::isnormal(unit)) {
+      throw Error("factorize", "a weight ", weight, " of a group: expected a positive finite number");
+    }
+    units_.push_back(unit);
+  }
+}
+
+template <class T> double Hadamard<T>::weight(Index group) const {
+  if (weights_.empty()) return 1;
+  if (group < 0 || group >= static_cast<Index>(weights_.size())) {
+    throw Error("factorize", "group ", group, " of ", weights_.size(), ": expected one with a weight");
+  }
+  return weights_[static_cast<std::size_t>(group)];
+}
+
+template <class T> Index Hadamard<T>::group_count(const Shape& shape) const {
   if (groups_ != Groups::elements && shape.rank() != 2) {
     throw Error("factorize", "a parameter ", shape, " in rows or columns: expected a matrix");
   }
-  Tensor<T> gates(groups_ == Groups::elements ? shape
-                  : groups_ == Groups::inputs ? Shape{shape[1]}
-                                              : Shape{shape[0], 1});
-  std::fill(gates.begin(), gates.end(), T{1});
-  return {Tensor<T>(value), gates};
+  const Index count = groups_ == Groups::elements ? shape.size()
+                      : groups_ == Groups::inputs ? shape[1]
+                                                  : shape[0];
+  if (!weights_.empty() && static_cast<Index>(weights_.size()) != count) {
+    throw Error("factorize", weights_.size(), " weights for a parameter ", shape,
+                ": expected one for each of ", count, " groups");
+  }
+  return count;
 }
 
-template <class T> Index Hadamard<T>::gate(const Shape& shape, Index entry) const {
+template <class T> Index Hadamard<T>::group_of(const Shape& shape, Index entry) const {
   switch (groups_) {
     case Groups::inputs:
       return entry % shape[1];
@@ -52,22 +78,56 @@ template <class T> Index Hadamard<T>::gate(const Shape& shape, Index entry) cons
   }
 }
 
+template <class T> std::vector<std::string> Hadamard<T>::factor_names() const {
+  if (depth_ == 2) return {"u", "v"};
+  std::vector<std::string> names{"u"};
+  for (Index d = 1; d < depth_; ++d) names.push_back("v" + std::to_string(d));
+  return names;
+}
+
+template <class T> std::vector<Tensor<T>> Hadamard<T>::decompose(View<const T> value) const {
+  const Index count = group_count(value.shape());
+  Tensor<T> gates(groups_ == Groups::elements ? value.shape()
+                  : groups_ == Groups::inputs ? Shape{count}
+                                              : Shape{count, 1});
+  std::fill(gates.begin(), gates.end(), T{1});
+  std::ranges::copy(units_, gates.begin());
+  std::vector<Tensor<T>> factors(static_cast<std::size_t>(depth_), gates);
+  factors[0] = Tensor<T>(value);
+  return factors;
+}
+
+template <class T> Var<T> Hadamard<T>::compute(std::span<const Var<T>> factors) const {
+  // The gates first, which are few. Each is divided by its own part of c_g, so that gates equal to it leave U
+  // as it is, to the bit.
+  Tape<T>& tape = factors[0].tape();
+  const View<const T> units(units_.data(), factors[1].shape());
+  const Var<T> unit = units_.empty() ? Var<T>{} : tape.constant(units, "unit");
+  const auto gate = [&](std::size_t d) { return units_.empty() ? factors[d] : div(factors[d], unit); };
+  Var<T> gates = gate(1);
+  for (std::size_t d = 2; d < factors.size(); ++d) gates = mul(gates, gate(d));
+  return mul(factors[0], gates);
+}
+
 template <class T>
 std::vector<Mask> Hadamard<T>::feeding(const Mask& entries, std::span<const Shape> factors) const {
-  std::vector<Index> gates;
-  for (const Index entry : entries.free_positions()) gates.push_back(gate(entries.shape(), entry));
-  return {entries, Mask::free(factors[1], gates)};
+  std::vector<Index> groups;
+  for (const Index entry : entries.free_positions()) groups.push_back(group_of(entries.shape(), entry));
+  std::vector<Mask> result(factors.size(), Mask::free(factors[1], groups));
+  result[0] = entries;
+  return result;
 }
 
 template <class T>
 Mask Hadamard<T>::moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const {
-  const MaskedFactor<T>&u = factors[0], &v = factors[1];
-  const auto stuck = [](const MaskedFactor<T>& factor, Index i) {
-    return factor.mask.is_frozen(i) && factor.value[i] == 0;
-  };
   return Mask::free(shape, [&](Index entry) {
-    const Index g = gate(shape, entry);
-    return (u.mask.is_free(entry) || v.mask.is_free(g)) && !stuck(u, entry) && !stuck(v, g);
+    bool any_free = false;
+    for (std::size_t d = 0; d < factors.size(); ++d) {
+      const Index i = d == 0 ? entry : group_of(shape, entry);
+      if (factors[d].mask.is_frozen(i) && factors[d].value[i] == 0) return false;
+      any_free |= factors[d].mask.is_free(i);
+    }
+    return any_free;
   });
 }
 

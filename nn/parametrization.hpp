@@ -9,6 +9,9 @@
 
 namespace taper::nn {
 
+/// No parametrization has more factors than this.
+inline constexpr std::size_t max_factors = 8;
+
 /// A factor as a parametrization sees it when masks are concerned.
 template <class T> struct MaskedFactor {
   View<const T> value;
@@ -50,29 +53,54 @@ enum class Groups {
   outputs,   ///< a row, all that enters one output: W = diag(v) U
 };
 
-/// The Hadamard product W = U * V of a weight with gates that are shared within groups. Weight decay on both
-/// factors is then an L1 penalty on the entries, or a group lasso on the groups (Hoff, "Lasso, fractional
-/// norm and structured sparse estimation using a Hadamard product parametrization", 2017, section 2; Ziyin
-/// and Wang, "spred: Solving L1 penalty with SGD", 2023, theorem 1).
+/// The Hadamard product W_g = U_g v_1g ... v_(D-1)g / c_g of a weight in groups g: a factor U of the full
+/// size and D - 1 gates for each group. D is the depth. Weight decay alpha on all factors, alpha/2 of the sum
+/// of their squares, is then a penalty on W that leads to exact zeros: by the inequality of the arithmetic
+/// and the geometric mean of ||U_g||^2, v_1g^2, ... whose product is c_g^2 ||W_g||^2,
+///
+///     alpha/2 (||U_g||^2 + sum_d v_dg^2) >= D alpha/2 (c_g ||W_g||)^(2/D),
+///
+/// with equality where the factors are balanced, ||U_g|| = |v_1g| = ... With c_g = weight_g^(D/2) the least
+/// decay is D alpha/2 * sum_g weight_g ||W_g||^(2/D): L1 or the group lasso for D = 2, concave for deeper
+/// products, for which zero is always a local minimum.
+///
+/// Hoff, "Lasso, fractional norm and structured sparse estimation using a Hadamard product parametrization",
+/// 2017, section 2; Ziyin and Wang, "spred: Solving L1 penalty with SGD", 2023, theorem 1, for D = 2; Kolb,
+/// Weber, Bischl and Ruegamer, "Deep weight factorization: sparse learning through the lens of artificial
+/// symmetries", 2025, for D > 2.
 template <class T> class Hadamard : public Parametrization<T> {
  public:
-  explicit Hadamard(Groups groups) : groups_(groups) {}
+  /// Without weights all are 1; otherwise there is one for each group. Throws Error for a depth below 2 or
+  /// above max_factors, and for a weight that is not positive and finite.
+  explicit Hadamard(Groups groups, Index depth = 2, std::vector<double> weights = {});
 
   Groups groups() const { return groups_; }
-  std::vector<std::string> factor_names() const override { return {"u", "v"}; }
-  /// U is the value and all gates are 1.
+  /// The number of factors, U and the gates.
+  Index depth() const { return depth_; }
+  /// By how much the penalty of a group is multiplied. Throws Error where there are weights, and none for it.
+  double weight(Index group) const;
+  /// How many groups there are in a parameter of this shape. Throws Error for rows or columns of what is no
+  /// matrix, and for another number of weights.
+  Index group_count(const Shape& shape) const;
+  /// The group of an entry, at this position in row-major order.
+  Index group_of(const Shape& shape, Index entry) const;
+
+  /// "u" and "v", or for deeper products "u", "v1", "v2" and so on.
+  std::vector<std::string> factor_names() const override;
+  /// U is the value, to the bit, and the gates make up for the weights: v_dg = c_g^(1 / (D - 1)), which is 1
+  /// for weights of 1.
   std::vector<Tensor<T>> decompose(View<const T> value) const override;
-  Var<T> compute(std::span<const Var<T>> factors) const override { return mul(factors[0], factors[1]); }
-  /// An entry depends on its own entry of U and on the gate of its group.
+  Var<T> compute(std::span<const Var<T>> factors) const override;
+  /// An entry depends on its own entry of U and on the gates of its group.
   std::vector<Mask> feeding(const Mask& entries, std::span<const Shape> factors) const override;
-  /// A product stands still when both factors are frozen, or one is frozen at zero.
+  /// A product stands still when all its factors are frozen, or one is frozen at zero.
   Mask moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const override;
 
  private:
-  /// The gate of an entry.
-  Index gate(const Shape& shape, Index entry) const;
-
   Groups groups_;
+  Index depth_;
+  std::vector<double> weights_;  // of the groups; none when all are 1
+  std::vector<T> units_;         // c_g^(1 / (D - 1)), the gate that stands for 1; none when all are 1
 };
 
 extern template class Parametrization<float>;

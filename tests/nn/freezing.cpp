@@ -24,17 +24,27 @@ namespace {
 
 constexpr Groups all_groups[] = {Groups::elements, Groups::inputs, Groups::outputs};
 
-template <class T> nn::Parameter<T> factorized(const Tensor<T>& value, Groups groups) {
+template <class T> nn::Parameter<T> factorized(const Tensor<T>& value, Groups groups, Index depth = 2) {
   nn::Parameter<T> parameter = filled(value);
-  parameter.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
+  parameter.parametrize(std::make_shared<nn::Hadamard<T>>(groups, depth));
   return parameter;
 }
 
 /// Also moves the gates away from 1.
-template <class T> nn::Parameter<T> random_product(Rng& rng, const Shape& shape, Groups groups) {
-  nn::Parameter<T> parameter = factorized(random_tensor<T>(rng, shape), groups);
-  for (T& gate : parameter.factors()[1].value()) gate = static_cast<T>(rng.uniform(0.5, 2));
+template <class T>
+nn::Parameter<T> random_product(Rng& rng, const Shape& shape, Groups groups, Index depth = 2) {
+  nn::Parameter<T> parameter = factorized(random_tensor<T>(rng, shape), groups, depth);
+  for (std::size_t d = 1; d < parameter.factors().size(); ++d) {
+    for (T& gate : parameter.factors()[d].value()) gate = static_cast<T>(rng.uniform(0.5, 2));
+  }
   return parameter;
+}
+
+/// Of two or more gates, whether all have this mask.
+template <class T> bool gates_have(const nn::Parameter<T>& product, const Mask& mask) {
+  const auto& factors = product.factors();
+  return std::all_of(factors.begin() + 1, factors.end(),
+                     [&](const nn::Parameter<T>& gate) { return gate.mask() == mask; });
 }
 
 template <class T> bool same_entry(const Tensor<T>& a, const Tensor<T>& b, Index i) {
@@ -428,6 +438,65 @@ TEST_CASE_TEMPLATE("Parameter: factorizing and collapsing carry the mask along",
     free.collapse();
     CHECK(free.mask().all_free());
   }
+}
+
+TEST_CASE_TEMPLATE("Parameter: deep products are frozen, pruned and thawed like pairs", T, float, double) {
+  Rng rng(21);
+  for (const Groups groups : all_groups) {
+    for (const Index depth : {3, 4}) {
+      CAPTURE(static_cast<int>(groups));
+      CAPTURE(depth);
+      const Shape shape{5, 4};
+      const Mask mask = random_mask(rng, shape, 0.5) - Mask::free(shape, {1, 5, 9, 13, 17, 4, 6, 7});
+
+      nn::Parameter<T> p = random_product<T>(rng, shape, groups, depth);
+      const Shape gates = p.factors()[1].shape();
+      p.freeze(mask);
+      CHECK(p.mask() == mask);
+      CHECK(p.factors()[0].mask() == mask);
+      CHECK(gates_have(p, ~gates_of(~mask, groups, gates)));
+      CHECK(moved_by_training(rng, p) == mask);
+      p.thaw();
+      CHECK(p.mask().all_free());
+      CHECK(gates_have(p, Mask::all_free(gates)));
+
+      p = random_product<T>(rng, shape, groups, depth);
+      std::vector<Tensor<T>> before;
+      for (const nn::Parameter<T>& factor : p.factors()) before.emplace_back(factor.value());
+      Tensor<T> expected = p.effective();
+      for (const Index i : (~mask).free_positions()) expected[i] = 0;
+      p.prune(mask);
+      CHECK(apart<const T, const T>(p.effective(), expected) == 0);
+      CHECK(p.mask() == mask);
+      CHECK(p.factors()[0].mask() == mask);
+      CHECK(gates_have(p, ~gates_of(~mask, groups, gates, true)));
+      for (std::size_t d = 1; d < before.size(); ++d) CHECK(equal<T>(p.factors()[d].value(), before[d]));
+      CHECK(moved_by_training(rng, p) == mask);
+      for (const Index i : (~mask).free_positions()) CHECK(p.effective()[i] == 0);
+
+      const Mask corner = Mask::free(shape, {5});  // its row and column are pruned
+      p.thaw(corner);
+      CHECK(p.mask() == (mask | corner));
+      CHECK(moved_by_training(rng, p) == (mask | corner));
+      const Tensor<T> trained = p.effective();
+      p.collapse();
+      CHECK(equal<T>(p.value(), trained));
+      CHECK(p.mask() == (mask | corner));
+    }
+  }
+}
+
+TEST_CASE("Parameter: a held zero among many factors holds a deep product") {
+  nn::Parameter<double> p = factorized(Tensor<double>({2, 2}, {1, 2, 3, 4}), Groups::inputs, 4);
+  for (std::size_t d : {0, 1, 2}) p.factors()[d].freeze();
+  CHECK(p.mask().all_free());  // by way of the last
+  p.factors()[2].value()[1] = 0;
+  CHECK(p.mask() == Mask::frozen({2, 2}, {1, 3}));
+  p.factors()[2].thaw();
+  p.factors()[3].freeze();
+  CHECK(p.mask().all_free());
+  p.factors()[2].freeze();
+  CHECK(p.mask().all_frozen());
 }
 
 TEST_CASE("Parameter: the mask of a product follows from those of its factors") {
