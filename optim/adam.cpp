@@ -82,6 +82,16 @@ template <class T> void Adam<T>::compact_cohorts() {
   }
 }
 
+namespace {
+
+/// The norm that coupled decay on a product of D factors would lead to: L1, L2/3, L1/2, ...
+std::string induced_norm(Index depth) {
+  if (depth == 2) return "L1";
+  return depth % 2 == 0 ? "L1/" + std::to_string(depth / 2) : "L2/" + std::to_string(depth);
+}
+
+}  // namespace
+
 template <class T>
 AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
     : Adam<T>(parameters,
@@ -94,12 +104,11 @@ AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
               "adamw", true) {
   if (options.decay_factors) return;
   for (const auto& entry : parameters.entries()) {
-    const bool factor = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of.get()) != nullptr;
-    if (factor && this->weight_decay(entry) > 0) {
-      throw Error(
-          "adamw", "decoupled decay on '", entry.name,
-          "', a factor of a product: it induces no L1 penalty, expected Adam, whose decay is coupled, or "
-          "decay_factors to insist");
+    const auto* const product = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of.get());
+    if (product != nullptr && this->weight_decay(entry) > 0) {
+      throw Error("adamw", "decoupled decay on '", entry.name, "', a factor of a product of ",
+                  product->depth(), ": it induces no ", induced_norm(product->depth()),
+                  " penalty, expected Adam, whose decay is coupled, or decay_factors to insist");
     }
   }
 }

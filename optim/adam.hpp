@@ -56,8 +56,8 @@ struct AdamWOptions {
 };
 
 /// Adam with decoupled decay (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019,
-/// algorithm 2). On the factors of a product this decay does not amount to an L1 penalty: every factor
-/// shrinks at the same rate, whatever its gradient is scaled to.
+/// algorithm 2). On the factors of a product this decay does not amount to a sparse penalty, whatever its
+/// depth: every factor shrinks at the same rate, whatever its gradient is scaled to.
 template <class T> class AdamW : public Adam<T> {
  public:
   /// Throws Error like Adam, and for decay on the factors of a Hadamard product unless insisted on.

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <string>
+#include <variant>
+#include <vector>
 
 #include <taper/nn/module.hpp>
 
@@ -8,12 +10,68 @@ namespace taper::sparsity {
 
 using Groups = nn::Groups;
 
-/// Replaces every parameter whose name matches the pattern ("*" stands for anything) by a Hadamard product
-/// with gates shared within `groups`. The weight keeps its value and all gates are 1. Coupled weight decay
-/// alpha on both factors then induces the penalty alpha * sum over groups of ||group||_2 at the balanced
-/// point (see nn::Hadamard); its minimizers are sparse. Returns how many parameters were factorized; throws
-/// Error when none matches or one that matches is factorized already.
-template <class T> Index factorize(nn::Module<T>& model, Groups groups, const std::string& match = "*weight");
+/// By how much the penalty of each group is multiplied.
+enum class GroupWeights {
+  one,        ///< all alike
+  sqrt_size,  ///< the root of the number of entries, so that large groups are not preferred (Yuan and Lin,
+              ///< "Model selection and estimation in regression with grouped variables", 2006, section 2)
+};
+
+/// Which of the many factors of a weight a training starts from.
+enum class Start {
+  /// The weight keeps its value, to the bit, and all gates are 1 (for weights w of the groups, the number
+  /// that
+  /// stands for 1: w^(D / (2D - 2))).
+  unit_gates,
+  /// The weight keeps its value, for one that is trained already: ||U_g|| and all |v_g| are equal, so that
+  /// decay is the induced penalty from the first step on. For single entries and D = 2 that is
+  /// (sign(w) sqrt|w|, sqrt|w|). A group of zeros starts with gates of 1, since from factors that are all
+  /// zero
+  /// nothing ever leaves.
+  balanced,
+  /// For a weight that is not trained yet: its entries are only looked at for their standard deviation s, and
+  /// all factors are drawn anew, so that the products have mean 0 and deviation s, and none is nearly zero or
+  /// huge, as products of many normal numbers often are. After Kolb, Weber, Bischl and Ruegamer, "Deep weight
+  /// factorization: sparse learning through the lens of artificial symmetries", 2025, the initialization
+  /// recommended there: each factor is normal with deviation s^(1/D), whose D-fold product has variance s^2,
+  /// and drawn again while its magnitude is not between e^(1/D) and (2s)^(1/D), so that no product is below e
+  /// or above 2s.
+  ///
+  /// Ours are: e = s / 10, for which there is a number to choose there, and which must be below 2s; no bound
+  /// of 1 beside (2s)^(1/D), which is the smaller one for s > 1/2; and all factors drawn are multiplied by
+  /// one
+  /// number k, so that their products have the variance s^2 again, which cutting off both tails has lowered
+  /// (k^D, by which the bounds grow, is 1.42, 1.64, 1.78 for D = 2, 3, 4). For groups of n entries with
+  /// weight
+  /// w, the gates are further multiplied by m = (w^D n)^(1 / 2D), and U by m / sqrt(n), which leaves the
+  /// products as they are and balances ||U_g|| and |v_g| in the mean.
+  truncated,
+};
+
+struct FactorizeOptions {
+  /// D, the number of factors: 2 to 8. Weight decay then amounts to a penalty on ||group||^(2/D).
+  Index depth = 2;
+  /// By name, or one positive number for each group of every parameter that matches.
+  std::variant<GroupWeights, std::vector<double>> weights = GroupWeights::one;
+  /// Random numbers come from default_rng(). Groups with an entry that is frozen at a value other than zero
+  /// start with unit gates in any case, and frozen entries keep their values.
+  Start start = Start::unit_gates;
+  std::string match = "*weight";
+};
+
+/// Replaces every parameter whose name matches the pattern ("*" stands for anything) by a Hadamard product of
+/// D factors, of which D - 1 are gates shared within `groups`. Coupled weight decay alpha on all factors then
+/// induces the penalty D alpha / 2 * sum over groups of weight * ||group||_2^(2/D) at the balanced point (see
+/// nn::Hadamard): L1 or group lasso for D = 2. Its minimizers are sparse. Returns how many parameters were
+/// factorized. Throws Error, with nothing changed, when none matches or one that matches is factorized
+/// already or no matrix that rows or columns need, for a depth out of range, for weights that are not
+/// positive or not as many as the groups, and for Start::truncated where free entries are all zero or not
+/// finite.
+template <class T> Index factorize(nn::Module<T>& model, Groups groups, const FactorizeOptions& options = {});
+/// The same with a pattern alone.
+template <class T> Index factorize(nn::Module<T>& model, Groups groups, const std::string& match) {
+  return factorize(model, groups, FactorizeOptions{.match = match});
+}
 
 /// Computes every factorized parameter and keeps the value in place of the factors.
 template <class T> void collapse(nn::Module<T>& model);
@@ -22,8 +80,8 @@ template <class T> void collapse(nn::Module<T>& model);
 struct Penalty {
   /// alpha / 2 * sum of the squared norms of the factors: what is added to the loss.
   double decay = 0;
-  /// alpha * sum over groups of ||group||_2: the least decay that any factors of the same weights have,
-  /// reached when ||u|| = |v| in every group.
+  /// D alpha / 2 * sum over groups of weight * ||group||_2^(2/D): the least decay that any factors of the
+  /// same weights have, reached when ||u|| = |v| in every group.
   double induced = 0;
 };
 
@@ -31,9 +89,9 @@ struct Penalty {
 /// `weight_decay`.
 template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha);
 
-#define TAPER_EXTERN(T)                                                        \
-  extern template Index factorize(nn::Module<T>&, Groups, const std::string&); \
-  extern template void collapse(nn::Module<T>&);                               \
+#define TAPER_EXTERN(T)                                                             \
+  extern template Index factorize(nn::Module<T>&, Groups, const FactorizeOptions&); \
+  extern template void collapse(nn::Module<T>&);                                    \
   extern template Penalty effective_penalty(nn::Module<T>&, double);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)

@@ -106,14 +106,14 @@ TEST_CASE("save: the bytes of a small file") {
 
 TEST_CASE_TEMPLATE("save and load: every bit comes back, and masks as they were", T, float, double) {
   const TempFolder folder;
-  for (const bool factorized : {false, true}) {
-    CAPTURE(factorized);
+  for (const Index factors : {1, 2, 3}) {
+    CAPTURE(factors);
     auto model = network<T>(), other = network<T>();
     auto& first = static_cast<nn::Linear<T>&>(model[0]);
     first.bias->freeze(Mask::frozen({4}, {2}));
-    if (factorized) {
-      sparsity::factorize(model, sparsity::Groups::inputs);
-      sparsity::factorize(other, sparsity::Groups::inputs);
+    if (factors > 1) {
+      sparsity::factorize(model, sparsity::Groups::inputs, {.depth = factors});
+      sparsity::factorize(other, sparsity::Groups::inputs, {.depth = factors});
     }
     sparsity::prune_by_magnitude(model, 0.5);
     static_cast<nn::Linear<T>&>(other[0]).bias->freeze(Mask::frozen({4}, {0, 1}));

@@ -217,6 +217,17 @@ TEST_CASE("AdamW: decoupled decay on the factors of a product is refused unless 
   CHECK_ERROR(optim::AdamW<double>(copy.parameters()), "'1.weight.u'");
   sparsity::collapse(model);
   adamw({});
+
+  // A deeper product is refused as well, by its own penalty, and as long as one factor decays.
+  sparsity::factorize(model, sparsity::Groups::inputs, {.depth = 3, .match = "0.weight"});
+  CHECK_ERROR(adamw({}), "[adamw]", "'0.weight.u'", "a product of 3", "no L2/3 penalty", "decay_factors");
+  CHECK_ERROR(adamw({.groups = {{.match = "*.u", .weight_decay = 0}, {.match = "*.v1", .weight_decay = 0}}}),
+              "'0.weight.v2'");
+  adamw({.decay_factors = true});
+  adamw({.groups = {{.match = "0.weight.*", .weight_decay = 0}}});
+  sparsity::collapse(model);
+  sparsity::factorize(model, sparsity::Groups::elements, {.depth = 4, .match = "0.weight"});
+  CHECK_ERROR(adamw({}), "no L1/2 penalty");
 }
 
 TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, float, double) {

@@ -223,13 +223,17 @@ TEST_CASE("shrink: columns and rows below the threshold count as zero") {
 }
 
 TEST_CASE("shrink: factorized weights are read as what they compute") {
-  Sequential net(Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
-  sparsity::factorize(net, sparsity::Groups::inputs);
-  linear(net, 0).weight.factors()[1].value()[2] = 0;  // the gate of input 2
-  auto [small, report] = sparsity::shrink(net);
-  CHECK(report.inputs == Widths{0, 1, 3});
-  CHECK(report.parameters_before == 12 + 3 + 3 + 1);
-  CHECK(report.parameters_after == small.parameters().count());
+  for (const Index depth : {2, 3, 4}) {
+    CAPTURE(depth);
+    Sequential net(Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
+    sparsity::factorize(net, sparsity::Groups::inputs, {.depth = depth});
+    linear(net, 0).weight.factors().back().value()[2] = 0;  // a gate of input 2
+    auto [small, report] = sparsity::shrink(net, {.threshold = 0});
+    CHECK(report.inputs == Widths{0, 1, 3});
+    CHECK(report.parameters_before == 12 + 3 + 3 + 1);
+    CHECK(report.parameters_after == small.parameters().count());
+    CHECK(linear(small, 1).weight.parametrization() == nullptr);
+  }
 }
 
 TEST_CASE("shrink: errors") {

@@ -182,6 +182,24 @@ TEST_CASE("allocations: none in a step that records again, from the third on") {
   for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
 }
 
+TEST_CASE("allocations: none in the steps of a deep product with weights of its groups") {
+  const OneThread one;
+  nn::Sequential<float> net(nn::Linear(20, 48), nn::ReLU(), nn::Linear(48, 1));
+  sparsity::factorize(net, sparsity::Groups::inputs,
+                      {.depth = 4, .weights = sparsity::GroupWeights::sqrt_size});
+  optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
+  const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
+  Tape<float> tape;
+  const auto step = [&] {
+    tape.clear();
+    tape.backward(mse_loss(net(tape.constant(x)), tape.constant(y)));
+    adam.step();
+  };
+  step();
+  step();
+  for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+}
+
 TEST_CASE("allocations: fit allocates the same for 3 epochs and for 30") {
   const OneThread one;
   const data::Dataset<float> set{normal_tensor<float>({100, 20}), normal_tensor<float>({100, 1}), {}, {}};
