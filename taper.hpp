@@ -23,9 +23,12 @@
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/convex_certificate.hpp>
+#include <taper/sparsity/certify.hpp>
 #include <taper/sparsity/exact.hpp>
 #include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/imbalance.hpp>
+#include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/pruning.hpp>
 #include <taper/sparsity/refit.hpp>
 #include <taper/sparsity/shrink.hpp>

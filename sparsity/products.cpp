@@ -1,0 +1,119 @@
+#include <taper/sparsity/products.hpp>
+
+#include <algorithm>
+
+namespace taper::sparsity {
+namespace {
+
+constexpr Index batch_rows = 1024;
+
+template <class T> Product<T> product_of(const std::string& name, nn::Parameter<T>& parameter) {
+  Product<T> product{
+      name, &parameter, dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization()), {}, {}};
+  const nn::Parameter<T>& u = parameter.factors().front();
+  const Shape& shape = parameter.shape();
+  for (Index i = 0; i < shape.size(); ++i) product.group.push_back(product.map->group_of(shape, i));
+  const Index groups = product.map->group_count(shape);
+  std::vector<bool> any_free(static_cast<std::size_t>(groups), false);
+  product.held.assign(static_cast<std::size_t>(groups), false);
+  const Mask mask = u.mask();
+  for (Index i = 0; i < shape.size(); ++i) {
+    const auto g = static_cast<std::size_t>(product.group[static_cast<std::size_t>(i)]);
+    if (mask.is_free(i)) {
+      any_free[g] = true;
+    } else if (u.value()[i] != 0) {
+      product.held[g] = true;
+    }
+  }
+  for (std::size_t k = 1; k < parameter.factors().size(); ++k) {
+    const Mask gates = parameter.factors()[k].mask();
+    for (Index g = 0; g < groups; ++g) {
+      const auto at = static_cast<std::size_t>(g);
+      if (gates.is_frozen(g) || !any_free[at]) product.held[at] = true;
+    }
+  }
+  return product;
+}
+
+/// The rows of a data set from `begin` on, as they lie.
+template <class T> View<const T> some_rows(const Tensor<T>& all, Index begin, Index count) {
+  const Index width = all.size() / all.shape()[0];
+  return {all.data() + begin * width, all.shape().with(0, count)};
+}
+
+}  // namespace
+
+template <class T> std::vector<Product<T>> products_of(nn::Module<T>& model, const char* where) {
+  std::vector<Product<T>> result;
+  model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
+    if (dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization()) != nullptr) {
+      result.push_back(product_of(name, parameter));
+    }
+  });
+  if (result.empty()) throw Error(where, "a model without factorized parameters: expected one at least");
+  return result;
+}
+
+template <class T> void require_two_factors(const std::vector<Product<T>>& products, const char* where) {
+  for (const Product<T>& product : products) {
+    if (product.depth() == 2) continue;
+    throw Error(where, "'", product.name, "' of ", product.depth(),
+                " factors: expected 2, as with more zero is always a local minimum");
+  }
+}
+
+void require_positive(const char* where, const char* what, double value) {
+  if (std::isfinite(value) && value > 0) return;
+  throw Error(where, what, " ", value, ": expected a finite number above 0");
+}
+
+template <class T>
+WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product<T>>& products,
+                                 const data::Dataset<T>& data, const nn::Loss<T>& loss, const char* where) {
+  data::check(data, where);
+  if (data.rows() == 0) throw Error(where, "a data set of 0 rows: expected some");
+  const typename nn::Module<T>::Evaluating mode(model);
+  WeightGradients result;
+  for (const Product<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
+  Tape<T> tape;
+  for (Index begin = 0; begin < data.rows(); begin += batch_rows) {
+    const Index count = std::min(batch_rows, data.rows() - begin);
+    const double share = static_cast<double>(count) / static_cast<double>(data.rows());
+    tape.clear();
+    const Var<T> prediction = model(tape.constant(some_rows(data.x, begin, count), "x"));
+    const Var<T> value = loss(prediction, tape.constant(some_rows(data.y, begin, count), "y"));
+    tape.backward(value);
+    result.loss += share * static_cast<double>(value.item());
+    for (std::size_t k = 0; k < products.size(); ++k) {
+      const Var<T> weight = products[k].parameter->on(tape);
+      if (weight.index() > value.index()) continue;  // no part of the loss
+      const View<const T> gradient = weight.gradient();
+      for (Index i = 0; i < gradient.size(); ++i) {
+        result.of[k][static_cast<std::size_t>(i)] += share * static_cast<double>(gradient[i]);
+      }
+    }
+  }
+  bool finite = std::isfinite(result.loss);
+  for (std::size_t k = 0; k < products.size(); ++k) {
+    const nn::Parameter<T>& u = products[k].parameter->factors().front();
+    const Mask mask = u.mask();
+    for (Index i = 0; i < mask.size(); ++i) {
+      double& gradient = result.of[k][static_cast<std::size_t>(i)];
+      if (mask.is_frozen(i) && u.value()[i] == 0) gradient = 0;
+      finite = finite && std::isfinite(gradient);
+    }
+  }
+  if (!finite) throw Error(where, "a loss or gradient that is not finite: expected a model that computes");
+  return result;
+}
+
+#define TAPER_INSTANTIATE(T)                                                                \
+  template std::vector<Product<T>> products_of(nn::Module<T>&, const char*);                \
+  template void require_two_factors(const std::vector<Product<T>>&, const char*);           \
+  template WeightGradients weight_gradients(nn::Module<T>&, const std::vector<Product<T>>&, \
+                                            const data::Dataset<T>&, const nn::Loss<T>&, const char*);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::sparsity

@@ -1,0 +1,236 @@
+#include <taper/sparsity/certify.hpp>
+
+#include <cmath>
+#include <sstream>
+
+#include <taper/nn/activations.hpp>
+#include <taper/nn/linear.hpp>
+#include <taper/nn/sequential.hpp>
+#include <taper/optim/sgd.hpp>
+#include <taper/sparsity/exact.hpp>
+#include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/proximal.hpp>
+#include <taper/train/fit.hpp>
+
+#include "../autodiff/random_tensors.hpp"
+#include "../check.hpp"
+#include "linear_problems.hpp"
+
+using namespace taper;
+using sparsity::Groups;
+using sparsity::LayerCertificate;
+using sparsity::NetworkCertificate;
+
+namespace {
+
+/// A network with some groups at zero, some of them by their gates alone.
+nn::Sequential<double> partly_zero_network(Groups groups, std::uint64_t seed) {
+  manual_seed(seed);
+  nn::Sequential<double> net(nn::Linear<double>(5, 7), nn::Tanh<double>(), nn::Linear<double>(7, 3));
+  sparsity::factorize(net, groups);
+  Rng rng(seed);
+  net.for_parameters([&](const std::string&, nn::Parameter<double>& parameter) {
+    if (parameter.factors().empty()) return;
+    for (double& gate : parameter.factors()[1].value()) {
+      gate = rng.uniform() < 0.4 ? 0 : rng.uniform(-2, 2);
+    }
+  });
+  return net;
+}
+
+data::Dataset<double> regression_data(Index rows, Index inputs, Index outputs) {
+  return {normal_tensor<double>({rows, inputs}, 5), normal_tensor<double>({rows, outputs}, 6), {}, {}};
+}
+
+}  // namespace
+
+TEST_CASE("certify: a true optimum is never reported, and every perturbation of it is") {
+  Rng rng(1);
+  for (int trial = 0; trial < 60; ++trial) {
+    const Groups groups = trial % 3 == 0   ? Groups::elements
+                          : trial % 3 == 1 ? Groups::inputs
+                                           : Groups::outputs;
+    const LinearProblem problem(30, 6, 3, groups, rng);
+    const double alpha = rng.uniform(0.05, 0.4);
+    const Eigen::MatrixXd best = problem.minimizer(alpha);
+    CAPTURE(trial);
+    CAPTURE(alpha);
+    const auto certified = [&](const Eigen::MatrixXd& w) {
+      auto model = problem.model(w);
+      return sparsity::certify(model, problem.data, nn::mse_loss, alpha, 1e-3);
+    };
+    const NetworkCertificate certificate = certified(best);
+    CHECK(certificate.holds());
+    CHECK(certificate.objective() == doctest::Approx(problem.objective(best, alpha)).epsilon(1e-12));
+    const LayerCertificate& layer = certificate.layers.at(0);
+    CHECK(layer.zero + layer.nonzero == problem.group_count());
+    CHECK(layer.held == 0);
+
+    for (int times = 0; times < 10; ++times) {
+      Eigen::MatrixXd moved = best;
+      double& entry = moved(rng.below(3), rng.below(6));
+      const double before = entry;
+      // Zeros are flipped, others shifted or set to zero.
+      entry = before == 0           ? rng.uniform(0.05, 0.5)
+              : rng.uniform() < 0.5 ? 0
+                                    : before + rng.uniform(0.05, 0.5);
+      if (rng.uniform() < 0.5 && before == 0) entry = -entry;
+      CHECK_FALSE(certified(moved).holds());
+    }
+  }
+}
+
+TEST_CASE("certify: the conditions of a network are those of its collapsed copy") {
+  const auto data = regression_data(2500, 5, 3);  // more than one batch
+  for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      CAPTURE(seed);
+      CAPTURE(static_cast<int>(groups));
+      const double alpha = 0.02;
+      auto net = partly_zero_network(groups, seed);
+      const NetworkCertificate certificate = sparsity::certify(net, data, nn::mse_loss, alpha, 0.5);
+      CHECK(certificate.penalty == sparsity::effective_penalty(net, alpha).induced);
+
+      auto plain = net;
+      sparsity::collapse(plain);
+      Tape<double> tape;
+      const auto loss = mse_loss(plain(tape.constant(data.x)), tape.constant(data.y));
+      tape.backward(loss);
+      CHECK(certificate.loss == doctest::Approx(loss.item()).epsilon(1e-13));
+      std::size_t k = 0;
+      plain.for_parameters([&](const std::string& name, nn::Parameter<double>& parameter) {
+        if (!name.ends_with("weight")) return;
+        const LayerCertificate& layer = certificate.layers.at(k++);
+        CHECK(layer.name == name);
+        const Eigen::MatrixXd w = parameter.value().matrix(), g = parameter.gradient().matrix();
+        LayerCertificate expected;
+        const auto visit = [&](const Eigen::MatrixXd& weight, const Eigen::MatrixXd& gradient) {
+          if (weight.norm() == 0) {
+            ++expected.zero;
+            const double violation = gradient.norm() / alpha - 1;
+            expected.violated_zero += violation > 0.5;
+            expected.worst_zero = std::max(expected.worst_zero, violation);
+          } else {
+            ++expected.nonzero;
+            const double violation = (gradient + alpha * weight / weight.norm()).norm() / alpha;
+            expected.violated_nonzero += violation > 0.5;
+            expected.worst_nonzero = std::max(expected.worst_nonzero, violation);
+          }
+        };
+        if (groups == Groups::inputs) {
+          for (Index j = 0; j < w.cols(); ++j) visit(w.col(j), g.col(j));
+        } else if (groups == Groups::outputs) {
+          for (Index i = 0; i < w.rows(); ++i) visit(w.row(i), g.row(i));
+        } else {
+          for (Index i = 0; i < w.size(); ++i) {
+            visit(w.reshaped().segment(i, 1), g.reshaped().segment(i, 1));
+          }
+        }
+        CHECK(layer.zero == expected.zero);
+        CHECK(layer.nonzero == expected.nonzero);
+        CHECK(layer.violated_zero == expected.violated_zero);
+        CHECK(layer.violated_nonzero == expected.violated_nonzero);
+        CHECK(layer.worst_zero == doctest::Approx(expected.worst_zero).epsilon(1e-9));
+        CHECK(layer.worst_nonzero == doctest::Approx(expected.worst_nonzero).epsilon(1e-9));
+        CHECK(static_cast<Index>(layer.revivable.size()) == layer.violated_zero);
+      });
+      CHECK(k == 2);
+    }
+  }
+}
+
+TEST_CASE("certify: float agrees with double") {
+  const auto data = regression_data(300, 5, 3);
+  data::Dataset<float> small{Tensor<float>({300, 5}), Tensor<float>({300, 3}), {}, {}};
+  small.x.vector() = data.x.vector().cast<float>();
+  small.y.vector() = data.y.vector().cast<float>();
+  nn::Linear<double> model(5, 3);
+  nn::Linear<float> same(5, 3);
+  same.weight.value().vector() = model.weight.value().vector().cast<float>();
+  same.bias->value().vector() = model.bias->value().vector().cast<float>();
+  sparsity::factorize(model, Groups::inputs);
+  sparsity::factorize(same, Groups::inputs);
+  const auto a = sparsity::certify(model, data, nn::mse_loss, 0.1);
+  const auto b = sparsity::certify(same, small, nn::mse_loss, 0.1);
+  CHECK(b.worst() == doctest::Approx(a.worst()).epsilon(1e-4));
+  CHECK(b.objective() == doctest::Approx(a.objective()).epsilon(1e-5));
+}
+
+TEST_CASE("certify: what masks hold is not tested, what is pruned is no part of a group") {
+  const auto data = regression_data(100, 5, 3);
+  auto net = partly_zero_network(Groups::inputs, 3);
+  auto& weight = dynamic_cast<nn::Linear<double>&>(net[0]).weight;
+  const auto layer = [&] { return sparsity::certify(net, data, nn::mse_loss, 0.02).layers.at(0); };
+  const Index all = layer().zero + layer().nonzero;
+  CHECK(all == 5);
+  weight.factors()[1].value()[1] = 1;
+  weight.factors()[1].freeze(Mask::frozen({5}, {1}));
+  CHECK(layer().held == 1);
+  weight.factors()[1].thaw();
+  CHECK(layer().held == 0);
+
+  // One entry of column 1 is pruned: the conditions are those of the others.
+  weight.prune(Mask::frozen({7, 5}, {1}));
+  CHECK(layer().held == 0);
+  const auto before = layer();
+  const Tensor<double> w = weight.effective();
+  CHECK(w.matrix()(0, 1) == 0);
+  CHECK(w.matrix().col(1).norm() > 0);
+  weight.prune(Mask::frozen({7, 5}, {1, 6, 11, 16, 21, 26, 31}));  // the whole column
+  CHECK(layer().held == 1);
+  CHECK(layer().zero + layer().nonzero == 4);
+  CHECK(before.zero + before.nonzero == 5);
+}
+
+TEST_CASE("revive: violated zeros get factors with which the objective falls, and can leave") {
+  Rng rng(7);
+  for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
+    CAPTURE(static_cast<int>(groups));
+    const LinearProblem problem(40, 6, 3, groups, rng);
+    const double alpha = 0.02;
+    auto model = problem.model(Eigen::MatrixXd::Zero(3, 6));
+    const auto before = sparsity::certify(model, problem.data, nn::mse_loss, alpha);
+    REQUIRE(before.layers.at(0).violated_zero > 0);
+
+    // At (0, 0) training does not move it.
+    const train::FitOptions<double> fit{.epochs = 300, .batch_size = 40, .progress = train::Progress::quiet};
+    train::fit(model, problem.data, nn::mse_loss,
+               optim::SGD(model.parameters(), {.lr = 0.2, .weight_decay = alpha}), fit);
+    CHECK(model.weight.effective().vector().norm() == 0);
+
+    CHECK(sparsity::revive(model, problem.data, nn::mse_loss, alpha) == before.layers[0].violated_zero);
+    const auto after = sparsity::certify(model, problem.data, nn::mse_loss, alpha);
+    CHECK(after.layers[0].nonzero == before.layers[0].violated_zero);
+    CHECK(after.objective() < before.objective());
+    train::fit(model, problem.data, nn::mse_loss,
+               optim::SGD(model.parameters(), {.lr = 0.2, .weight_decay = alpha}), fit);
+    const auto trained = sparsity::certify(model, problem.data, nn::mse_loss, alpha);
+    const double best = problem.objective(problem.minimizer(alpha), alpha);
+    CHECK(trained.objective() < best + 0.01 * (before.objective() - best));
+  }
+}
+
+TEST_CASE("certify: a table of a line for each layer, and what it proves") {
+  const auto data = regression_data(50, 5, 3);
+  auto net = partly_zero_network(Groups::inputs, 1);
+  std::ostringstream out;
+  out << sparsity::certify(net, data, nn::mse_loss, 0.02);
+  const std::string text = out.str();
+  CHECK(text.find("0.weight") != std::string::npos);
+  CHECK(text.find("2.weight") != std::string::npos);
+  CHECK(text.find("not certified: ") != std::string::npos);
+}
+
+TEST_CASE("certify and revive: bad input is refused with a reason") {
+  const auto data = regression_data(20, 5, 3);
+  auto net = partly_zero_network(Groups::inputs, 1);
+  CHECK_ERROR(sparsity::certify(net, data, nn::mse_loss, 0), "[certify] weight decay 0", "above 0");
+  CHECK_ERROR(sparsity::certify(net, data, nn::mse_loss, 0.1, -1), "[certify] tolerance -1");
+  CHECK_ERROR(sparsity::revive(net, data, nn::mse_loss, 0.1, 0.1, 0), "[revive] size 0");
+  CHECK_ERROR(sparsity::certify(net, regression_data(20, 4, 3), nn::mse_loss, 0.1), "affine");
+  nn::Linear<double> plain(5, 3);
+  CHECK_ERROR(sparsity::certify(plain, data, nn::mse_loss, 0.1), "[certify] a model without factorized");
+  plain.weight.value()[0] = HUGE_VAL;
+  sparsity::factorize(plain, Groups::inputs);
+  CHECK_ERROR(sparsity::certify(plain, data, nn::mse_loss, 0.1), "not finite");
+}
