@@ -28,6 +28,7 @@
 #include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/imbalance.hpp>
+#include <taper/sparsity/network_path.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/pruning.hpp>
 #include <taper/sparsity/refit.hpp>

@@ -1,0 +1,94 @@
+#include <taper/sparsity/network_path.hpp>
+
+#include <algorithm>
+#include <functional>
+#include <iomanip>
+#include <ostream>
+#include <sstream>
+
+#include <taper/optim/adam.hpp>
+#include <taper/sparsity/products.hpp>
+#include <taper/sparsity/proximal.hpp>
+#include <taper/sparsity/refit.hpp>
+
+namespace taper::sparsity {
+namespace {
+
+void check_alphas(const std::vector<double>& alphas, const char* where) {
+  if (alphas.empty()) throw Error(where, "no alphas: expected one at least");
+  for (const double alpha : alphas) require_positive(where, "alpha", alpha);
+  const bool rise = std::ranges::adjacent_find(alphas, std::greater_equal()) == alphas.end();
+  const bool fall = std::ranges::adjacent_find(alphas, std::less_equal()) == alphas.end();
+  if (!rise && !fall) throw Error(where, "alphas that neither rise nor fall: expected one of the two");
+}
+
+}  // namespace
+
+template <class T>
+std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::Dataset<T>& data,
+                                          const data::Dataset<T>& validation,
+                                          const std::type_identity_t<nn::Loss<T>>& loss,
+                                          const std::type_identity_t<NetworkPathOptions<T>>& options) {
+  const char* const where = "network_path";
+  check_alphas(options.alphas, where);
+  require_two_factors(products_of(model, where), where);
+  std::vector<NetworkPoint<T>> path;
+  for (const double alpha : options.alphas) {
+    NetworkPoint<T>& point = path.emplace_back();
+    point.alpha = alpha;
+    train::FitOptions<T> fit = options.fit;
+    if (path.size() == 1) {
+      fit.epochs = options.first_epochs.value_or(fit.epochs);
+    } else if (alpha < path[path.size() - 2].alpha) {
+      point.revived = revive(model, data, loss, alpha);
+    }
+    train::fit(model, data, loss,
+               optim::Adam<T>(model.parameters(), {.lr = options.lr, .weight_decay = alpha}), fit);
+    proximal_step(model, data, loss, alpha);
+    point.certificate = certify(model, data, loss, alpha);
+
+    Shrunk<T> small = shrink(model, options.shrink, validation.x);
+    point.shrunk = std::move(small.report);
+    point.loss = train::evaluate(small.model, validation, loss);
+    if (options.refit_epochs > 0) {
+      fit.epochs = options.refit_epochs;
+      refit(small.model, data, loss, {.lr = options.lr}, fit);
+      point.refit_loss = train::evaluate(small.model, validation, loss);
+    }
+    point.model = std::move(small.model);
+  }
+  return path;
+}
+
+template <class T> std::ostream& operator<<(std::ostream& out, const std::vector<NetworkPoint<T>>& path) {
+  std::ostringstream text;
+  text << "     alpha  parameters      loss     refit  zero groups  of  revived  worst violation\n";
+  for (const NetworkPoint<T>& point : path) {
+    Index zero = 0, nonzero = 0;
+    for (const LayerCertificate& layer : point.certificate.layers) {
+      zero += layer.zero;
+      nonzero += layer.nonzero;
+    }
+    text << std::setprecision(3) << std::setw(10) << point.alpha << std::setw(12)
+         << point.shrunk.parameters_after << std::setprecision(4) << std::setw(10) << point.loss;
+    if (point.refit_loss) {
+      text << std::setw(10) << *point.refit_loss;
+    } else {
+      text << std::setw(10) << "-";
+    }
+    text << std::setw(8) << zero << std::setw(9) << zero + nonzero << std::setw(9) << point.revived
+         << std::setprecision(2) << std::setw(17) << point.certificate.worst() << '\n';
+  }
+  return out << text.str();
+}
+
+#define TAPER_INSTANTIATE(T)                                                                         \
+  template std::vector<NetworkPoint<T>> network_path(                                                \
+      nn::Sequential<T>&, const data::Dataset<T>&, const data::Dataset<T>&,                          \
+      const std::type_identity_t<nn::Loss<T>>&, const std::type_identity_t<NetworkPathOptions<T>>&); \
+  template std::ostream& operator<<(std::ostream&, const std::vector<NetworkPoint<T>>&);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::sparsity
