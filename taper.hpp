@@ -22,8 +22,8 @@
 #include <taper/optim/minimize.hpp>
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
-#include <taper/sparsity/convex_certificate.hpp>
 #include <taper/sparsity/certify.hpp>
+#include <taper/sparsity/convex_certificate.hpp>
 #include <taper/sparsity/exact.hpp>
 #include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/factorize.hpp>

@@ -20,14 +20,12 @@ enum class GroupWeights {
 /// Which of the many factors of a weight a training starts from.
 enum class Start {
   /// The weight keeps its value, to the bit, and all gates are 1 (for weights w of the groups, the number
-  /// that
-  /// stands for 1: w^(D / (2D - 2))).
+  /// that stands for 1: w^(D / (2D - 2))).
   unit_gates,
   /// The weight keeps its value, for one that is trained already: ||U_g|| and all |v_g| are equal, so that
   /// decay is the induced penalty from the first step on. For single entries and D = 2 that is
-  /// (sign(w) sqrt|w|, sqrt|w|). A group of zeros starts with gates of 1, since from factors that are all
-  /// zero
-  /// nothing ever leaves.
+  /// (sign(w) sqrt|w|, sqrt|w|). A group of zeros starts with gates of 1, since factors that are all zero
+  /// never leave.
   balanced,
   /// For a weight that is not trained yet: its entries are only looked at for their standard deviation s, and
   /// all factors are drawn anew, so that the products have mean 0 and deviation s, and none is nearly zero or
@@ -38,13 +36,11 @@ enum class Start {
   /// or above 2s.
   ///
   /// Ours are: e = s / 10, for which there is a number to choose there, and which must be below 2s; no bound
-  /// of 1 beside (2s)^(1/D), which is the smaller one for s > 1/2; and all factors drawn are multiplied by
-  /// one
+  /// of 1 beside (2s)^(1/D), which is the smaller one for s > 1/2; and all factors are multiplied by one
   /// number k, so that their products have the variance s^2 again, which cutting off both tails has lowered
   /// (k^D, by which the bounds grow, is 1.42, 1.64, 1.78 for D = 2, 3, 4). For groups of n entries with
-  /// weight
-  /// w, the gates are further multiplied by m = (w^D n)^(1 / 2D), and U by m / sqrt(n), which leaves the
-  /// products as they are and balances ||U_g|| and |v_g| in the mean.
+  /// weight w, the gates are further multiplied by m = (w^D n)^(1 / 2D), and U by m / sqrt(n), which leaves
+  /// the products as they are and balances ||U_g|| and |v_g| in the mean.
   truncated,
 };
 

@@ -139,6 +139,70 @@ TEST_CASE("certify: the conditions of a network are those of its collapsed copy"
   }
 }
 
+TEST_CASE("certify: weights of groups weigh, and deep products are judged where that means something") {
+  Rng rng(11);
+  const double alpha = 0.1;
+  for (const Index depth : {2, 3, 4}) {
+    CAPTURE(depth);
+    const LinearProblem problem(30, 6, 3, Groups::inputs, rng);
+    nn::Linear<double> model(6, 3, false);
+    std::vector<double> weights;
+    for (int g = 0; g < 6; ++g) weights.push_back(rng.uniform(0.5, 3));
+    sparsity::factorize(model, Groups::inputs, {.depth = depth, .weights = weights});
+    model.weight.factors()[1].value()[2] = 0;
+    const auto certificate = sparsity::certify(model, problem.data, nn::mse_loss, alpha, 0.5);
+    const Eigen::MatrixXd w = model.weight.effective().matrix();
+    const Eigen::MatrixXd gradient =
+        2.0 / 90 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
+    double worst = 0;
+    for (Index g = 0; g < 6; ++g) {
+      if (g == 2) continue;
+      // The derivative of D alpha / 2 * weight * ||w||^(2/D) in the direction of w.
+      const double norm = w.col(g).norm(), d = static_cast<double>(depth);
+      const double slope = alpha * weights[static_cast<std::size_t>(g)] * std::pow(norm, 2 / d - 1);
+      worst = std::max(worst, (gradient.col(g) + slope * w.col(g) / norm).norm() / slope);
+    }
+    const LayerCertificate& layer = certificate.layers.at(0);
+    CHECK(layer.depth == depth);
+    CHECK(layer.zero == 1);
+    CHECK(layer.nonzero == 5);
+    CHECK(layer.worst_nonzero == doctest::Approx(worst).epsilon(1e-10));
+    CHECK(certificate.certifiable() == (depth == 2));
+    std::ostringstream out;
+    out << certificate;
+    if (depth == 2) {
+      CHECK(layer.worst_zero ==
+            doctest::Approx(gradient.col(2).norm() / (alpha * weights[2]) - 1).epsilon(1e-10));
+    } else {
+      CHECK_FALSE(certificate.holds());
+      CHECK(layer.revivable.empty());
+      CHECK(out.str().find("cannot be certified") != std::string::npos);
+      CHECK_ERROR(sparsity::revive(model, problem.data, nn::mse_loss, alpha), "[revive] 'weight' of ",
+                  "expected 2");
+      CHECK_ERROR(sparsity::proximal_step(model, problem.data, nn::mse_loss, alpha), "[proximal_step]",
+                  "expected 2");
+    }
+  }
+}
+
+TEST_CASE("proximal_step: with weights of groups it ends at the weighted formula, balanced") {
+  Rng rng(12);
+  const LinearProblem problem(30, 6, 3, Groups::inputs, rng);
+  nn::Linear<double> model(6, 3, false);
+  const std::vector<double> weights{1, 2, 0.5, 3, 1, 4};
+  sparsity::factorize(model, Groups::inputs, {.weights = weights});
+  const Eigen::MatrixXd w = model.weight.effective().matrix();
+  const auto step = sparsity::proximal_step(model, problem.data, nn::mse_loss, 0.1);
+  const Eigen::MatrixXd gradient = 2.0 / 90 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
+  Eigen::MatrixXd z = w - step.step * gradient;
+  for (Index g = 0; g < 6; ++g) {
+    z.col(g) *= std::max(0.0, 1 - step.step * 0.1 * weights[static_cast<std::size_t>(g)] / z.col(g).norm());
+  }
+  CHECK((model.weight.effective().matrix() - z).norm() < 1e-12);
+  const auto penalty = sparsity::effective_penalty(model, 0.1);
+  CHECK(penalty.decay == doctest::Approx(penalty.induced).epsilon(1e-12));
+}
+
 TEST_CASE("certify: float agrees with double") {
   const auto data = regression_data(300, 5, 3);
   data::Dataset<float> small{Tensor<float>({300, 5}), Tensor<float>({300, 3}), {}, {}};
