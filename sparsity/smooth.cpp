@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <taper/sparsity/exact/solver.hpp>
+#include <taper/sparsity/exact/sum.hpp>
 #include <taper/sparsity/smooth.hpp>
 
 namespace taper::sparsity {
@@ -56,7 +57,9 @@ class Factored {
     z_ = problem_.offset;
     z_.array() += problem_.intercept ? at_.b : 0;
     problem_.x.combine(columns_, values_.data(), z_.data());
-    double total = problem_.derivatives(z_, residual_, curvature_) + lambda_ * problem_.frozen_penalty;
+    exact::Sum total;  // as line searches compare it up to the last digits
+    total += problem_.derivatives(z_, residual_, curvature_);
+    total += lambda_ * problem_.frozen_penalty;
     problem_.x.dots(columns_, residual_.data(), slopes_.data());
 
     std::size_t i = 0, c = 0;
@@ -79,7 +82,7 @@ class Factored {
     }
     for (; c < columns_.size(); ++c) gradient[i++] = -slopes_[c];
     if (problem_.intercept) gradient[i] = -residual_.sum();
-    return total;
+    return total.value();
   }
 
   /// The products of the factors; zero for groups left out.

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <taper/sparsity/exact/problem.hpp>
+#include <taper/sparsity/exact/sum.hpp>
 
 namespace taper::sparsity::exact {
 namespace {
@@ -53,21 +54,6 @@ std::vector<std::vector<Index>> members(const std::vector<Index>& numbers, Index
   }
   return result;
 }
-
-/// A sum without the rounding of its partial sums (Kahan, 1965, as Neumaier has it): a gap is the small
-/// difference of two sums, and a line search compares them up to the last digits.
-class Sum {
- public:
-  void operator+=(double x) {
-    const double sum = sum_ + x;
-    lost_ += std::abs(sum_) >= std::abs(x) ? (sum_ - sum) + x : (x - sum) + sum_;
-    sum_ = sum;
-  }
-  double value() const { return sum_ + lost_; }
-
- private:
-  double sum_ = 0, lost_ = 0;
-};
 
 }  // namespace
 

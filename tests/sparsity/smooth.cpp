@@ -227,6 +227,11 @@ TEST_CASE("Madelon: the smooth solution is the exact one, on any number of threa
   CHECK(once.rounds == 1);
   CHECK(std::abs(once.objective - exact.objective) <= 1e-8 * exact.objective);
   CHECK(same_support(once, exact));
+  // A small penalty, where the values that a line search compares differ in their last digits only.
+  const SmoothSolution small = solve_smooth(x, y, ConvexLoss::logistic, 1e-3);
+  CHECK(small.converged);
+  CHECK(small.evaluations < 1000);
+  CHECK(same_support(small, solve_exact(x, y, ConvexLoss::logistic, 1e-3, {.tolerance = 1e-12})));
   set_threads(2);
   const SmoothSolution both =
       solve_smooth(x, y, ConvexLoss::logistic, 1e-2, {.problem = {.tolerance = 1e-4}});

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cmath>
+
+/// Inside of the exact solvers.
+namespace taper::sparsity::exact {
+
+/// A sum without the rounding of its partial sums (Kahan, 1965, as Neumaier has it): a gap is the small
+/// difference of two sums, and a line search compares them up to the last digits.
+class Sum {
+ public:
+  void operator+=(double x) {
+    const double sum = sum_ + x;
+    lost_ += std::abs(sum_) >= std::abs(x) ? (sum_ - sum) + x : (x - sum) + sum_;
+    sum_ = sum;
+  }
+  double value() const { return sum_ + lost_; }
+
+ private:
+  double sum_ = 0, lost_ = 0;
+};
+
+}  // namespace taper::sparsity::exact
