@@ -35,19 +35,22 @@ struct SmoothSolution : ExactSolution {
 ///
 /// which is its minimum over all pairs with that product, where ||u_g|| = |v_g| (Hoff, "Lasso, fractional
 /// norm and structured sparse estimation using a Hadamard product parametrization", 2017, section 2; for
-/// groups Ziyin and Wang, "spred", ICML 2023, and Kolb et al., "Smoothing the edges", 2023). The sum is
-/// smooth, and has no minimum but the global ones: L-BFGS with all examples at once finds it.
+/// groups Kolb et al., "Smoothing the edges", 2023). The sum is smooth, and each of its local minima is a
+/// minimum of the convex problem (Ziyin and Wang, "spred: solving L1 penalty with SGD", ICML 2023); pairs of
+/// zeros may be saddle points. L-BFGS with all examples at once goes to a minimum.
 ///
 /// The start is u_g = w_g / gate, v_g = gate: with w = 0 a point from which every coefficient can leave in
 /// either direction by its first step, as u_g moves by the gate's multiple of the slope. An exactly balanced
 /// pair could not change its sign without stopping at (0, 0), and one that is there never leaves.
 ///
-/// Then one proximal step on w makes exact zeros, group by group with the step 1 / L_g (L_g: the sum of the
-/// group's second derivatives), halved until the objective does not rise, and the duality gap at that point
-/// says how far it is from the minimum. Until that is the tolerance, a further round of L-BFGS refits what is
-/// not zero, from balanced factors of the point, ten times as accurate. It leaves zeros out, as a balanced
-/// pair of zeros does not move; the proximal step looks at them again, and the gap, which is that of the
-/// whole problem, proves that it was right to. `converged` is false where the tolerance was not reached.
+/// The first round ends when the gradient is 1e-4 of what it was. Then one proximal step on w makes exact
+/// zeros, group by group with the step 1 / L_g (L_g: an upper bound of the sum of the group's second
+/// derivatives), halved until the objective does not rise, and the duality gap at that point says how far it
+/// is from the minimum. Until that is the tolerance, a further round of L-BFGS refits what is not zero, from
+/// balanced factors of the point, ten times as accurate. It leaves zeros out, as a pair of zeros would not
+/// move; the next proximal step looks at all of them again, and the gap, which is that of the whole problem,
+/// proves that it was right to. `converged` is false where the tolerance was not reached: within
+/// `max_iterations`, or within what rounding allows.
 ///
 /// Results do not depend on the number of threads. Throws Error like solve_exact, for a gate that is 0 or not
 /// finite, and for options of L-BFGS that make no sense.
