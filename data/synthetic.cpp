@@ -223,9 +223,66 @@ template <class T> Dataset<T> make_housing(const HousingOptions& options) {
   return data;
 }
 
+namespace {
+
+/// Rounded to that many units, as the laboratory writes it down.
+double written(double value, double unit, double low, double high) {
+  return std::clamp(std::round(value / unit) * unit, low, high);
+}
+
+/// The ten columns of one patient. Each is a mean and a spread times a number of about unit variance, which
+/// is in part what the columns before it have.
+std::array<double, 10> draw_patient(Rng& rng) {
+  const double age = written(48.5 + 13.1 * rng.normal(), 1, 19, 79);
+  const double sex = rng.uniform() < 0.53 ? 1 : 2;
+  const double old = (age - 48.5) / 13.1;
+  const double second = 2 * sex - 3;  // -1 or 1
+  const double bmi =
+      written(26.1 * std::exp(0.165 * (0.2 * old + 0.08 * second + 0.97 * rng.normal())), 0.1, 18, 42.2);
+  const double heavy = (bmi - 26.4) / 4.4;
+  const double bp =
+      written(94.6 + 13.8 * (0.26 * old + 0.18 * second + 0.34 * heavy + 0.85 * rng.normal()), 1, 62, 133);
+  const double hdl =
+      written(48.3 * std::exp(0.25 * (-0.33 * heavy - 0.36 * second + 0.85 * rng.normal())), 1, 22, 99);
+  const double ldl =
+      written(115 + 30 * (0.19 * old + 0.11 * second + 0.2 * heavy + 0.94 * rng.normal()), 0.2, 41.6, 242.4);
+  const double more = 0.12 * old + 0.28 * heavy + 0.2 * (bp - 94.6) / 13.8 + 0.24 * (ldl - 115) / 30 -
+                      0.26 * (hdl - 49.8) / 12.9;
+  const double fat = written(4.64 + 0.52 * (more + 0.74 * rng.normal()), 1e-4, 3.2581, 6.107);
+  const double cholesterol = written(ldl + hdl + std::exp(fat) / 5 + 4 * rng.normal(), 1, 97, 301);
+  const double glucose =
+      written(91.3 + 11.5 * (0.16 * old + 0.1 * second + 0.17 * heavy + 0.17 * (bp - 94.6) / 13.8 +
+                             0.26 * (fat - 4.64) / 0.52 + 0.8 * rng.normal()),
+              1, 58, 124);
+  return {age, sex, bmi, bp, cholesterol, ldl, hdl, written(cholesterol / hdl, 0.01, 0, 14), fat, glucose};
+}
+
+}  // namespace
+
+template <class T> Dataset<T> make_diabetes(const DiabetesOptions& options) {
+  check_option("make_diabetes", "rows", options.rows, Index{1}, most);
+  check_option("make_diabetes", "noise", options.noise, 0.0, 1e6);
+  Dataset<T> data{Tensor<T>(Shape{options.rows, 10}),
+                  Tensor<T>(Shape{options.rows, 1}),
+                  {"age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"},
+                  "progression"};
+  Rng rng(options.seed);
+  T* x = data.x.data();
+  for (T& y : data.y) {
+    const auto patient = draw_patient(rng);
+    for (const double entry : patient) *x++ = static_cast<T>(entry);
+    const auto [age, sex, bmi, bp, s1, s2, s3, s4, s5, s6] = patient;
+    y = static_cast<T>(152 - 22 * (sex - 1.5) + 5.7 * (bmi - 26.4) + 1.1 * (bp - 94.6) - 0.8 * (s3 - 49.8) +
+                       48 * (s5 - 4.64) + options.noise * rng.normal());
+  }
+  return data;
+}
+
 template Madelon<float> make_madelon(const MadelonOptions&);
 template Madelon<double> make_madelon(const MadelonOptions&);
 template Dataset<float> make_housing(const HousingOptions&);
 template Dataset<double> make_housing(const HousingOptions&);
+template Dataset<float> make_diabetes(const DiabetesOptions&);
+template Dataset<double> make_diabetes(const DiabetesOptions&);
 
 }  // namespace taper::data

@@ -73,9 +73,38 @@ struct HousingOptions {
 /// of its range.
 template <class T> Dataset<T> make_housing(const HousingOptions& options = {});
 
+/// What make_diabetes makes. The defaults give the shape of the diabetes table, 442 x 10.
+struct DiabetesOptions {
+  Index rows = 442;   ///< At least 1.
+  double noise = 54;  ///< Standard deviation of what x does not tell of the target; 0 makes that linear in x.
+  std::uint64_t seed = 0;
+};
+
+/// A regression problem in the form of the diabetes table of Efron, Hastie, Johnstone and Tibshirani, "Least
+/// angle regression", 2004, section 1: one row for each invented patient, the ten features age (years), sex
+/// (1 or 2), bmi (kg/m^2), bp (mean arterial pressure, mm Hg), and of the blood serum s1 total cholesterol,
+/// s2 LDL, s3 HDL (all mg/dl), s4 the ratio s1 / s3, s5 the logarithm of the triglycerides in mg/dl, s6
+/// glucose (mg/dl), and the target progression (a score), y being n x 1.
+///
+/// It is a stand-in, so that programs run without the real table: no patient in it exists, and what is
+/// selected on it says nothing about diabetes. What it imitates is why selection is hard there: the serum
+/// columns nearly determine each other. s1 is s2 + s3 + exp(s5) / 5 (Friedewald, Levy and Fredrickson, Clin.
+/// Chem. 1972) up to an error of measurement, and s4 follows from s1 and s3; what these consist of, bp and s6
+/// rise or fall with age, sex and bmi. Entries are rounded as a laboratory would, and then
+///
+///     y = 152 - 22 (sex - 1.5) + 5.7 (bmi - 26.4) + 1.1 (bp - 94.6) - 0.8 (s3 - 49.8) + 48 (s5 - 4.64)
+///
+/// plus normal noise: the five other columns tell of the target only what they share with these.
+///
+/// The same options give the same set, up to rounding in float and in double. Throws Error for an option out
+/// of its range.
+template <class T> Dataset<T> make_diabetes(const DiabetesOptions& options = {});
+
 extern template Madelon<float> make_madelon(const MadelonOptions&);
 extern template Madelon<double> make_madelon(const MadelonOptions&);
 extern template Dataset<float> make_housing(const HousingOptions&);
 extern template Dataset<double> make_housing(const HousingOptions&);
+extern template Dataset<float> make_diabetes(const DiabetesOptions&);
+extern template Dataset<double> make_diabetes(const DiabetesOptions&);
 
 }  // namespace taper::data

@@ -266,3 +266,71 @@ TEST_CASE("make_housing: noise, seed, and options out of range") {
   CHECK_ERROR(make_housing<float>({.noise = -1}), "[make_housing] noise -1: expected 0 to");
   CHECK_ERROR(make_housing<float>({.noise = std::nan("")}), "noise nan");
 }
+
+TEST_CASE_TEMPLATE("make_diabetes: names, ranges, whole numbers", T, float, double) {
+  const Dataset<T> data = make_diabetes<T>();
+  CHECK(data.x.shape() == Shape{442, 10});
+  CHECK(data.y.shape() == Shape{442, 1});
+  CHECK(data.features ==
+        std::vector<std::string>{"age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"});
+  CHECK(data.target == "progression");
+  CHECK_NOTHROW(check(data, "test"));
+  const std::pair<double, double> ranges[] = {{19, 79},        {1, 2},        {18, 42.2}, {62, 133},
+                                              {97, 301},       {41.6, 242.4}, {22, 99},   {1, 14},
+                                              {3.2581, 6.107}, {58, 124}};
+  for (Index j = 0; j < 10; ++j) {
+    CAPTURE(j);
+    const auto column = data.x.matrix().col(j).template cast<double>().array().eval();
+    CHECK(column.minCoeff() >= ranges[j].first - 1e-5);
+    CHECK(column.maxCoeff() <= ranges[j].second + 1e-5);
+    CHECK(column.maxCoeff() > column.minCoeff());
+    if (j == 0 || j == 1 || j == 3 || j == 4 || j == 6 || j == 9) CHECK((column == column.round()).all());
+  }
+}
+
+TEST_CASE("make_diabetes: the serum columns nearly determine each other") {
+  const auto data = make_diabetes<double>({.rows = 5000});
+  const auto column = [&](Index j) -> VectorXd { return data.x.matrix().col(j); };
+  const VectorXd friedewald = (column(5) + column(6)).array() + column(8).array().exp() / 5;
+  const Eigen::ArrayXd error = column(4) - friedewald;
+  CHECK(std::abs(error.mean()) < 0.5);
+  CHECK(std::sqrt(error.square().mean()) < 5);
+  CHECK((column(7).array() - column(4).array() / column(6).array()).abs().maxCoeff() < 0.0051);
+  CHECK(correlation(column(4), column(5)) > 0.8);
+  CHECK(correlation(column(6), column(7)) < -0.6);
+  CHECK(correlation(column(7), column(8)) > 0.4);
+  // The most telling columns of the target, and one that only shares with them.
+  CHECK(correlation(column(2), data.y.vector()) > 0.45);
+  CHECK(correlation(column(8), data.y.vector()) > 0.45);
+  CHECK(correlation(column(9), data.y.vector()) > 0.2);
+  CHECK(std::abs(data.y.vector().mean() - 152) < 5);
+}
+
+TEST_CASE("make_diabetes: without noise the target is linear in five columns, as documented") {
+  const auto clean = make_diabetes<double>({.noise = 0});
+  const auto noisy = make_diabetes<double>();
+  CHECK(same(clean.x, noisy.x));
+  MatrixXd x(442, 11);
+  x << clean.x.matrix(), VectorXd::Ones(442);
+  const VectorXd fit = x.colPivHouseholderQr().solve(clean.y.vector());
+  VectorXd truth(11);
+  truth << 0, -22, 5.7, 1.1, 0, 0, -0.8, 0, 48, 0,
+      152 + 33 - 5.7 * 26.4 - 1.1 * 94.6 + 0.8 * 49.8 - 48 * 4.64;
+  CHECK((fit - truth).cwiseAbs().maxCoeff() < 1e-8);
+  const Eigen::ArrayXd noise = noisy.y.vector() - clean.y.vector();
+  CHECK(std::abs(noise.mean()) < 10);
+  CHECK(std::abs(std::sqrt(noise.square().mean()) / 54 - 1) < 0.1);
+}
+
+TEST_CASE("make_diabetes: the seed decides, in float as in double, and options out of range") {
+  const auto a = make_diabetes<double>({.rows = 50, .seed = 3});
+  CHECK(same(a.x, make_diabetes<double>({.rows = 50, .seed = 3}).x));
+  CHECK(same(a.y, make_diabetes<double>({.rows = 50, .seed = 3}).y));
+  CHECK(!same(a.x, make_diabetes<double>({.rows = 50, .seed = 4}).x));
+  CHECK(make_diabetes<float>({.rows = 50, .seed = 3}).x.vector() == a.x.vector().cast<float>());
+  CHECK(make_diabetes<float>({.rows = 1}).rows() == 1);
+
+  CHECK_ERROR(make_diabetes<float>({.rows = 0}), "[make_diabetes] rows 0: expected 1 to");
+  CHECK_ERROR(make_diabetes<float>({.noise = -1}), "[make_diabetes] noise -1: expected 0 to");
+  CHECK_ERROR(make_diabetes<float>({.noise = std::nan("")}), "noise nan");
+}
