@@ -11,6 +11,8 @@
 #include <taper/autodiff/error.hpp>
 #include <taper/sparsity/factorize.hpp>
 
+#include "plot.hpp"
+
 namespace taper::apps {
 namespace {
 
@@ -88,6 +90,13 @@ std::optional<std::filesystem::path> CommonOptions::folder() const {
   const char* const setting = std::getenv("TAPER_DATA");
   if (setting != nullptr && *setting != '\0') return setting;
   return std::nullopt;
+}
+
+void add_plot_option(CLI::App& app, std::string& folder) {
+  app.add_option("--plot", folder, "Folder to write figures to: gnuplot scripts, SVG and PNG")
+      ->check([](const std::string& path) {
+        return can_hold_figures(path) ? "" : "'" + path + "': expected a folder that can be written";
+      });
 }
 
 Json penalty(nn::Module<float>& model, double alpha) {

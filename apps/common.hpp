@@ -35,6 +35,9 @@ struct CommonOptions {
   std::optional<std::filesystem::path> folder() const;
 };
 
+/// The option --plot DIR, for programs that draw figures (see plot.hpp).
+void add_plot_option(CLI::App& app, std::string& folder);
+
 /// What weight decay `alpha` on the factors of a model amounts to now, for the report.
 Json penalty(nn::Module<float>& model, double alpha);
 

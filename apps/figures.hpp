@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "plot.hpp"
+
+/// The figures of the programs, from plain numbers.
+namespace taper::apps {
+
+/// A regularization path with its cross-validation: m values of lambda, falling, p coefficients.
+struct Path {
+  std::vector<double> lambdas;
+  std::vector<std::vector<double>> coefficients;  ///< m times p
+  std::vector<std::string> names;                 ///< p
+  std::vector<double> loss, standard_error;       ///< m each
+  std::string loss_name;
+  std::size_t best = 0, one_standard_error = 0;
+};
+
+/// Above, the coefficients along the path, named at its end, those of the sparser choice in colour; below,
+/// the loss on held-out rows and its standard error. Both choices are marked.
+Figure path_figure(const Path& path);
+
+/// The coefficients found against those of the exact solution, on axes that are linear near zero and
+/// logarithmic beyond (asinh), so that signs and what should be zero are seen, too.
+Figure coefficients_figure(const std::vector<double>& exact, const std::vector<double>& found,
+                           const std::string& method);
+
+/// Objective minus minimum after each epoch (or what `unit` says, from 1), on a logarithmic axis, with the
+/// last one marked; and what the proximal step made of it where that is a number. Values of 0 or less are
+/// holes.
+Figure convergence_figure(const std::vector<double>& excess, double proximal, const std::string& unit);
+
+/// Which weights of a layer are not zero, outputs x inputs, row by row.
+struct Pattern {
+  std::size_t outputs = 0, inputs = 0;
+  std::vector<bool> nonzero;
+};
+
+/// The patterns of a network's layers side by side, black where a weight is not zero, all to one scale.
+Figure layers_figure(const std::vector<Pattern>& layers);
+
+}  // namespace taper::apps

@@ -1,0 +1,179 @@
+#include "plot.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <string_view>
+#include <taper/autodiff/error.hpp>
+
+namespace taper::apps {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The style of all figures: axes left and below, no grid, one weight of line, colours that differ in print
+// and for the colour-blind, too.
+constexpr const char* style = R"(
+  reset
+  set encoding utf8
+  ink = "#222222"; blue = "#2a5f9e"; red = "#b8442b"; grey = "#9b9b9b"; pale = "#dcdcdc"
+  set border 3 linewidth 0.7 linecolor rgb ink
+  set tics out nomirror scale 0.6,0.35 textcolor rgb ink
+  set xlabel textcolor rgb ink offset 0,0.3
+  set ylabel textcolor rgb ink offset 0.5,0
+  set key noautotitle textcolor rgb ink samplen 1.6 spacing 1.15
+  set style line 1 linewidth 1.4 linecolor rgb blue pointtype 7 pointsize 0.45
+  set style line 2 linewidth 1.4 linecolor rgb red pointtype 6 pointsize 0.5
+  set style line 3 linewidth 0.8 linecolor rgb grey
+  set minussign
+)";
+
+std::string script(const Figure& figure) {
+  return fmt::format(
+      "# Draws {0}.svg and {0}.png from {0}.dat: gnuplot {0}.gp\n"
+      "do for [format in \"svg png\"] {{\n"
+      "  if (format eq \"svg\") {{\n"
+      "    set terminal svg size {1},{2} font \"Helvetica,11\" enhanced background \"white\"\n"
+      "  }} else {{\n"
+      "    set terminal pngcairo size {3},{4} font \"Helvetica,11\" fontscale 2.25 linewidth 3 pointscale 3 "
+      "enhanced\n"
+      "  }}\n"
+      "  set output \"{0}.\".format\n"
+      "  data = \"{0}.dat\"\n"
+      "{5}\n{6}\n"
+      "  unset output\n"
+      "}}\n",
+      figure.name, figure.width, figure.height, 3 * figure.width, 3 * figure.height,
+      std::string_view(style).substr(1), figure.commands);
+}
+
+std::string numbers(const Figure& figure) {
+  std::string text;
+  for (const Series& series : figure.series) {
+    text += "# " + series.name + "\n#";
+    for (const std::string& column : series.columns) text += ' ' + column;
+    text += '\n';
+    for (const auto& row : series.rows) {
+      for (const double value : row) text += std::isfinite(value) ? fmt::format("{:.9g} ", value) : "NaN ";
+      text.back() = '\n';
+    }
+    text += "\n\n";
+  }
+  return text;
+}
+
+void write(const fs::path& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  if (!file.flush()) throw Error("plot", "'", path.string(), "': expected a file that can be written");
+}
+
+constexpr int not_found = 127;
+
+/// Runs gnuplot on a script in its folder and returns its exit status. What it has to say is not for the
+/// reader of a report.
+int gnuplot(const std::string& folder, const std::string& file) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int nowhere = ::open("/dev/null", O_RDWR);
+    for (const int stream : {0, 1, 2}) ::dup2(nowhere, stream);
+    if (::chdir(folder.c_str()) == 0) ::execlp("gnuplot", "gnuplot", file.c_str(), nullptr);
+    ::_exit(not_found);
+  }
+  int status = -1;
+  if (child < 0 || ::waitpid(child, &status, 0) < 0) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+}  // namespace
+
+bool can_hold_figures(const std::string& folder) {
+  if (folder.empty()) return false;
+  fs::path path = fs::absolute(folder);
+  std::error_code ignored;
+  while (!fs::exists(path, ignored) && path.has_relative_path()) path = path.parent_path();
+  return fs::is_directory(path, ignored) && ::access(path.c_str(), W_OK | X_OK) == 0;
+}
+
+std::string draw(const std::vector<Figure>& figures, const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw Error("plot", "'", folder, "': expected a folder that can be written");
+  for (const Figure& figure : figures) {
+    write(fs::path(folder) / (figure.name + ".gp"), script(figure));
+    write(fs::path(folder) / (figure.name + ".dat"), numbers(figure));
+  }
+  std::string drawn;
+  for (const Figure& figure : figures) {
+    const int status = gnuplot(folder, figure.name + ".gp");
+    if (status == not_found) {
+      return fmt::format("gnuplot is not installed: scripts and numbers of the figures are in {}", folder);
+    }
+    if (status != 0) {
+      return fmt::format("gnuplot failed on {}/{}.gp: script and numbers are kept", folder, figure.name);
+    }
+    drawn += fmt::format("{}{}.svg, {}.png", drawn.empty() ? "" : ", ", figure.name, figure.name);
+  }
+  return fmt::format("figures in {}: {}", folder, drawn);
+}
+
+std::vector<double> spread(const std::vector<double>& at, double apart) {
+  std::vector<std::size_t> order(at.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return at[i]; });
+  // Labels that touch are a block, centred on where they belong; blocks that touch become one.
+  struct Block {
+    double centre;
+    std::size_t count;
+    double half(double apart) const { return static_cast<double>(count) * apart / 2; }
+  };
+  std::vector<Block> blocks;
+  for (const std::size_t i : order) {
+    Block block{at[i], 1};
+    while (!blocks.empty() &&
+           blocks.back().centre + blocks.back().half(apart) > block.centre - block.half(apart)) {
+      const Block below = blocks.back();
+      blocks.pop_back();
+      const std::size_t count = below.count + block.count;
+      block = {(below.centre * static_cast<double>(below.count) +
+                block.centre * static_cast<double>(block.count)) /
+                   static_cast<double>(count),
+               count};
+    }
+    blocks.push_back(block);
+  }
+  std::vector<double> result(at.size());
+  auto next = order.begin();
+  for (const Block& block : blocks) {
+    for (std::size_t k = 0; k < block.count; ++k) {
+      result[*next++] = block.centre - block.half(apart) + (static_cast<double>(k) + 0.5) * apart;
+    }
+  }
+  return result;
+}
+
+double step(double range, int count) {
+  const double power = std::pow(10, std::floor(std::log10(range / count)));
+  for (const double factor : {1, 2, 5}) {
+    if (range / (factor * power) <= count) return factor * power;
+  }
+  return 10 * power;
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "'";
+  for (const char c : text) {
+    if (c == '\'') result += c;
+    result += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
+  }
+  return result + '\'';
+}
+
+}  // namespace taper::apps
