@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
+#include <utility>
 
 namespace taper::apps {
 namespace {
@@ -102,14 +104,43 @@ std::string side(const std::string& name) {
   return fmt::format("  set label \"{}\" at screen 0.03, graph 0.5 center rotate textcolor rgb ink\n", name);
 }
 
+/// A whole number with a minus sign of its width.
+std::string exponent(int power) {
+  return power < 0 ? fmt::format("−{}", -power) : fmt::format("{}", power);
+}
+
 /// Positions and names of tics at 0 and powers of ten on an axis of asinh(x / scale).
 std::string asinh_tics(double scale, double most) {
   std::string tics = "(\"0\" 0";
   for (int power = static_cast<int>(std::round(std::log10(scale))); std::pow(10, power) <= most; ++power) {
     const double at = std::asinh(std::pow(10, power) / scale);
-    tics += fmt::format(", \"10^{{{0}}}\" {1:.6g}, \"−10^{{{0}}}\" {2:.6g}", power, at, -at);
+    tics += fmt::format(", \"10^{{{0}}}\" {1:.6g}, \"−10^{{{0}}}\" {2:.6g}", exponent(power), at, -at);
   }
   return tics + ")";
+}
+
+/// Black boxes, as large as they can be: runs in a row, over all rows that have the same run. Boxes that
+/// touch would show seams.
+void add_boxes(const Pattern& layer, double left, double top, Series& to) {
+  using Run = std::pair<std::size_t, std::size_t>;
+  std::map<Run, std::size_t> open;  // with the row that each began in
+  for (std::size_t i = 0; i <= layer.outputs; ++i) {
+    std::map<Run, std::size_t> here;
+    for (std::size_t j = 0; i < layer.outputs && j < layer.inputs; ++j) {
+      const std::size_t from = j;
+      while (j < layer.inputs && layer.nonzero[i * layer.inputs + j]) ++j;
+      if (j == from) continue;
+      const auto before = open.find({from, j});
+      here[{from, j}] = before == open.end() ? i : before->second;
+    }
+    for (const auto& [run, began] : open) {
+      if (here.contains(run)) continue;
+      const double x = left + static_cast<double>(run.first), right = left + static_cast<double>(run.second);
+      const double above = top - static_cast<double>(began), below = top - static_cast<double>(i);
+      to.rows.push_back({(x + right) / 2, (above + below) / 2, x, right, below, above});
+    }
+    open = std::move(here);
+  }
 }
 
 }  // namespace
@@ -190,61 +221,73 @@ Figure coefficients_figure(const std::vector<double>& exact, const std::vector<d
   for (const auto& [series, style] : {std::pair{&out, "2"}, {&in, "1"}}) {
     if (series->rows.empty()) continue;
     lines += fmt::format(
-        ", data index \"{0}\" using (asinh($1/s)):(asinh($2/s)) with points linestyle {1} title \"{2}\"",
-        series->name, style, series == &in ? "exact is not zero" : "exact is zero");
+        ", data index \"{0}\" using (asinh($1/s)):(asinh($2/s)) with points linestyle {1} title \"exact "
+        "{2}zero "
+        "({3})\"",
+        series->name, style, series == &in ? "non" : "", series->rows.size());
     figure.series.push_back(*series);
   }
   figure.commands += "  plot " + lines;
   return figure;
 }
 
-Figure convergence_figure(const std::vector<double>& excess, double proximal, const std::string& unit) {
+Figure convergence_figure(const std::vector<double>& excess, double proximal, double floor,
+                          const std::string& unit) {
   const double hole = std::numeric_limits<double>::quiet_NaN();
   Series curve{"curve", {unit, "excess"}, {}};
   double least = std::numeric_limits<double>::infinity(), most = 0, last = hole, last_at = hole;
-  const auto see = [&](double value) {
-    if (!(value > 0) || !std::isfinite(value)) return false;
+  const auto shown = [&](double value) {
+    if (!std::isfinite(value)) return hole;
+    value = std::max(value, floor);
     least = std::min(least, value), most = std::max(most, value);
-    return true;
+    return value;
   };
   for (std::size_t k = 0; k < excess.size(); ++k) {
     const double at = static_cast<double>(k + 1);
-    const bool seen = see(excess[k]);
-    curve.rows.push_back({at, seen ? excess[k] : hole});
-    if (seen) last = excess[k], last_at = at;
+    curve.rows.push_back({at, shown(excess[k])});
+    if (std::isfinite(excess[k])) last = curve.rows.back()[1], last_at = at;
   }
-  const bool stepped = see(proximal);
+  proximal = shown(proximal);
   if (!(most > 0)) least = 0.1, most = 1;
+  const double bottom = std::floor(std::log10(0.8 * least)), top = std::ceil(std::log10(most));
   Figure figure{"convergence", 430, 290, {}, {std::move(curve)}};
   const double end = static_cast<double>(std::max<std::size_t>(excess.size(), 2));
   figure.commands = fmt::format(
-      "  set logscale y; set format y \"10^{{%T}}\"; set mytics 10\n  set rmargin 14\n"
+      "  set logscale y; set format y \"10^{{%T}}\"; set mytics {}\n  set rmargin 15\n"
       "  set xrange [0:{:.9g}]; set yrange [{:.3g}:{:.3g}]\n"
-      "  set xlabel \"{}\"; set ylabel \"objective − minimum\"\n",
-      end, std::pow(10, std::floor(std::log10(0.8 * least))), std::pow(10, std::ceil(std::log10(most))),
-      unit);
+      "  set xlabel \"{}\"; set ylabel \"objective − minimum\" offset 0,0\n",
+      top - bottom <= 8 ? 10 : 1, end, std::pow(10, bottom), std::pow(10, top), unit);
   std::string lines = "data index \"curve\" using 1:2 with lines linestyle 1";
-  const auto mark = [&](const char* name, double at, double value, const char* colour, const char* shape,
-                        const char* text) {
+  struct Mark {
+    const char* name;
+    double at, value;
+    const char *colour, *shape;
+  };
+  std::vector<Mark> marks;
+  if (last > 0) marks.push_back({"final", last_at, last, "blue", "7"});
+  if (proximal > 0) marks.push_back({"proximal", end, proximal, "red", "6"});
+  std::vector<double> heights;
+  for (const Mark& mark : marks) heights.push_back(std::log10(mark.value));
+  heights = spread(heights, 0.055 * (top - bottom));
+  for (std::size_t i = 0; i < marks.size(); ++i) {
+    const auto& [name, at, value, colour, shape] = marks[i];
     const double power = std::floor(std::log10(value));
     figure.series.push_back({name, {unit, "excess"}, {{at, value}}});
     figure.commands += fmt::format(
-        "  set label \"{} {:.1f}×10^{{{}}}\" at first {:.9g}, {:.9g} left offset character 1,0 font \",9\" "
-        "textcolor rgb {}\n",
-        text, value / std::pow(10, power), static_cast<int>(power), at, value, colour);
-    lines +=
-        fmt::format(", data index \"{}\" using 1:2 with points pointtype {} pointsize 0.7 linecolor rgb {}",
-                    name, shape, colour);
-  };
-  if (last > 0) mark("final", last_at, last, "blue", "7", "final");
-  if (stepped) mark("proximal", end, proximal, "red", "6", "prox.");
-  figure.commands += "  unset clip; plot " + lines;
+        "  set label \"{}{} {:.1f}×10^{{{}}}\" at graph 1.03, first {:.9g} font \",9\" textcolor rgb {}\n",
+        name, value == floor ? " <" : "", value / std::pow(10, power), exponent(static_cast<int>(power)),
+        std::pow(10, heights[i]), colour);
+    lines += fmt::format(
+        ", data index \"{}\" using 1:2 with points pointtype {} pointsize 0.6 linewidth 1.4 linecolor rgb {}",
+        name, shape, colour);
+  }
+  figure.commands += "  plot " + lines;
   return figure;
 }
 
 Figure layers_figure(const std::vector<Pattern>& layers) {
   constexpr double gap = 12;  // in weights, as all lengths here
-  double width = 0, height = 0;
+  double width = gap, height = 0;
   for (const Pattern& layer : layers) {
     width += static_cast<double>(layer.inputs) + gap;
     height = std::max(height, static_cast<double>(layer.outputs));
@@ -253,31 +296,22 @@ Figure layers_figure(const std::vector<Pattern>& layers) {
   const double line = 13 / points;  // of text
   Figure figure{"layers", 0, 0, {}, {}};
   figure.width = static_cast<int>(std::ceil(width * points));
-  figure.height = static_cast<int>(std::ceil((height + 5 * line) * points));
+  figure.height = static_cast<int>(std::ceil((height + 5.2 * line) * points));
   figure.commands = fmt::format(
       "  unset border; unset tics; set margins 0,0,0,0; set style fill solid 1 border\n"
       "  set xrange [0:{:.6g}]; set yrange [{:.6g}:{:.6g}]\n",
-      width, -3.2 * line, height + 1.8 * line);
+      width, -3.6 * line, height + 1.6 * line);
   Series black{"nonzero", {"x", "y", "left", "right", "below", "above"}, {}};
-  double left = gap / 2;
+  double left = gap;
+  figure.commands += fmt::format(
+      "  set label \"black: not zero; rows: outputs, columns: inputs\" at {:.6g},{:.6g} center font \",9\" "
+      "textcolor rgb grey\n",
+      width / 2, -2.9 * line);
   for (std::size_t number = 0; number < layers.size(); ++number) {
     const Pattern& layer = layers[number];
     const double rows = static_cast<double>(layer.outputs), columns = static_cast<double>(layer.inputs);
     const double top = (height + rows) / 2, bottom = top - rows, middle = left + columns / 2;
-    std::size_t count = 0;
-    for (std::size_t i = 0; i < layer.outputs; ++i) {
-      const double above = top - static_cast<double>(i);
-      for (std::size_t j = 0; j < layer.inputs;) {  // a run of them is one box
-        std::size_t end = j;
-        while (end < layer.inputs && layer.nonzero[i * layer.inputs + end]) ++end;
-        count += end - j;
-        if (end > j) {
-          const double from = left + static_cast<double>(j), to = left + static_cast<double>(end);
-          black.rows.push_back({(from + to) / 2, above - 0.5, from, to, above - 1, above});
-        }
-        j = end + (end == j ? 1 : 0);
-      }
-    }
+    add_boxes(layer, left, top, black);
     figure.commands += fmt::format(
         "  set object rectangle from {:.6g},{:.6g} to {:.6g},{:.6g} front fillstyle empty border rgb ink "
         "linewidth "
@@ -287,7 +321,8 @@ Figure layers_figure(const std::vector<Pattern>& layers) {
     figure.commands +=
         fmt::format(fmt::runtime(label), fmt::format("layer {}", number + 1), middle, top + 0.8 * line, 10);
     figure.commands += fmt::format(fmt::runtime(label),
-                                   fmt::format("{} × {}\\n{} nonzero", layer.outputs, layer.inputs, count),
+                                   fmt::format("{} × {}\\n{} nonzero", layer.outputs, layer.inputs,
+                                               std::ranges::count(layer.nonzero, true)),
                                    middle, bottom - 0.9 * line, 9);
     left += columns + gap;
   }

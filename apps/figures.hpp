@@ -29,9 +29,10 @@ Figure coefficients_figure(const std::vector<double>& exact, const std::vector<d
                            const std::string& method);
 
 /// Objective minus minimum after each epoch (or what `unit` says, from 1), on a logarithmic axis, with the
-/// last one marked; and what the proximal step made of it where that is a number. Values of 0 or less are
-/// holes.
-Figure convergence_figure(const std::vector<double>& excess, double proximal, const std::string& unit);
+/// last one marked; and what the proximal step made of it where that is a number. Below `floor`, more than 0,
+/// the difference is rounding, and is drawn there.
+Figure convergence_figure(const std::vector<double>& excess, double proximal, double floor,
+                          const std::string& unit);
 
 /// Which weights of a layer are not zero, outputs x inputs, row by row.
 struct Pattern {

@@ -5,12 +5,14 @@
 #include <taper/taper.hpp>
 
 #include "common.hpp"
+#include "figures.hpp"
 
 using namespace taper;
 
 namespace {
 
 struct Options : apps::CommonOptions {
+  std::string plot;
   bool no_shuffle = false;
   Index epochs = 200;
   Index batch_size = 128;
@@ -51,6 +53,22 @@ Split load(const Options& options) {
   return split;
 }
 
+/// Which weights of each layer are not zero, up to what is left of decayed factors.
+std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
+  std::vector<apps::Pattern> layers;
+  net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
+    if (!name.ends_with("weight")) return;
+    const Tensor<float> weight = parameter.effective();
+    const float cutoff =
+        static_cast<float>(sparsity::ShrinkOptions().threshold) * weight.vector().cwiseAbs().maxCoeff();
+    apps::Pattern layer{
+        static_cast<std::size_t>(weight.shape()[0]), static_cast<std::size_t>(weight.shape()[1]), {}};
+    for (const float w : weight) layer.nonzero.push_back(std::abs(w) > cutoff);
+    layers.push_back(std::move(layer));
+  });
+  return layers;
+}
+
 void program(const Options& options) {
   set_threads(options.threads);
   manual_seed(options.seed);
@@ -71,6 +89,9 @@ void program(const Options& options) {
       optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
   const double phase1_mse = train::evaluate(net, test_set, nn::mse_loss);
   const apps::Json penalty = apps::penalty(net, options.weight_decay);
+
+  const std::string drawn =
+      options.plot.empty() ? "" : apps::draw({apps::layers_figure(patterns(net))}, options.plot);
 
   auto [small, report] = sparsity::shrink(net, {}, test_set.x);
   const double shrunk_mse = train::evaluate(small, test_set, nn::mse_loss);
@@ -97,6 +118,7 @@ void program(const Options& options) {
                    {"test_mse", shrunk_mse}}},
                  {"phase2", {{"test_mse", phase2_mse}, {"seconds", phase2.seconds}}}},
                 options);
+  if (!options.plot.empty() && !options.quiet) std::cout << drawn << '\n';
 }
 
 }  // namespace
@@ -121,6 +143,7 @@ int main(int argc, char** argv) {
   app.add_option("--refit-decay", options.refit_decay, "Weight decay of phase 2")
       ->capture_default_str()
       ->check(apps::nonnegative());
+  apps::add_plot_option(app, options.plot);
   options.add_to(app);
   return apps::run(app, argc, argv, [&] { program(options); });
 }

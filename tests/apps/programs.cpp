@@ -1,84 +1,14 @@
 // Runs the programs as a user would.
 
-#include <doctest/doctest.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
-#include <string>
 #include <vector>
 
+#include "run.hpp"
+
+using namespace programs;
+
 namespace {
-
-using Json = nlohmann::json;
-namespace fs = std::filesystem;
-
-/// A folder of our own that goes away with us.
-struct Folder {
-  Folder() { fs::create_directories(path); }
-  ~Folder() { fs::remove_all(path); }
-  std::string operator/(const char* file) const { return (path / file).string(); }
-  static inline int count = 0;
-  fs::path path = fs::temp_directory_path() /
-                  ("taper_programs_" + std::to_string(::getpid()) + "_" + std::to_string(count++));
-};
-
-std::string text(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream all;
-  all << file.rdbuf();
-  return all.str();
-}
-
-struct Run {
-  int status;
-  std::string out, err;
-};
-
-/// Runs a program; without `data`, as if TAPER_DATA were not set.
-Run run(const std::string& program, const std::string& arguments, bool data = false) {
-  const Folder folder;
-  const std::string out = folder / "out", err = folder / "err";
-  const std::string command = std::string(data ? "" : "env -u TAPER_DATA ") + "'" TAPER_APPS_DIR "/" +
-                              program + "' " + arguments + " >'" + out + "' 2>'" + err + "'";
-  const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text(out), text(err)};
-}
-
-/// The figures of a run, without those that are times.
-Json figures(const std::string& program, const std::string& arguments, bool data = false) {
-  const std::string path =
-      (fs::temp_directory_path() / ("taper_figures_" + std::to_string(::getpid()) + ".json")).string();
-  const Run result = run(program, "--quiet --json '" + path + "' " + arguments, data);
-  INFO(program, " ", arguments, ": ", result.err);
-  REQUIRE(result.status == 0);
-  CHECK(result.out.empty());
-  CHECK(result.err.empty());
-  const Json report = Json::parse(text(path));
-  fs::remove(path);
-  return report;
-}
-
-Json without_seconds(Json report) {
-  report.erase("seconds");
-  for (auto& part : report) {
-    if (part.is_object()) part.erase("seconds");
-  }
-  return report;
-}
-
-bool has(const Json& report, std::initializer_list<const char*> keys) {
-  return std::ranges::all_of(keys, [&](const char* key) {
-    if (!report.contains(key)) MESSAGE("missing: ", key);
-    return report.contains(key);
-  });
-}
 
 /// Whether a penalty is lambda times the L1 norm of the coefficients, up to this relative difference.
 bool penalty_is_l1(double penalty, const Json& report, double tolerance) {
@@ -93,12 +23,12 @@ bool data_given() {
   return setting != nullptr && *setting != '\0';
 }
 
-constexpr const char* programs[] = {"sparse_logistic", "sparse_mlp"};
+constexpr const char* trained[] = {"sparse_logistic", "sparse_mlp"};
 
 }  // namespace
 
 TEST_CASE("programs: --help") {
-  for (const std::string program : programs) {
+  for (const std::string program : trained) {
     const Run result = run(program, "--help");
     CHECK(result.status == 0);
     CHECK(result.err.empty());
@@ -110,7 +40,7 @@ TEST_CASE("programs: --help") {
 }
 
 TEST_CASE("programs: every way to fail is one line and exit status 2") {
-  for (const std::string program : programs) {
+  for (const std::string program : trained) {
     for (const char* arguments :
          {"--unknown", "surplus", "--epochs", "--epochs two", "--data /nowhere/at/all", "--batch-size 0",
           "--lr -1", "--epochs -1", "--threads 0", "--epochs 1 --quiet --json /nowhere/at/all.json"}) {
@@ -239,7 +169,7 @@ TEST_CASE("programs: a run that fails leaves no empty report, and keeps the one 
 }
 
 TEST_CASE("programs: --quiet prints nothing, and without it there is a table") {
-  for (const std::string program : programs) {
+  for (const std::string program : trained) {
     Run result = run(program, "--epochs 1 --quiet");
     CHECK(result.status == 0);
     CHECK(result.out.empty());
@@ -261,6 +191,19 @@ TEST_CASE("programs: the figures of short runs, the same with any number of thre
   CHECK(logistic["data"] == "embedded");
   CHECK(logistic["coef"].size() == 500);
   CHECK(without_seconds(logistic) == without_seconds(figures("sparse_logistic", "--epochs 2 --threads 3")));
+  REQUIRE(
+      has(logistic, {"method", "gap", "objective_difference", "support_difference", "proximal", "exact"}));
+  CHECK(logistic["method"] == "adam");
+  CHECK(has(logistic["exact"], {"objective", "loss", "nonzero", "intercept", "coef", "gap", "seconds"}));
+  for (const Json& part : {logistic, logistic["proximal"]}) {  // the gap is a bound, and the step descends
+    CHECK(part["objective_difference"] > 0);
+    CHECK(part["gap"] >= part["objective_difference"]);
+  }
+  CHECK(logistic["proximal"]["objective"] < logistic["objective"]);
+  const auto zeros = [](const Json& coef) { return std::ranges::count(coef, Json(0.0)); };
+  CHECK(zeros(logistic["coef"]) == 0);
+  CHECK(zeros(logistic["proximal"]["coef"]) == 500 - logistic["proximal"]["nonzero"].get<int>());
+  CHECK(zeros(logistic["exact"]["coef"]) == 500 - logistic["exact"]["nonzero"].get<int>());
 
   const Json mlp = figures("sparse_mlp", "--epochs 2 --threads 1");
   REQUIRE(has(mlp, {"data", "rows", "phase1", "shrunk", "phase2"}));
@@ -287,6 +230,16 @@ TEST_CASE("programs: with their defaults, on the real data") {
   CHECK(logistic["data"] == "madelon");
   CHECK(logistic["objective"].get<double>() <= 0.655275);
   CHECK(std::abs(logistic["loss"].get<double>() - 0.6188) <= 0.0005);
+
+  CHECK(logistic["gap"].get<double>() <= 0.01);
+  CHECK(logistic["proximal"]["objective"] < logistic["objective"]);
+  CHECK(logistic["proximal"]["support_difference"] <= 8);
+  CHECK(logistic["exact"]["nonzero"] == 148);
+  CHECK(std::abs(logistic["exact"]["objective"].get<double>() - 0.6552515) <= 1e-7);
+  const Json lbfgs = figures("sparse_logistic", "--method lbfgs", true);
+  CHECK(std::abs(lbfgs["objective_difference"].get<double>()) <= 1e-8 * 0.655);
+  CHECK(lbfgs["support_difference"] == 0);
+  CHECK(lbfgs["gap"].get<double>() <= 1e-9);
 
   // At the end of a training the factors are balanced, and their decay is the penalty.
   CHECK(penalty_is_l1(logistic["penalty"]["induced"], logistic, 1e-5));
@@ -329,4 +282,31 @@ TEST_CASE(
   CHECK(table.status == 0);
   CHECK(table.out.find("L-BFGS on the tape") != std::string::npos);
   CHECK(run("masked_quadratic", "--nonsense").status == 2);
+}
+
+TEST_CASE("sparse_logistic: L-BFGS and the exact solver come to the same") {
+  const Json exact = figures("sparse_logistic", "--method exact --lambda 0.03");
+  const Json lbfgs = figures("sparse_logistic", "--method lbfgs --lambda 0.03");
+  for (const Json& report : {exact, lbfgs}) {
+    CHECK(has(report, {"data", "rows", "lambda", "loss", "objective", "penalty", "nonzero", "intercept",
+                       "coef", "seconds", "gap", "exact"}));
+    CHECK_FALSE(report.contains("proximal"));
+    CHECK(penalty_is_l1(report["penalty"]["decay"], report, 1e-12));
+    CHECK(report["gap"].get<double>() <= 1e-9);
+    CHECK(std::abs(report["objective_difference"].get<double>()) <= 1e-9);
+    CHECK(report["support_difference"] == 0);
+    CHECK(report["nonzero"] == exact["nonzero"]);
+    CHECK(report["nonzero"] > 0);
+    CHECK(report["exact"]["coef"] == exact["coef"]);
+    for (std::size_t j = 0; j < 500; ++j) {
+      CHECK(std::abs(report["coef"][j].get<double>() - exact["coef"][j].get<double>()) < 1e-4);
+    }
+  }
+  CHECK(exact["method"] == "exact");
+  CHECK(lbfgs["method"] == "lbfgs");
+  // Beyond lambda_max there is nothing left.
+  CHECK(figures("sparse_logistic", "--method lbfgs --lambda 1")["nonzero"] == 0);
+  const Run wrong = run("sparse_logistic", "--method newton");
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err.find("--method: newton") != std::string::npos);
 }
