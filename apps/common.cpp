@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 #include <unistd.h>
+#include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -47,41 +49,97 @@ template <class Number> bool parse(const std::string& text, Number& value) {
   return error == std::errc() && stop == end;
 }
 
+auto whole(Index low, Index high) {
+  return [=](const std::string& text) {
+    Index value = 0;
+    const bool octal = text.size() > 1 && text[0] == '0';  // as others would read it
+    if (!octal && parse(text, value) && value >= low && value <= high) return std::string();
+    return fmt::format("'{}': expected a whole number from {} to {}{}", text, low, high,
+                       octal ? ", without leading zeros" : "");
+  };
+}
+
 }  // namespace
 
-CLI::Validator whole(std::uint64_t low, std::uint64_t high) {
-  return {[=](const std::string& text) {
-            std::uint64_t value = 0;
-            const bool octal = text.size() > 1 && text[0] == '0';  // as others would read it
-            if (!octal && parse(text, value) && value >= low && value <= high) return std::string();
-            return fmt::format("'{}': expected a whole number from {} to {}{}", text, low, high,
-                               octal ? ", without leading zeros" : "");
-          },
-          ""};
+Command::Command(const char* name, const char* description)
+    : app_(std::make_unique<CLI::App>(description, name)) {}
+Command::~Command() = default;
+
+void Command::option(const char* name, double& value, const char* help) {
+  app_->add_option(name, value, help)->capture_default_str()->check([](const std::string& text) {
+    double number = 0;
+    if (parse(text, number) && std::isfinite(number) && number >= 0) return std::string();
+    return fmt::format("'{}': expected a finite number, 0 or more", text);
+  });
 }
 
-CLI::Validator nonnegative() {
-  return {[](const std::string& text) {
-            double value = 0;
-            if (parse(text, value) && std::isfinite(value) && value >= 0) return std::string();
-            return fmt::format("'{}': expected a finite number, 0 or more", text);
-          },
-          ""};
+void Command::option(const char* name, Index& value, const char* help, Index low, Index high) {
+  app_->add_option(name, value, help)->capture_default_str()->check(whole(low, high));
+}
+void Command::option(const char* name, std::uint64_t& value, const char* help, Index low, Index high) {
+  app_->add_option(name, value, help)->capture_default_str()->check(whole(low, high));
+}
+void Command::option(const char* name, int& value, const char* help, Index low, Index high) {
+  app_->add_option(name, value, help)->capture_default_str()->check(whole(low, high));
 }
 
-void CommonOptions::add_to(CLI::App& app) {
-  app.add_option("--data", data,
-                 "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)")
-      ->check([](const std::string& path) { return path.empty() ? "'': expected a folder" : ""; });
-  app.add_option("--seed", seed, "Seed of everything that is random")
-      ->capture_default_str()
-      ->check(whole(0, std::numeric_limits<std::int64_t>::max()));
-  app.add_option("--threads", threads, "Threads at most; the results do not depend on it")
-      ->capture_default_str()
-      ->check(whole(1, 1024));
-  app.add_flag("--quiet", quiet, "Print nothing but errors");
-  app.add_option("--json", json, "File to write the report's figures to")->check([](const std::string& path) {
-    return can_be_written(path) ? "" : "'" + path + "': expected a file that can be written";
+void Command::option(const char* name, std::string& value, const char* help,
+                     const std::function<const char*(const std::string&)>& wrong) {
+  auto* const option = app_->add_option(name, value, help);
+  if (!wrong) return;
+  option->check([wrong](const std::string& text) {
+    const char* const expected = wrong(text);
+    return expected == nullptr ? std::string() : fmt::format("'{}': expected {}", text, expected);
+  });
+}
+
+void Command::option(const char* name, std::string& value, const char* help, std::vector<std::string> words) {
+  app_->add_option(name, value, help)->capture_default_str()->check([words](const std::string& text) {
+    if (std::ranges::find(words, text) != words.end()) return std::string();
+    std::string list;
+    for (const std::string& word : words) list += (list.empty() ? "" : " or ") + word;
+    return fmt::format("'{}': expected {}", text, list);
+  });
+}
+
+void Command::option(const char* name, std::vector<std::string>& value, const char* help) {
+  app_->add_option(name, value, help)->delimiter(',');
+}
+
+void Command::flag(const char* name, bool& value, const char* help) {
+  app_->add_flag(name, value, help);
+}
+
+void Command::needs(const char* name, const char* other) {
+  app_->get_option(name)->needs(app_->get_option(other));
+}
+
+int Command::run(int argc, char** argv, const std::function<void()>& program) {
+  const auto fail = [&](const std::string& sentence) {
+    fmt::print(stderr, "{}: {}\n", app_->get_name(), sentence);
+    return 2;
+  };
+  try {
+    app_->parse(argc, argv);
+    program();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app_->exit(error);  // --help
+    return fail(first_line(error.what()));
+  } catch (const std::exception& error) {
+    return fail(first_line(error.what()));
+  }
+}
+
+void CommonOptions::add_to(Command& command) {
+  command.option("--data", data,
+                 "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)",
+                 [](const std::string& path) { return path.empty() ? "a folder" : nullptr; });
+  command.option("--seed", seed, "Seed of everything that is random", 0, std::numeric_limits<Index>::max());
+  command.option("--threads", threads, "Threads at most; the results do not depend on it", 1, 1024);
+  command.flag("--quiet", quiet, "Print nothing but errors");
+  command.option("--json", json, "File to write the report's figures to", [](const std::string& path) {
+    return can_be_written(path) ? nullptr : "a file that can be written";
   });
 }
 
@@ -92,33 +150,16 @@ std::optional<std::filesystem::path> CommonOptions::folder() const {
   return std::nullopt;
 }
 
-void add_plot_option(CLI::App& app, std::string& folder) {
-  app.add_option("--plot", folder, "Folder to write figures to: gnuplot scripts, SVG and PNG")
-      ->check([](const std::string& path) {
-        return can_hold_figures(path) ? "" : "'" + path + "': expected a folder that can be written";
-      });
+void add_plot_option(Command& command, std::string& folder) {
+  command.option("--plot", folder, "Folder to write figures to: gnuplot scripts, SVG and PNG",
+                 [](const std::string& path) {
+                   return can_hold_figures(path) ? nullptr : "a folder that can be written";
+                 });
 }
 
 Json penalty(nn::Module<float>& model, double alpha) {
   const sparsity::Penalty penalty = sparsity::effective_penalty(model, alpha);
   return {{"decay", penalty.decay}, {"induced", penalty.induced}};
-}
-
-int run(CLI::App& app, int argc, char** argv, const std::function<void()>& program) {
-  const auto fail = [&](const std::string& sentence) {
-    fmt::print(stderr, "{}: {}\n", app.get_name(), sentence);
-    return 2;
-  };
-  try {
-    app.parse(argc, argv);
-    program();
-    return 0;
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    return fail(first_line(error.what()));
-  } catch (const std::exception& error) {
-    return fail(first_line(error.what()));
-  }
 }
 
 void save(const Json& report, const CommonOptions& options) {

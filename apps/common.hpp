@@ -1,26 +1,61 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <taper/nn/module.hpp>
+#include <vector>
+
+namespace CLI {
+class App;
+}
 
 /// What all programs share: their common options, one way to fail, and the report.
 namespace taper::apps {
 
 using Json = nlohmann::ordered_json;
 
-/// Whole numbers in decimal digits from `low` to `high`. CLI11 alone would read 010 as 8 and wrap -1 round.
-CLI::Validator whole(std::uint64_t low, std::uint64_t high);
-/// Finite decimal numbers of 0 or more.
-CLI::Validator nonnegative();
+/// The command line of a program. CLI11 reads it, behind an interface that compiles quickly. Names begin with
+/// two dashes, and help shows the value that an option has when it is added.
+class Command {
+ public:
+  Command(const char* name, const char* description);
+  ~Command();
+  Command(const Command&) = delete;
+  Command& operator=(const Command&) = delete;
 
-/// Passes over the data, and rows in a batch.
-inline const CLI::Validator epochs_range = whole(0, 1'000'000'000), batch_range = whole(1, 1'000'000'000);
+  /// A finite decimal number of 0 or more.
+  void option(const char* name, double& value, const char* help);
+  /// A whole number in decimal digits from `low` to `high`. CLI11 alone would read 010 as 8 and wrap -1
+  /// round.
+  void option(const char* name, Index& value, const char* help, Index low, Index high);
+  void option(const char* name, std::uint64_t& value, const char* help, Index low, Index high);
+  void option(const char* name, int& value, const char* help, Index low, Index high);
+  /// A text of which `wrong` says nothing, or what was expected in its place.
+  void option(const char* name, std::string& value, const char* help,
+              const std::function<const char*(const std::string&)>& wrong = {});
+  /// One of some words.
+  void option(const char* name, std::string& value, const char* help, std::vector<std::string> words);
+  /// Words between commas, or several.
+  void option(const char* name, std::vector<std::string>& value, const char* help);
+  void flag(const char* name, bool& value, const char* help);
+  /// Refuses the one without the other. Both have been added.
+  void needs(const char* name, const char* other);
+
+  /// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
+  /// status 2.
+  int run(int argc, char** argv, const std::function<void()>& program);
+
+ private:
+  std::unique_ptr<CLI::App> app_;
+};
+
+/// Passes over the data, and rows in a batch, at most.
+constexpr Index at_most = 1'000'000'000;
 
 struct CommonOptions {
   std::string data;
@@ -29,21 +64,17 @@ struct CommonOptions {
   int threads = 1;
   bool quiet = false;
 
-  void add_to(CLI::App& app);
+  void add_to(Command& command);
   /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
   /// used.
   std::optional<std::filesystem::path> folder() const;
 };
 
 /// The option --plot DIR, for programs that draw figures (see plot.hpp).
-void add_plot_option(CLI::App& app, std::string& folder);
+void add_plot_option(Command& command, std::string& folder);
 
 /// What weight decay `alpha` on the factors of a model amounts to now, for the report.
 Json penalty(nn::Module<float>& model, double alpha);
-
-/// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
-/// status 2.
-int run(CLI::App& app, int argc, char** argv, const std::function<void()>& program);
 
 /// Writes the report as JSON where --json says.
 void save(const Json& report, const CommonOptions& options);

@@ -256,28 +256,22 @@ void program(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("The regularization path of a lasso with cross-validation, on an embedded set or a CSV file.",
-               "lasso_path");
-  auto* const csv = app.add_option(
-      "--csv", options.csv, "CSV file with a header, plain or gzip; looked for in the folder of --data, too");
-  auto* const target = app.add_option("--target", options.target, "Column of it to predict from all others");
-  csv->needs(target), target->needs(csv);
-  app.add_option("--categorical", options.categorical, "Columns of it that hold labels")
-      ->needs(csv)
-      ->delimiter(',');
-  app.add_option("--loss", options.loss, "squared, or logistic for targets of two classes")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"squared", "logistic"}));
-  app.add_option("--folds", options.folds, "Folds of the cross-validation")
-      ->capture_default_str()
-      ->check(apps::whole(2, 1'000'000'000));
-  app.add_option("--count", options.count, "Values of lambda, from the largest that matters down")
-      ->capture_default_str()
-      ->check(apps::whole(1, 1'000'000));
-  app.add_option("--smallest", options.smallest, "The smallest of them as a share of the largest, below 1")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  apps::add_plot_option(app, options.plot);
-  options.add_to(app);
-  return apps::run(app, argc, argv, [&] { program(options); });
+  apps::Command command(
+      "lasso_path",
+      "The regularization path of a lasso with cross-validation, on an embedded set or a CSV file.");
+  command.option("--csv", options.csv,
+                 "CSV file with a header, plain or gzip; looked for in the folder of --data, too");
+  command.option("--target", options.target, "Column of it to predict from all others");
+  command.needs("--csv", "--target"), command.needs("--target", "--csv");
+  command.option("--categorical", options.categorical, "Columns of it that hold labels");
+  command.needs("--categorical", "--csv");
+  command.option("--loss", options.loss, "squared, or logistic for targets of two classes",
+                 std::vector<std::string>{"squared", "logistic"});
+  command.option("--folds", options.folds, "Folds of the cross-validation", 2, 1'000'000'000);
+  command.option("--count", options.count, "Values of lambda, from the largest that matters down", 1,
+                 1'000'000);
+  command.option("--smallest", options.smallest, "The smallest of them as a share of the largest, below 1");
+  apps::add_plot_option(command, options.plot);
+  options.add_to(command);
+  return command.run(argc, argv, [&] { program(options); });
 }

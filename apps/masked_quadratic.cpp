@@ -147,7 +147,8 @@ void program(const apps::CommonOptions& options) {
 
 int main(int argc, char** argv) {
   apps::CommonOptions options;
-  CLI::App app("Minimizes sum (x - 3)^2 over some of its variables, in several ways.", "masked_quadratic");
-  options.add_to(app);
-  return apps::run(app, argc, argv, [&] { program(options); });
+  apps::Command command("masked_quadratic",
+                        "Minimizes sum (x - 3)^2 over some of its variables, in several ways.");
+  options.add_to(command);
+  return command.run(argc, argv, [&] { program(options); });
 }

@@ -232,23 +232,15 @@ void program(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("L1 logistic regression by Hadamard factors and weight decay, on Madelon.", "sparse_logistic");
-  app.add_option("--method", options.method, "adam or lbfgs, on the factors; or exact, the convex solver")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"adam", "lbfgs", "exact"}));
-  app.add_option("--lambda", options.lambda, "Weight of the L1 norm")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  app.add_option("--lr", options.lr, "Learning rate of Adam")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  app.add_option("--batch-size", options.batch_size, "Rows in a batch of Adam")
-      ->capture_default_str()
-      ->check(apps::batch_range);
-  app.add_option("--epochs", options.epochs, "Passes over the data of Adam")
-      ->capture_default_str()
-      ->check(apps::epochs_range);
-  apps::add_plot_option(app, options.plot);
-  options.add_to(app);
-  return apps::run(app, argc, argv, [&] { program(options); });
+  apps::Command command("sparse_logistic",
+                        "L1 logistic regression by Hadamard factors and weight decay, on Madelon.");
+  command.option("--method", options.method, "adam or lbfgs, on the factors; or exact, the convex solver",
+                 std::vector<std::string>{"adam", "lbfgs", "exact"});
+  command.option("--lambda", options.lambda, "Weight of the L1 norm");
+  command.option("--lr", options.lr, "Learning rate of Adam");
+  command.option("--batch-size", options.batch_size, "Rows in a batch of Adam", 1, apps::at_most);
+  command.option("--epochs", options.epochs, "Passes over the data of Adam", 0, apps::at_most);
+  apps::add_plot_option(command, options.plot);
+  options.add_to(command);
+  return command.run(argc, argv, [&] { program(options); });
 }

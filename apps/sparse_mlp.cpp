@@ -125,25 +125,16 @@ void program(const Options& options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.",
-               "sparse_mlp");
-  app.add_flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
-  app.add_option("--epochs", options.epochs, "Passes over the data in each phase")
-      ->capture_default_str()
-      ->check(apps::epochs_range);
-  app.add_option("--batch-size", options.batch_size, "Rows in a batch")
-      ->capture_default_str()
-      ->check(apps::batch_range);
-  app.add_option("--lr", options.lr, "Learning rate of Adam")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  app.add_option("--weight-decay", options.weight_decay, "Weight decay of phase 1: the group penalty")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  app.add_option("--refit-decay", options.refit_decay, "Weight decay of phase 2")
-      ->capture_default_str()
-      ->check(apps::nonnegative());
-  apps::add_plot_option(app, options.plot);
-  options.add_to(app);
-  return apps::run(app, argc, argv, [&] { program(options); });
+  apps::Command command(
+      "sparse_mlp",
+      "Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.");
+  command.flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
+  command.option("--epochs", options.epochs, "Passes over the data in each phase", 0, apps::at_most);
+  command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);
+  command.option("--lr", options.lr, "Learning rate of Adam");
+  command.option("--weight-decay", options.weight_decay, "Weight decay of phase 1: the group penalty");
+  command.option("--refit-decay", options.refit_decay, "Weight decay of phase 2");
+  apps::add_plot_option(command, options.plot);
+  options.add_to(command);
+  return command.run(argc, argv, [&] { program(options); });
 }

@@ -308,5 +308,5 @@ TEST_CASE("sparse_logistic: L-BFGS and the exact solver come to the same") {
   CHECK(figures("sparse_logistic", "--method lbfgs --lambda 1")["nonzero"] == 0);
   const Run wrong = run("sparse_logistic", "--method newton");
   CHECK(wrong.status == 2);
-  CHECK(wrong.err.find("--method: newton") != std::string::npos);
+  CHECK(wrong.err.find("--method: 'newton': expected adam or lbfgs or exact") != std::string::npos);
 }
