@@ -336,4 +336,41 @@ Figure layers_figure(const std::vector<Pattern>& layers) {
   return figure;
 }
 
+Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name) {
+  Figure figure{"sizes", 400, 270, {}, {}};
+  Series series{"path", {"alpha", "parameters", "loss", "refit_loss"}, {}};
+  const auto by_size = [](const SizedLoss& a, const SizedLoss& b) { return a.parameters < b.parameters; };
+  const auto [least, most] = std::ranges::minmax_element(points, by_size);
+  const double low = least->parameters / 1.25, high = most->parameters * 1.25;
+  bool again = false;
+  for (const SizedLoss& point : points) {
+    series.rows.push_back({point.alpha, point.parameters, point.loss, point.refit_loss});
+    again = again || std::isfinite(point.refit_loss);
+  }
+  figure.series.push_back(std::move(series));
+  std::string tics;
+  for (double power = 1; power <= high; power *= 10) {
+    for (const double digit : {1, 2, 5}) {
+      const double at = digit * power;
+      if (low <= at && at <= high) tics += fmt::format("{}{:.0f}", tics.empty() ? "" : ", ", at);
+    }
+  }
+  figure.commands = fmt::format(
+      "  set logscale x; set xrange [{:.6g}:{:.6g}]; set xtics ({})\n"
+      "  set xlabel \"parameters of the shrunk network\"; set ylabel {}\n"
+      "  set offsets graph 0, graph 0, graph 0.1, graph 0.05\n",
+      low, high, tics, quoted(loss_name));
+  for (const auto& end : {least, most}) {
+    figure.commands += fmt::format(
+        "  set label \"{{/:Italic α}} = {:.2g}\" at {:.6g},{:.6g} {} font \",9\" textcolor rgb grey\n",
+        end->alpha, end->parameters, end->loss, end == least ? "left offset 0.8,0.3" : "right offset 0.3,-1");
+  }
+  figure.commands += "  plot data index \"path\" using 2:3 with linespoints linestyle 2 title \"as shrunk\"";
+  if (again) {
+    figure.commands +=
+        ", \\\n       data index \"path\" using 2:4 with linespoints linestyle 1 title \"trained again\"";
+  }
+  return figure;
+}
+
 }  // namespace taper::apps

@@ -43,4 +43,12 @@ struct Pattern {
 /// The patterns of a network's layers side by side, black where a weight is not zero, all to one scale.
 Figure layers_figure(const std::vector<Pattern>& layers);
 
+/// A network on a path of penalties: its size, and its loss as it was cut and trained again.
+struct SizedLoss {
+  double alpha, parameters, loss, refit_loss;  ///< the last one NaN where it was not trained again
+};
+
+/// Loss against size, on a logarithmic axis, each point with its penalty.
+Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name);
+
 }  // namespace taper::apps

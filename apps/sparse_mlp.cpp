@@ -6,6 +6,7 @@
 
 #include "common.hpp"
 #include "figures.hpp"
+#include "housing.hpp"
 
 using namespace taper;
 
@@ -20,38 +21,6 @@ struct Options : apps::CommonOptions {
   double weight_decay = 1e-3;
   double refit_decay = 1e-6;
 };
-
-constexpr Index network_inputs = 8;
-
-struct Split {
-  data::Dataset<float> train, test;
-};
-
-/// California housing, or the embedded set made like it, standardized by the training set.
-Split load(const Options& options) {
-  Split split;
-  if (const auto folder = options.folder()) {
-    const auto read = [&](const char* file) {
-      return data::to_dataset<float>(data::read_csv(*folder / file), "median_house_value");
-    };
-    split = {read("california_housing_train.csv"), read("california_housing_test.csv")};
-    data::check_same_features(split.test, split.train, "california_housing_test.csv");
-  } else {
-    auto [train, test] = data::train_test_split(
-        data::make_housing<float>({.rows = 12000, .seed = options.seed}), 0.2, options.seed);
-    split = {std::move(train), std::move(test)};
-  }
-  const auto inputs = split.train.x.shape()[1];
-  if (inputs != network_inputs) throw Error("sparse_mlp", inputs, " features: expected ", network_inputs);
-  data::StandardScaler<float> x, y;
-  x.fit(split.train.x);
-  y.fit(split.train.y);
-  for (data::Dataset<float>* half : {&split.train, &split.test}) {
-    x.transform(half->x);
-    y.transform(half->y);
-  }
-  return split;
-}
 
 /// Which weights of each layer are not zero, up to what is left of decayed factors.
 std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
@@ -72,10 +41,9 @@ std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
 void program(const Options& options) {
   set_threads(options.threads);
   manual_seed(options.seed);
-  const auto [train_set, test_set] = load(options);
+  const auto [train_set, test_set] = apps::load_housing(options);
 
-  nn::Sequential<float> net(nn::Linear(network_inputs, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(),
-                            nn::Linear(64, 32), nn::ReLU(), nn::Linear(32, 1));
+  nn::Sequential<float> net = apps::housing_network();
   sparsity::factorize(net, sparsity::Groups::inputs);
   train::FitOptions<float> fit{
       .epochs = options.epochs,

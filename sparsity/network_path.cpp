@@ -62,12 +62,16 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
 
 template <class T> std::ostream& operator<<(std::ostream& out, const std::vector<NetworkPoint<T>>& path) {
   std::ostringstream text;
-  text << "     alpha  parameters      loss     refit  zero groups  of  revived  worst violation\n";
+  text << "     alpha  parameters      loss     refit  zero groups  of  revived  violated zeros  worst "
+          "nonzero\n";
   for (const NetworkPoint<T>& point : path) {
-    Index zero = 0, nonzero = 0;
+    Index zero = 0, nonzero = 0, violated = 0;
+    double worst = 0;
     for (const LayerCertificate& layer : point.certificate.layers) {
       zero += layer.zero;
       nonzero += layer.nonzero;
+      violated += layer.violated_zero;
+      worst = std::max(worst, layer.worst_nonzero);
     }
     text << std::setprecision(3) << std::setw(10) << point.alpha << std::setw(12)
          << point.shrunk.parameters_after << std::setprecision(4) << std::setw(10) << point.loss;
@@ -77,7 +81,7 @@ template <class T> std::ostream& operator<<(std::ostream& out, const std::vector
       text << std::setw(10) << "-";
     }
     text << std::setw(8) << zero << std::setw(9) << zero + nonzero << std::setw(9) << point.revived
-         << std::setprecision(2) << std::setw(17) << point.certificate.worst() << '\n';
+         << std::setw(16) << violated << std::setprecision(2) << std::setw(15) << worst << '\n';
   }
   return out << text.str();
 }
