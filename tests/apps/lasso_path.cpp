@@ -203,6 +203,18 @@ TEST_CASE("programs: --plot writes scripts and numbers, and with gnuplot the fig
   }
 }
 
+TEST_CASE("programs: what is drawn does not change what is computed") {
+  const Folder folder;
+  const std::string plot = " --plot '" + folder.path.string() + "'";
+  for (const auto& [program, arguments] :
+       {std::pair<std::string, std::string>{"sparse_logistic", "--epochs 3"},
+        {"sparse_logistic", "--method lbfgs --lambda 0.05"},
+        {"sparse_mlp", "--epochs 1"}}) {
+    CHECK(without_seconds(figures(program, arguments)) ==
+          without_seconds(figures(program, arguments + plot)));
+  }
+}
+
 TEST_CASE("programs: figures of degenerate runs are drawn, too") {
   if (!gnuplot_is_here()) {
     MESSAGE("skipped: gnuplot is not installed");
