@@ -14,7 +14,8 @@ namespace taper::sparsity {
 template <class T> struct NetworkPathOptions {
   /// The penalties alpha of the points, in the order in which they are trained, each from the one before:
   /// rising or falling. With falling ones, groups that were zero and violate their condition at the next
-  /// alpha are revived.
+  /// alpha are revived. A hidden unit that nothing enters and nothing leaves is not among them: each side
+  /// has gradient 0 as the other is zero. So rising paths end smaller at the same loss.
   std::vector<double> alphas = {};
   double lr = 2e-3;  ///< of Adam
   /// Of the training at each point; `first_epochs` at the first one, when given, as it starts from nothing.

@@ -154,7 +154,7 @@ TEST_CASE("programs: bad data are one sentence that says where") {
   }
   const Run result = run("sparse_mlp", "--epochs 1 --data '" + folder.path.string() + "'");
   CHECK(result.status == 2);
-  CHECK(result.err == "sparse_mlp: [sparse_mlp] 2 features: expected 8\n");
+  CHECK(result.err == "sparse_mlp: [housing] 2 features: expected 8\n");
 }
 
 TEST_CASE("programs: a run that fails leaves no empty report, and keeps the one that was there") {

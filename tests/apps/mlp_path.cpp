@@ -1,0 +1,44 @@
+// Runs mlp_path.
+
+#include "run.hpp"
+
+using namespace programs;
+
+TEST_CASE("mlp_path: a point for each penalty, smaller ones with more penalty, the same on two threads") {
+  const std::string path = "--points 3 --smallest 1e-3 --largest 1e-1 --first-epochs 6 --epochs 4 ";
+  const std::string arguments = path + "--refit-epochs 2";
+  const Folder folder;
+  const Json report = figures("mlp_path", arguments + " --plot '" + folder.path.string() + "'");
+  CHECK(report["parameters"] == 4513);
+  const Json& points = report["points"];
+  REQUIRE(points.size() == 3);
+  for (std::size_t k = 0; k < 3; ++k) {
+    const Json& point = points[k];
+    REQUIRE(has(point, {"alpha", "parameters", "widths", "test_mse", "refit_mse", "revived",
+                        "max_relative_difference", "certificate"}));
+    CHECK(point["alpha"].get<double>() == doctest::Approx(k == 0 ? 1e-3 : k == 1 ? 1e-2 : 1e-1));
+    CHECK(point["max_relative_difference"] < 1e-5);
+    const Json& layers = point["certificate"]["layers"];
+    REQUIRE(layers.size() == 4);
+    CHECK(layers[1]["zero"].get<int>() + layers[1]["nonzero"].get<int>() == 32);
+  }
+  CHECK(points[2]["parameters"] < points[0]["parameters"]);
+  CHECK(fs::exists(folder / "sizes.gp"));
+  CHECK(figures("mlp_path", arguments + " --threads 2") == report);
+
+  const Json falling = figures("mlp_path", path + "--falling --refit-epochs 0");
+  CHECK(falling["points"][0]["alpha"] == points[2]["alpha"]);
+  CHECK(falling["points"][0]["refit_mse"].is_null());
+}
+
+TEST_CASE("mlp_path: wrong input is one sentence and exit status 2") {
+  for (const char* arguments :
+       {"--points 0", "--smallest 0", "--smallest 1 --largest 0.1", "--points x", "--data /nowhere"}) {
+    CAPTURE(arguments);
+    const Run result = run("mlp_path", arguments);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(std::ranges::count(result.err, '\n') == 1);
+  }
+  CHECK(run("mlp_path", "--help").out.find("--falling") != std::string::npos);
+}
