@@ -8,17 +8,10 @@ namespace taper::sparsity::exact {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-/// What an objective may be off by, as a share of it.
-constexpr double rounding = 4e-15;
 /// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
 constexpr double slow = 0.2;
 /// Groups that a working set gets at first.
 constexpr std::size_t first_working = 10;
-/// What may be left of the slope of what is not penalized, as a share of its terms. The gap suffers by its
-/// square only, as project() takes it out of the dual point.
-constexpr double balanced = 1e-9;
-/// A logistic loss that counts as none.
-constexpr double nothing = 1e-20;
 /// A gap that rounding may be the reason of, as a share of the objective.
 constexpr double noise = 1e-10;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
@@ -90,69 +83,6 @@ void Solver::predict() {
   }
 }
 
-Eigen::MatrixXd Solver::free_hessian() const {
-  if (free_columns_.cols() == 1) {
-    return Eigen::MatrixXd::Constant(1, 1, free_columns_.col(0).cwiseAbs2().dot(curvature_));
-  }
-  return transposed_times(free_columns_, curvature_.asDiagonal() * free_columns_);
-}
-
-/// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls. Where
-/// the logistic loss has saturated, its curvature says nothing about the way back, and a majorant does.
-void Solver::balance() {
-  if (free_.empty()) return;
-  const bool logistic = problem_.kind == ConvexLoss::logistic;
-  for (int round = 0; round < 100; ++round) {
-    // Separable labels: the loss falls to 0 and its slope is never balanced.
-    if (logistic && loss_ <= std::max(0.1 * tolerance_, nothing)) return;
-    const Eigen::VectorXd gradient = free_columns_.transpose() * residual_;
-    const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * residual_.cwiseAbs();
-    if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return;
-    const Eigen::VectorXd before = z_;
-    const double loss = loss_;
-    Eigen::VectorXd step;
-    double t = 0;
-    for (const bool careful : {false, true}) {
-      if (careful) problem_.majorant(z_, curvature_);
-      step = solve_semidefinite(free_hessian(), gradient);
-      const Eigen::VectorXd direction = free_columns_ * step;
-      const double slope = gradient.dot(step), least = careful || !logistic ? 1e-9 : 1e-3;
-      for (t = slope > 0 ? 1 : 0; t >= least; t /= 2) {
-        z_ = before + t * direction;
-        measure();
-        if (loss_ <= loss - 1e-4 * t * slope + rounding * std::abs(loss)) break;
-      }
-      if (t >= least) break;
-      t = 0;
-      z_ = before;
-      measure();
-      if (!logistic) break;
-    }
-    if (t == 0) return;
-    for (std::size_t k = 0; k < free_.size(); ++k) {
-      double& target = free_[k] == problem_.columns() ? b_ : w(free_[k]);
-      target += t * step[static_cast<Index>(k)];
-    }
-    if (!logistic && round > 1) return;  // one step is exact, one more for rounding
-  }
-}
-
-/// theta: the residuals, made orthogonal to what is not penalized by a Newton step of the dual, which keeps
-/// them inside of the dual's domain.
-void Solver::project() {
-  theta_ = residual_;
-  feasible_ = true;
-  if (free_.empty()) return;
-  const Eigen::MatrixXd hessian = free_hessian();
-  for (int round = 0; round < 2; ++round) {
-    const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
-    theta_ -= curvature_.cwiseProduct(free_columns_ * solve_semidefinite(hessian, excess));
-  }
-  const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
-  const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * theta_.cwiseAbs();
-  feasible_ = ((excess.array().abs() - balanced * size.array()) <= 0).all();
-}
-
 void Solver::correlate(std::vector<Active*>& groups) {
   std::vector<Index> columns;
   for (const Active* active : groups) {
@@ -208,101 +138,6 @@ void Solver::screen(const Bound& bound, double gap) {
   std::erase_if(alive_, [&](const Active* active) {
     return !active->working && bound.scale * active->slope + active->group->reach * radius < active->norm;
   });
-}
-
-/// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
-/// objective fell, up to rounding.
-bool Solver::newton_step(double gap, double tolerance, Index limit) {
-  std::vector<Index> columns;
-  Model model;
-  double norms = 0, length = 0;
-  for (const Active* active : working_) {
-    const auto& members = active->group->columns;
-    model.blocks.push_back({static_cast<Index>(columns.size()),
-                            static_cast<Index>(members.size()),
-                            active->norm,
-                            active->square,
-                            0,
-                            {}});
-    columns.insert(columns.end(), members.begin(), members.end());
-    for (const Index j : members) length += static_cast<double>(problem_.x.entries(j));
-  }
-  const Index m = static_cast<Index>(columns.size());
-  // A pass reads a column twice when H is not written out, and a sparse one at random.
-  if (static_cast<double>(m) * static_cast<double>(m) <= 8 * length) {
-    if (hessian_.empty()) {
-      hessian_.restart(curvature_);
-      stale_ = false;
-    }
-    hessian_.require(columns);
-    hessian_.require(free_);
-    model.h = hessian_.block(columns, columns);
-    if (!free_.empty()) {
-      model.cross = hessian_.block(free_, columns);
-      model.elimination = solve_semidefinite(hessian_.block(free_, free_), model.cross);
-      model.h -= transposed_times(model.cross, model.elimination);
-    }
-  } else if (!free_.empty()) {
-    model.cross.resize(free_columns_.cols(), m);
-    for (Index k = 0; k < free_columns_.cols(); ++k) {
-      const Eigen::VectorXd weighted = curvature_.cwiseProduct(free_columns_.col(k));
-      for (Index i = 0; i < m; ++i) model.cross(k, i) = dot(columns[static_cast<std::size_t>(i)], weighted);
-    }
-    model.elimination = solve_semidefinite(free_hessian(), model.cross);
-  }
-  model.design = &problem_.x;
-  model.weights = &curvature_;
-  model.columns = columns;
-  model.w0.resize(m);
-  model.gradient0.resize(m);
-  for (Index k = 0; k < m; ++k) {
-    model.w0[k] = w(columns[static_cast<std::size_t>(k)]);
-    model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
-  }
-  model.prepare();
-  for (const Model::Block& block : model.blocks) {
-    norms += block.norm * model.w0.segment(block.begin, block.size).norm();
-  }
-  // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
-  const double target = 0.1 * std::max(tolerance, 0.01 * gap);
-  const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
-  iterations_ += model.minimize(violation, std::max<Index>(limit, 1));
-
-  const Eigen::VectorXd d = model.w - model.w0;
-  Eigen::VectorXd direction = Eigen::VectorXd::Zero(problem_.rows()), free_step;
-  for (Index k = 0; k < m; ++k) {
-    if (d[k] != 0) add(columns[static_cast<std::size_t>(k)], d[k], direction);
-  }
-  if (!free_.empty()) {
-    free_step = -(model.elimination * d);
-    direction.noalias() += free_columns_ * free_step;
-  }
-
-  const Eigen::VectorXd before = z_;
-  const double start = loss_, start_penalty = model.penalty(model.w0);
-  const double decrease = model.gradient0.dot(d) + model.penalty(model.w) - start_penalty;
-  double t = 1;
-  for (;; t /= 2) {
-    if (t < 1e-9) {
-      z_ = before;
-      measure();
-      return false;
-    }
-    z_ = before + t * direction;
-    measure();
-    if (problem_.kind == ConvexLoss::squared) break;  // the model is exact
-    const double fresh = loss_ + (t == 1 ? model.penalty(model.w) : model.penalty(model.w0 + t * d));
-    const double old = start + start_penalty;
-    if (fresh <= old + 1e-4 * t * decrease + rounding * std::abs(old)) break;
-  }
-  for (Index k = 0; k < m; ++k) {
-    w(columns[static_cast<std::size_t>(k)]) = t == 1 ? model.w[k] : model.w0[k] + t * d[k];
-  }
-  for (std::size_t k = 0; k < free_.size(); ++k) {
-    (free_[k] == problem_.columns() ? b_ : w(free_[k])) += t * free_step[static_cast<Index>(k)];
-  }
-  stale_ = problem_.kind != ConvexLoss::squared;
-  return true;
 }
 
 /// Newton steps until the gap of the problem restricted to the working set is at most the tolerance. Returns

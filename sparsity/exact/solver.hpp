@@ -15,6 +15,9 @@ struct Standing {
   double gap() const { return std::max(0.0, loss + penalty - bound); }
 };
 
+/// What an objective may be off by, as a share of it.
+inline constexpr double rounding = 4e-15;
+
 class Solver {
  public:
   /// Starts from the problem's start. The problem must outlive the solver.

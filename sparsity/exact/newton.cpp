@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <cmath>
+
+#include <taper/sparsity/exact/solver.hpp>
+
+namespace taper::sparsity::exact {
+
+/// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
+/// objective fell, up to rounding.
+bool Solver::newton_step(double gap, double tolerance, Index limit) {
+  std::vector<Index> columns;
+  Model model;
+  double norms = 0, length = 0;
+  for (const Active* active : working_) {
+    const auto& members = active->group->columns;
+    model.blocks.push_back({static_cast<Index>(columns.size()),
+                            static_cast<Index>(members.size()),
+                            active->norm,
+                            active->square,
+                            0,
+                            {}});
+    columns.insert(columns.end(), members.begin(), members.end());
+    for (const Index j : members) length += static_cast<double>(problem_.x.entries(j));
+  }
+  const Index m = static_cast<Index>(columns.size());
+  // A pass reads a column twice when H is not written out, and a sparse one at random.
+  if (static_cast<double>(m) * static_cast<double>(m) <= 8 * length) {
+    if (hessian_.empty()) {
+      hessian_.restart(curvature_);
+      stale_ = false;
+    }
+    hessian_.require(columns);
+    hessian_.require(free_);
+    model.h = hessian_.block(columns, columns);
+    if (!free_.empty()) {
+      model.cross = hessian_.block(free_, columns);
+      model.elimination = solve_semidefinite(hessian_.block(free_, free_), model.cross);
+      model.h -= transposed_times(model.cross, model.elimination);
+    }
+  } else if (!free_.empty()) {
+    model.cross.resize(free_columns_.cols(), m);
+    for (Index k = 0; k < free_columns_.cols(); ++k) {
+      const Eigen::VectorXd weighted = curvature_.cwiseProduct(free_columns_.col(k));
+      for (Index i = 0; i < m; ++i) model.cross(k, i) = dot(columns[static_cast<std::size_t>(i)], weighted);
+    }
+    model.elimination = solve_semidefinite(free_hessian(), model.cross);
+  }
+  model.design = &problem_.x;
+  model.weights = &curvature_;
+  model.columns = columns;
+  model.w0.resize(m);
+  model.gradient0.resize(m);
+  for (Index k = 0; k < m; ++k) {
+    model.w0[k] = w(columns[static_cast<std::size_t>(k)]);
+    model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
+  }
+  model.prepare();
+  for (const Model::Block& block : model.blocks) {
+    norms += block.norm * model.w0.segment(block.begin, block.size).norm();
+  }
+  // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
+  const double target = 0.1 * std::max(tolerance, 0.01 * gap);
+  const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
+  iterations_ += model.minimize(violation, std::max<Index>(limit, 1));
+
+  const Eigen::VectorXd d = model.w - model.w0;
+  Eigen::VectorXd direction = Eigen::VectorXd::Zero(problem_.rows()), free_step;
+  for (Index k = 0; k < m; ++k) {
+    if (d[k] != 0) add(columns[static_cast<std::size_t>(k)], d[k], direction);
+  }
+  if (!free_.empty()) {
+    free_step = -(model.elimination * d);
+    direction.noalias() += free_columns_ * free_step;
+  }
+
+  const Eigen::VectorXd before = z_;
+  const double start = loss_, start_penalty = model.penalty(model.w0);
+  const double decrease = model.gradient0.dot(d) + model.penalty(model.w) - start_penalty;
+  double t = 1;
+  for (;; t /= 2) {
+    if (t < 1e-9) {
+      z_ = before;
+      measure();
+      return false;
+    }
+    z_ = before + t * direction;
+    measure();
+    if (problem_.kind == ConvexLoss::squared) break;  // the model is exact
+    const double fresh = loss_ + (t == 1 ? model.penalty(model.w) : model.penalty(model.w0 + t * d));
+    const double old = start + start_penalty;
+    if (fresh <= old + 1e-4 * t * decrease + rounding * std::abs(old)) break;
+  }
+  for (Index k = 0; k < m; ++k) {
+    w(columns[static_cast<std::size_t>(k)]) = t == 1 ? model.w[k] : model.w0[k] + t * d[k];
+  }
+  for (std::size_t k = 0; k < free_.size(); ++k) {
+    (free_[k] == problem_.columns() ? b_ : w(free_[k])) += t * free_step[static_cast<Index>(k)];
+  }
+  stale_ = problem_.kind != ConvexLoss::squared;
+  return true;
+}
+
+}  // namespace taper::sparsity::exact
