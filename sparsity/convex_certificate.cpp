@@ -96,7 +96,7 @@ std::ostream& operator<<(std::ostream& out, const ConvexCertificate& certificate
   const auto row = [&](const char* name, double value, const auto&... rest) {
     std::ostringstream line;
     line << std::left << std::setw(12) << name << std::right << std::setw(20) << std::setprecision(12);
-    (line << value << ... << rest) << '\n';
+    ((line << value) << ... << rest) << '\n';
     out << line.str();
   };
   const auto& c = certificate;

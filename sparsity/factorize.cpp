@@ -43,7 +43,8 @@ std::shared_ptr<nn::Hadamard<T>> product_for(const Shape& shape, Groups groups,
     weights = *given;
   } else if (std::get<GroupWeights>(options.weights) == GroupWeights::sqrt_size) {
     const auto size = static_cast<double>(std::max<Index>(1, group_size(shape, groups)));
-    if (size > 1) weights.assign(shape.size() / group_size(shape, groups), std::sqrt(size));
+    const double groups_in_all = static_cast<double>(shape.size()) / size;
+    if (size > 1) weights.assign(static_cast<std::size_t>(groups_in_all), std::sqrt(size));
   }
   return std::make_shared<nn::Hadamard<T>>(groups, options.depth, std::move(weights));
 }
