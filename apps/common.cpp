@@ -162,6 +162,31 @@ Json penalty(nn::Module<float>& model, double alpha) {
   return {{"decay", penalty.decay}, {"induced", penalty.induced}};
 }
 
+Json report_on(const sparsity::NetworkCertificate& certificate) {
+  Json layers = Json::array();
+  for (const sparsity::LayerCertificate& layer : certificate.layers) {
+    layers.push_back({{"name", layer.name},
+                      {"depth", layer.depth},
+                      {"zero", layer.zero},
+                      {"violated_zero", layer.violated_zero},
+                      {"worst_zero", layer.worst_zero},
+                      {"nonzero", layer.nonzero},
+                      {"violated_nonzero", layer.violated_nonzero},
+                      {"worst_nonzero", layer.worst_nonzero},
+                      {"held", layer.held}});
+  }
+  return {{"alpha", certificate.alpha},
+          {"tolerance", certificate.tolerance},
+          {"loss", certificate.loss},
+          {"penalty", certificate.penalty},
+          {"objective", certificate.objective()},
+          {"certifiable", certificate.certifiable()},
+          {"violated", certificate.violated()},
+          {"worst", certificate.worst()},
+          {"rest", certificate.rest},
+          {"layers", layers}};
+}
+
 void save(const Json& report, const CommonOptions& options) {
   if (options.json.empty()) return;
   std::ofstream file(options.json);

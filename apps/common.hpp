@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <taper/nn/module.hpp>
+#include <taper/sparsity/certify.hpp>
 #include <vector>
 
 namespace CLI {
@@ -75,6 +76,9 @@ void add_plot_option(Command& command, std::string& folder);
 
 /// What weight decay `alpha` on the factors of a model amounts to now, for the report.
 Json penalty(nn::Module<float>& model, double alpha);
+
+/// A certificate for the report.
+Json report_on(const sparsity::NetworkCertificate& certificate);
 
 /// Writes the report as JSON where --json says.
 void save(const Json& report, const CommonOptions& options);

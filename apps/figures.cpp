@@ -341,7 +341,7 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
   Series series{"path", {"alpha", "parameters", "loss", "refit_loss"}, {}};
   const auto by_size = [](const SizedLoss& a, const SizedLoss& b) { return a.parameters < b.parameters; };
   const auto [least, most] = std::ranges::minmax_element(points, by_size);
-  const double low = least->parameters / 1.25, high = most->parameters * 1.25;
+  const double low = std::max(1.0, least->parameters) / 1.25, high = std::max(1.0, most->parameters) * 1.25;
   bool again = false;
   for (const SizedLoss& point : points) {
     series.rows.push_back({point.alpha, point.parameters, point.loss, point.refit_loss});
@@ -361,6 +361,7 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
       "  set offsets graph 0, graph 0, graph 0.1, graph 0.05\n",
       low, high, tics, quoted(loss_name));
   for (const auto& end : {least, most}) {
+    if (end == most && most->parameters == least->parameters) continue;  // on top of the first
     figure.commands += fmt::format(
         "  set label \"{{/:Italic α}} = {:.2g}\" at {:.6g},{:.6g} {} font \",9\" textcolor rgb grey\n",
         end->alpha, end->parameters, end->loss, end == least ? "left offset 0.8,0.3" : "right offset 0.3,-1");

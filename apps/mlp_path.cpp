@@ -21,7 +21,7 @@ struct Options : apps::CommonOptions {
 
   /// Evenly spaced in the logarithm.
   std::vector<double> alphas() const {
-    if (!(0 < smallest && smallest <= largest)) {
+    if (!(0 < smallest && (smallest < largest || points == 1))) {
       throw Error("mlp_path", "penalties from ", smallest, " to ", largest,
                   ": expected a smallest one above 0 and below the largest");
     }
@@ -36,17 +36,6 @@ struct Options : apps::CommonOptions {
 };
 
 apps::Json report_on(const sparsity::NetworkPoint<float>& point) {
-  apps::Json layers = apps::Json::array();
-  for (const sparsity::LayerCertificate& layer : point.certificate.layers) {
-    layers.push_back({{"name", layer.name},
-                      {"zero", layer.zero},
-                      {"violated_zero", layer.violated_zero},
-                      {"worst_zero", layer.worst_zero},
-                      {"nonzero", layer.nonzero},
-                      {"violated_nonzero", layer.violated_nonzero},
-                      {"worst_nonzero", layer.worst_nonzero},
-                      {"held", layer.held}});
-  }
   return {{"alpha", point.alpha},
           {"parameters", point.shrunk.parameters_after},
           {"widths", point.shrunk.widths_after},
@@ -54,12 +43,7 @@ apps::Json report_on(const sparsity::NetworkPoint<float>& point) {
           {"refit_mse", point.refit_loss ? apps::Json(*point.refit_loss) : apps::Json()},
           {"revived", point.revived},
           {"max_relative_difference", point.shrunk.max_relative_difference},
-          {"certificate",
-           {{"objective", point.certificate.objective()},
-            {"tolerance", point.certificate.tolerance},
-            {"violated", point.certificate.violated()},
-            {"worst", point.certificate.worst()},
-            {"layers", layers}}}};
+          {"certificate", apps::report_on(point.certificate)}};
 }
 
 void program(const Options& options) {
@@ -107,7 +91,8 @@ int main(int argc, char** argv) {
   command.option("--points", options.points, "How many penalties", 1, 1000);
   command.option("--smallest", options.smallest, "The smallest penalty, a weight decay");
   command.option("--largest", options.largest, "The largest one");
-  command.flag("--falling", options.falling, "From the largest to the smallest, reviving what may grow again");
+  command.flag("--falling", options.falling,
+               "From the largest to the smallest, reviving what may grow again");
   command.option("--first-epochs", options.first_epochs, "Passes over the data at the first point", 0,
                  apps::at_most);
   command.option("--epochs", options.epochs, "Passes over the data at each further point", 0, apps::at_most);

@@ -38,9 +38,13 @@ template <class T> View<const T> Var<T>::value() const {
   return {node.value, node.shape};
 }
 
+template <class T> bool Var<T>::reached() const {
+  return tape_->pass_ != 0 && tape().node(*this, "reached").written == tape_->pass_;
+}
+
 template <class T> View<const T> Var<T>::gradient() const {
   const Node<T>& node = tape().node(*this, "gradient");
-  if (node.written != tape_->pass_ || tape_->pass_ == 0) {
+  if (!reached()) {
     throw Error("gradient", "variable %", index_, " was not reached by a backward pass",
                 node.differentiable ? "" : ": it wants no gradient");
   }

@@ -29,6 +29,8 @@ template <class T> class Var {
   View<const T> value() const;
   /// The gradient left by the last backward pass; throws Error if that pass did not reach this variable.
   View<const T> gradient() const;
+  /// Whether the last backward pass reached this variable.
+  bool reached() const;
   /// The value of a variable with one entry.
   T item() const;
   /// Gives an input, constant or variable of the tape a new value of the same shape, to be replayed with.

@@ -24,13 +24,13 @@ LayerCertificate test(const Product<T>& product, const std::vector<double>& grad
     const double power = 2.0 / static_cast<double>(product.depth()) - 1;
     return alpha * product.weight(static_cast<Index>(g)) * (power == 0 ? 1 : std::pow(norms[g], power));
   };
-  std::vector<double> residual(norms.size(), 0.0);  // squared, of groups that are not zero
+  std::vector<double> residual(norms.size(), 0.0);  // norms, of groups that are not zero
   for (std::size_t i = 0; i < product.group.size(); ++i) {
     const auto g = static_cast<std::size_t>(product.group[i]);
     if (norms[g] == 0) continue;
     const double w = static_cast<double>(weight[static_cast<Index>(i)]);
     const double r = gradient[i] + slope(g) * w / norms[g];
-    if (w != 0 || gradient[i] != 0) residual[g] += r * r;
+    if (w != 0 || gradient[i] != 0) residual[g] = std::hypot(residual[g], r);
   }
   for (std::size_t g = 0; g < norms.size(); ++g) {
     if (product.held[g]) {
@@ -45,7 +45,7 @@ LayerCertificate test(const Product<T>& product, const std::vector<double>& grad
       layer.revivable.push_back(static_cast<Index>(g));
     } else {
       ++layer.nonzero;
-      const double violation = std::sqrt(residual[g]) / slope(g);
+      const double violation = residual[g] / slope(g);
       layer.worst_nonzero = std::max(layer.worst_nonzero, violation);
       layer.violated_nonzero += !(violation <= tolerance);
     }
@@ -69,6 +69,12 @@ Index NetworkCertificate::violated() const {
   return result;
 }
 
+Index NetworkCertificate::tested() const {
+  Index result = 0;
+  for (const LayerCertificate& layer : layers) result += layer.zero + layer.nonzero;
+  return result;
+}
+
 bool NetworkCertificate::certifiable() const {
   return std::ranges::all_of(layers, [](const LayerCertificate& layer) { return layer.depth == 2; });
 }
@@ -82,22 +88,30 @@ std::ostream& operator<<(std::ostream& out, const NetworkCertificate& certificat
   };
   name("layer") << "      zero  violated     worst   nonzero  violated     worst    held\n";
   text << std::scientific << std::setprecision(1);
+  const auto number = [&](bool tested, auto value, int room) {
+    text << std::setw(room);
+    tested ? text << value : text << "-";
+  };
   for (const LayerCertificate& layer : certificate.layers) {
-    name(layer.name) << std::setw(10) << layer.zero;
-    if (layer.depth == 2) {
-      text << std::setw(10) << layer.violated_zero << std::setw(10) << layer.worst_zero;
-    } else {
-      text << std::setw(10) << "-" << std::setw(10) << "-";
-    }
-    text << std::setw(10) << layer.nonzero << std::setw(10) << layer.violated_nonzero << std::setw(10)
-         << layer.worst_nonzero << std::setw(8) << layer.held << '\n';
+    name(layer.name);
+    number(true, layer.zero, 10);
+    number(layer.depth == 2, layer.violated_zero, 10);
+    number(layer.depth == 2 && layer.zero > 0, layer.worst_zero, 10);
+    number(true, layer.nonzero, 10);
+    number(true, layer.violated_nonzero, 10);
+    number(layer.nonzero > 0, layer.worst_nonzero, 10);
+    number(true, layer.held, 8);
+    text << '\n';
   }
+  text << "gradient of what is not factorized: " << certificate.rest << '\n';
   if (!certificate.certifiable()) {
     text << "zeros of three factors or more cannot be certified: zero is a local minimum of their penalty "
             "whatever the loss\n";
+  } else if (certificate.tested() == 0) {
+    text << "nothing to certify: masks hold every group\n";
   } else if (certificate.violated() == 0) {
-    text << "certified: every group is where the penalty asks for, within " << certificate.tolerance
-         << " of its slope\n";
+    text << "certified: every group that no mask holds is where the penalty asks for, within "
+         << certificate.tolerance << " of its slope\n";
   } else {
     text << "not certified: " << certificate.violated() << " groups violate their condition by more than "
          << certificate.tolerance << " of the penalty's slope\n";
@@ -117,6 +131,7 @@ NetworkCertificate certify(nn::Module<T>& model, const data::Dataset<T>& data,
                             .tolerance = tolerance,
                             .loss = gradients.loss,
                             .penalty = effective_penalty(model, alpha).induced,
+                            .rest = gradients.rest,
                             .layers = {}};
   for (std::size_t k = 0; k < products.size(); ++k) {
     result.layers.push_back(test(products[k], gradients.of[k], alpha, tolerance));
@@ -140,11 +155,12 @@ Index revive(nn::Module<T>& model, const data::Dataset<T>& data,
     const LayerCertificate layer = test(product, gradients.of[k], alpha, tolerance);
     const std::vector<double> steep = group_norms(product, gradients.of[k]);
     nn::Parameter<T>&u = product.parameter->factors()[0], &v = product.parameter->factors()[1];
+    const Mask mask = u.mask();
     for (const Index g : layer.revivable) {
       v.value()[g] = static_cast<T>(size);
       for (Index i = 0; i < u.shape().size(); ++i) {
         const auto at = static_cast<std::size_t>(i);
-        if (product.group[at] != g || gradients.of[k][at] == 0) continue;
+        if (product.group[at] != g || mask.is_frozen(i)) continue;
         u.value()[i] = static_cast<T>(-size * gradients.of[k][at] / steep[static_cast<std::size_t>(g)]);
       }
     }

@@ -26,23 +26,28 @@ struct LayerCertificate {
   std::vector<Index> revivable;
 };
 
-/// Whether a trained sparse network is where the penalized loss has a stationary point.
+/// Whether each group of a trained sparse network is where the penalized loss is stationary.
 struct NetworkCertificate {
   double alpha = 0;
   double tolerance = 0;
   double loss = 0;     ///< mean over all rows
   double penalty = 0;  ///< induced by the decay, see effective_penalty
+  /// The norm of the loss's gradient in what is free and not factorized, such as biases; no part of the
+  /// test, as what decays there is the optimizer's business.
+  double rest = 0;
   std::vector<LayerCertificate> layers;
 
   double objective() const { return loss + penalty; }
   /// The largest violation over all groups that are tested, at least 0.
   double worst() const;
   Index violated() const;
+  /// Groups that are tested: all that no mask holds.
+  Index tested() const;
   /// Whether zeros can be certified at all: with three factors or more, zero is always a local minimum, so
   /// that a test at zero says nothing.
   bool certifiable() const;
-  /// No violation, and zeros that mean something.
-  bool holds() const { return violated() == 0 && certifiable(); }
+  /// No violation among the groups tested, of which there are some, and zeros that mean something.
+  bool holds() const { return violated() == 0 && tested() > 0 && certifiable(); }
 };
 
 /// A short table: a line for each layer, and in words what it proves or why it does not.
@@ -55,14 +60,15 @@ std::ostream& operator<<(std::ostream& out, const NetworkCertificate& certificat
 /// in the factorized weights of a model, everything else standing still; alpha is the coupled weight decay on
 /// the factors. With the full-batch gradient G, a group at zero is optimal iff ||G_g|| <= alpha weight_g, and
 /// another iff G_g + alpha weight_g W_g / ||W_g|| = 0 (Yuan and Lin, "Model selection and estimation in
-/// regression with grouped variables", 2006, equations 2.2 and 2.3). As the factors' loss has no local minima
-/// but those (Ziyin and Wang, "spred", 2023, theorem 1), a convex loss of one such layer is then at its
-/// minimum; for a network it is a stationary point. For D factors the condition of groups that are not zero
-/// has the slope alpha weight_g ||W_g||^(2/D - 1), and that of zeros is void: they are counted and not
-/// certified.
+/// regression with grouped variables", 2006, equations 2.2 and 2.3). What is tested is the factorized
+/// weights, each group given all the rest: where they are all that a convex loss depends on, it is then at
+/// its minimum, up to the tolerance; for a network, no group alone can lower the penalized loss to first
+/// order. For D factors the condition of groups that are not zero has the slope alpha weight_g ||W_g||^(2/D -
+/// 1), and that of zeros is void: they are counted and not certified.
 ///
-/// `loss` is a mean over rows, taken in evaluation mode. Throws Error for a model without factorized
-/// parameters, alpha or tolerance that is not a finite number above 0, and data that do not fit.
+/// `loss` is a mean over rows, taken in evaluation mode. Leaves other gradients in the model's parameters.
+/// Throws Error for a model without factorized parameters, alpha or tolerance that is not a finite number
+/// above 0, and data that do not fit.
 template <class T>
 NetworkCertificate certify(nn::Module<T>& model, const data::Dataset<T>& data,
                            const std::type_identity_t<nn::Loss<T>>& loss, double alpha,

@@ -28,7 +28,7 @@ LayerImbalance report_on(const Product<T>& product, const std::vector<double>& g
   for (std::size_t g = 0; g < norms.size(); ++g) {
     const double v = std::abs(static_cast<double>(gates[static_cast<Index>(g)]));
     const double large = std::max(u[g], v), small = std::min(u[g], v);
-    if (product.held[g] || large == 0) continue;
+    if (product.held[g] || norms[g] == 0) continue;
     ++layer.groups;
     const double apart = (large - small) / large;
     layer.largest = std::max(layer.largest, apart);

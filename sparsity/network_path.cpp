@@ -22,6 +22,15 @@ void check_alphas(const std::vector<double>& alphas, const char* where) {
   if (!rise && !fall) throw Error(where, "alphas that neither rise nor fall: expected one of the two");
 }
 
+/// Adam with the penalty on factors alone.
+template <class T> optim::AdamOptions penalized(nn::Module<T>& model, double lr, double alpha) {
+  optim::AdamOptions options{.lr = lr, .weight_decay = alpha};
+  for (const auto& entry : model.parameters().entries()) {
+    if (entry.factor_of == nullptr) options.groups.push_back({entry.name, {}, 0.0});
+  }
+  return options;
+}
+
 }  // namespace
 
 template <class T>
@@ -32,6 +41,7 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
   const char* const where = "network_path";
   check_alphas(options.alphas, where);
   require_two_factors(products_of(model, where), where);
+  train::evaluate(model, validation, loss);  // what does not fit shows before the work is done
   std::vector<NetworkPoint<T>> path;
   for (const double alpha : options.alphas) {
     NetworkPoint<T>& point = path.emplace_back();
@@ -42,8 +52,8 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
     } else if (alpha < path[path.size() - 2].alpha) {
       point.revived = revive(model, data, loss, alpha);
     }
-    train::fit(model, data, loss,
-               optim::Adam<T>(model.parameters(), {.lr = options.lr, .weight_decay = alpha}), fit);
+    train::fit(model, data, loss, optim::Adam<T>(model.parameters(), penalized(model, options.lr, alpha)),
+               fit);
     proximal_step(model, data, loss, alpha);
     point.certificate = certify(model, data, loss, alpha);
 

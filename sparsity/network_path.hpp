@@ -15,7 +15,7 @@ template <class T> struct NetworkPathOptions {
   /// The penalties alpha of the points, in the order in which they are trained, each from the one before:
   /// rising or falling. With falling ones, groups that were zero and violate their condition at the next
   /// alpha are revived. A hidden unit that nothing enters and nothing leaves is not among them: each side
-  /// has gradient 0 as the other is zero. So rising paths end smaller at the same loss.
+  /// has gradient 0 as the other is zero.
   std::vector<double> alphas = {};
   double lr = 2e-3;  ///< of Adam
   /// Of the training at each point; `first_epochs` at the first one, when given, as it starts from nothing.
@@ -23,7 +23,8 @@ template <class T> struct NetworkPathOptions {
   std::optional<Index> first_epochs = {};
   /// Epochs of training again after shrinking, without a penalty to speak of (see RefitOptions); 0 for none.
   Index refit_epochs = 0;
-  ShrinkOptions shrink = {};
+  /// Zeros are exact after the proximal step: nothing else is cut.
+  ShrinkOptions shrink = {.threshold = 0};
 };
 
 /// A point of the path.
@@ -37,10 +38,11 @@ template <class T> struct NetworkPoint {
   nn::Sequential<T> model;           ///< the shrunk network, trained again if asked for
 };
 
-/// Trains a factorized chain along a path of penalties, warm-started from point to point; at each one, makes
-/// exact zeros by a proximal step, certifies, shrinks a copy and, if asked, trains that again. The model ends
-/// as the last point left it. Throws Error for no alphas, some that neither rise nor fall or are not above 0,
-/// more than two factors, and like fit, proximal_step and shrink.
+/// Trains a factorized chain along a path of penalties (the decay of the factors; nothing else decays),
+/// warm-started from point to point; at each one, makes exact zeros by a proximal step, certifies, shrinks a
+/// copy and, if asked, trains that again. The model ends as the last point left it. Throws Error for no
+/// alphas, some that neither rise nor fall or are not above 0, more than two factors, and like fit,
+/// proximal_step and shrink.
 template <class T>
 std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::Dataset<T>& data,
                                           const data::Dataset<T>& validation,

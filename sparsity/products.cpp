@@ -35,6 +35,17 @@ template <class T> Product<T> product_of(const std::string& name, nn::Parameter<
   return product;
 }
 
+/// What a model learns apart from products: plain parameters, and factors of other kinds.
+template <class T> std::vector<nn::Parameter<T>*> others_of(nn::Module<T>& model) {
+  std::vector<nn::Parameter<T>*> result;
+  model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
+    parameter.for_leaves(name, [&](const std::string&, nn::Parameter<T>& leaf) {
+      if (dynamic_cast<const nn::Hadamard<T>*>(leaf.factor_of().get()) == nullptr) result.push_back(&leaf);
+    });
+  });
+  return result;
+}
+
 /// The rows of a data set from `begin` on, as they lie.
 template <class T> View<const T> some_rows(const Tensor<T>& all, Index begin, Index count) {
   const Index width = all.size() / all.shape()[0];
@@ -75,6 +86,11 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
   const typename nn::Module<T>::Evaluating mode(model);
   WeightGradients result;
   for (const Product<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
+  const std::vector<nn::Parameter<T>*> others = others_of(model);
+  std::vector<std::vector<double>> rest;
+  for (const nn::Parameter<T>* other : others) {
+    rest.emplace_back(static_cast<std::size_t>(other->shape().size()), 0.0);
+  }
   Tape<T> tape;
   for (Index begin = 0; begin < data.rows(); begin += batch_rows) {
     const Index count = std::min(batch_rows, data.rows() - begin);
@@ -84,16 +100,23 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
     const Var<T> value = loss(prediction, tape.constant(some_rows(data.y, begin, count), "y"));
     tape.backward(value);
     result.loss += share * static_cast<double>(value.item());
-    for (std::size_t k = 0; k < products.size(); ++k) {
-      const Var<T> weight = products[k].parameter->on(tape);
-      if (weight.index() > value.index()) continue;  // no part of the loss
+    const auto add = [&](const nn::Parameter<T>& parameter, std::vector<double>& to) {
+      const Var<T> weight = parameter.on(tape);
+      if (!weight.reached()) return;  // no part of the loss
       const View<const T> gradient = weight.gradient();
-      for (Index i = 0; i < gradient.size(); ++i) {
-        result.of[k][static_cast<std::size_t>(i)] += share * static_cast<double>(gradient[i]);
+      for (std::size_t i = 0; i < to.size(); ++i) {
+        to[i] += share * static_cast<double>(gradient[static_cast<Index>(i)]);
       }
+    };
+    for (std::size_t k = 0; k < products.size(); ++k) add(*products[k].parameter, result.of[k]);
+    for (std::size_t k = 0; k < others.size(); ++k) add(*others[k], rest[k]);
+  }
+  for (std::size_t k = 0; k < others.size(); ++k) {
+    for (const Index i : others[k]->mask().free_positions()) {
+      result.rest = std::hypot(result.rest, rest[k][static_cast<std::size_t>(i)]);
     }
   }
-  bool finite = std::isfinite(result.loss);
+  bool finite = std::isfinite(result.loss) && std::isfinite(result.rest);
   for (std::size_t k = 0; k < products.size(); ++k) {
     const nn::Parameter<T>& u = products[k].parameter->factors().front();
     const Mask mask = u.mask();

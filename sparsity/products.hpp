@@ -42,9 +42,11 @@ struct WeightGradients {
   double loss = 0;
   /// One for each product, as long as its weight; 0 for entries that are frozen at zero.
   std::vector<std::vector<double>> of;
+  /// The norm of the gradient in the free entries of all other parameters.
+  double rest = 0;
 };
 
-/// Both, in evaluation mode, in batches that are added up in double precision. The loss must be a mean over
+/// All in evaluation mode, in batches that are added up in double precision. The loss must be a mean over
 /// rows. Throws Error for data that are empty, not finite or do not fit the model, and for a loss or a
 /// gradient that is not finite.
 template <class T>
@@ -57,10 +59,9 @@ std::vector<double> group_norms(const Product<T>& product, const Numbers& number
   std::vector<double> result(product.held.size(), 0.0);
   auto number = numbers.begin();
   for (const Index group : product.group) {
-    const auto x = static_cast<double>(*number++);
-    result[static_cast<std::size_t>(group)] += x * x;
+    double& norm = result[static_cast<std::size_t>(group)];
+    norm = std::hypot(norm, static_cast<double>(*number++));  // squares of decayed weights would be 0
   }
-  for (double& norm : result) norm = std::sqrt(norm);
   return result;
 }
 

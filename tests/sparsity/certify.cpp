@@ -246,6 +246,82 @@ TEST_CASE("certify: what masks hold is not tested, what is pruned is no part of 
   CHECK(before.zero + before.nonzero == 5);
 }
 
+TEST_CASE("certify and revive: pruned entries are left out of their group's conditions, and stay") {
+  Rng rng(21);
+  const double alpha = 0.02;
+  const LinearProblem problem(40, 6, 3, Groups::inputs, rng);
+  for (const double gate : {0.0, 0.7}) {
+    CAPTURE(gate);
+    nn::Linear<double> model(6, 3, false);
+    sparsity::factorize(model, Groups::inputs);
+    model.weight.prune(Mask::frozen({3, 6}, {0}));  // row 0 of column 0
+    model.weight.factors()[1].value()[0] = gate;
+    const auto judge = [&] {
+      const Eigen::MatrixXd w = model.weight.effective().matrix();
+      const Eigen::MatrixXd g = 2.0 / 120 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
+      double worst_zero = -1, worst_nonzero = 0;
+      for (Index j = 0; j < 6; ++j) {
+        const Index first = j == 0 ? 1 : 0;
+        const Eigen::VectorXd column = w.col(j).tail(3 - first), slope = g.col(j).tail(3 - first);
+        if (column.norm() == 0) {
+          worst_zero = std::max(worst_zero, slope.norm() / alpha - 1);
+        } else {
+          worst_nonzero = std::max(worst_nonzero, (slope + alpha * column / column.norm()).norm() / alpha);
+        }
+      }
+      const auto layer = sparsity::certify(model, problem.data, nn::mse_loss, alpha).layers.at(0);
+      CHECK(layer.held == 0);
+      CHECK(layer.worst_zero == doctest::Approx(worst_zero).epsilon(1e-10));
+      CHECK(layer.worst_nonzero == doctest::Approx(worst_nonzero).epsilon(1e-10));
+    };
+    judge();
+    CHECK(sparsity::revive(model, problem.data, nn::mse_loss, alpha) == (gate == 0 ? 1 : 0));
+    CHECK(model.weight.effective().matrix()(0, 0) == 0);
+    judge();
+  }
+}
+
+TEST_CASE("revive: what a gate of zero hid does not come back") {
+  data::Dataset<double> data = regression_data(40, 3, 1);
+  for (Index i = 0; i < 40; ++i) data.x[3 * i] = 0, data.y[i] += data.x[3 * i + 1];
+  nn::Linear<double> model(3, 1, false);
+  sparsity::factorize(model, Groups::outputs);
+  model.weight.factors()[0].value()[0] = 50;  // of the column that is always zero
+  model.weight.factors()[1].value()[0] = 0;
+  const double before = sparsity::certify(model, data, nn::mse_loss, 0.02).objective();
+  CHECK(sparsity::revive(model, data, nn::mse_loss, 0.02) == 1);
+  CHECK(model.weight.effective()[0] == 0);
+  CHECK(sparsity::certify(model, data, nn::mse_loss, 0.02).objective() < before);
+}
+
+TEST_CASE("certify: tiny weights are not zeros, unused ones have no gradient, and the rest is told") {
+  const auto data = regression_data(50, 5, 3);
+  nn::Linear<double> tiny(5, 3);
+  sparsity::factorize(tiny, Groups::elements);
+  for (auto& factor : tiny.weight.factors()) factor.value().vector().setConstant(1e-85);
+  CHECK(sparsity::certify(tiny, data, nn::mse_loss, 0.1).layers.at(0).nonzero == 15);
+
+  struct TwoHeads : nn::Module<double> {
+    nn::Linear<double> used{5, 3}, unused{5, 2};
+    void members(nn::Members<double>& m) override { m("used", used), m("unused", unused); }
+    Var<double> forward(Var<double> x) const override {
+      unused(x);
+      return used(x);
+    }
+  } heads;
+  sparsity::factorize(heads, Groups::inputs);
+  const auto certificate = sparsity::certify(heads, data, nn::mse_loss, 0.1);
+  CHECK(certificate.layers.at(1).worst_nonzero == doctest::Approx(1));  // the penalty's slope alone
+  Tape<double> tape;
+  tape.backward(mse_loss(heads(tape.constant(data.x)), tape.constant(data.y)));
+  CHECK(certificate.rest == doctest::Approx(heads.used.bias->gradient().vector().norm()).epsilon(1e-12));
+  heads.freeze();
+  const auto held = sparsity::certify(heads, data, nn::mse_loss, 0.1);
+  CHECK(held.tested() == 0);
+  CHECK(held.rest == 0);
+  CHECK_FALSE(held.holds());
+}
+
 TEST_CASE("revive: violated zeros get factors with which the objective falls, and can leave") {
   Rng rng(7);
   for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {

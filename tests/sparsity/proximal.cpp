@@ -110,6 +110,19 @@ TEST_CASE_TEMPLATE("proximal_step: the objective of a network never grows, and m
   }
 }
 
+TEST_CASE("proximal_step: without a step that lowers the loss, nothing has moved") {
+  Rng rng(4);
+  const LinearProblem problem(20, 4, 2, Groups::inputs, rng);
+  auto model = problem.model(normal_tensor<double>({2, 4}).matrix());
+  const AlignedArray<double> before = model.parameters().block()->values;
+  double worse = 0;
+  const nn::Loss<double> rising = [&](Var<double> prediction, Var<double> target) {
+    return mse_loss(prediction, target) + (worse += 1);
+  };
+  CHECK_ERROR(sparsity::proximal_step(model, problem.data, rising, 0.1), "[proximal_step] no step above");
+  CHECK(std::equal(before.data(), before.data() + before.size(), model.parameters().block()->values.data()));
+}
+
 TEST_CASE("proximal_step: bad input is refused, and nothing has moved") {
   Rng rng(3);
   const LinearProblem problem(20, 4, 2, Groups::inputs, rng);
