@@ -40,8 +40,8 @@ const std::vector<Line> lines{
 TEST_CASE("strong_wolfe: meets both conditions from starts that are orders of magnitude off") {
   for (const Line& line : lines) {
     for (const double first : {1e-3, 1e-1, 1e1, 1e3}) {
-      for (const auto& [decrease, curvature] :
-           {std::pair{1e-4, 0.9}, std::pair{0.1, 0.1}, std::pair{1e-3, 1e-3}}) {
+      for (const auto& conditions : {std::pair{1e-4, 0.9}, std::pair{0.1, 0.1}, std::pair{1e-3, 1e-3}}) {
+        const double decrease = conditions.first, curvature = conditions.second;
         CAPTURE(line.name);
         CAPTURE(first);
         CAPTURE(curvature);

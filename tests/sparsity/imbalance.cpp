@@ -71,7 +71,8 @@ TEST_CASE("imbalance: steps until a decaying weight is gone, as gradient descent
 TEST_CASE("imbalance: steps until factors are balanced, as gradient descent takes them") {
   // The slope that holds the product where it is: then the norms stay and the prediction is exact.
   const ImbalanceOptions options{.alpha = 0.1, .lr = 0.01, .tolerance = 0.05};
-  for (const auto& [u, v] : {std::pair{1.0, 0.2}, {0.3, 2.0}, {0.5, 0.6}}) {
+  for (const auto& start : {std::pair{1.0, 0.2}, {0.3, 2.0}, {0.5, 0.6}}) {
+    const double u = start.first, v = start.second;
     CAPTURE(u);
     ConstantGradient problem(u, v, 0);
     const auto report = problem.report(options);
