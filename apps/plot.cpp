@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -87,8 +88,11 @@ int gnuplot(const std::string& folder, const std::string& file) {
     if (::chdir(folder.c_str()) == 0) ::execlp("gnuplot", "gnuplot", file.c_str(), nullptr);
     ::_exit(not_found);
   }
+  if (child < 0) return -1;
   int status = -1;
-  if (child < 0 || ::waitpid(child, &status, 0) < 0) return -1;
+  while (::waitpid(child, &status, 0) < 0) {
+    if (errno != EINTR) return -1;
+  }
   return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 

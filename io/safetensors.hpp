@@ -13,8 +13,8 @@ namespace taper::io {
 ///
 /// There is one tensor for each parameter by its name as in Module::parameters(), "0.weight" for example,
 /// with dtype F32 or F64; of a factorized parameter one for each factor, whereas depth and weights of groups
-/// belong to the structure. One with frozen entries has a second tensor "0.weight.mask" of the same shape with
-/// dtype BOOL, 1 where an entry is free. What an optimizer remembers is not saved.
+/// belong to the structure. One with frozen entries has a second tensor "0.weight.mask" of the same shape
+/// with dtype BOOL, 1 where an entry is free. What an optimizer remembers is not saved.
 ///
 /// The file appears as a whole or not at all: it is written under another name beside its place and renamed
 /// at the end, so a failed save leaves an older file as it was. Throws Error when that cannot be done, when

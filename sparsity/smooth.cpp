@@ -251,12 +251,15 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
     const Coefficients smooth = factored.point(variables);
     const exact::Standing before = solver.stand(lambda, smooth.w, smooth.b, where);
     const Eigen::VectorXd residual = solver.residual();
-    Coefficients sparse;
-    exact::Standing standing{};
+    Coefficients sparse = smooth;
+    exact::Standing standing = before;  // where no step lowers the objective, none is made
     for (double share = 1; share > 1e-6; share /= 2) {
-      sparse = proximal.step(smooth, residual, share);
-      standing = solver.stand(lambda, sparse.w, sparse.b, where);
-      if (standing.loss + standing.penalty <= (before.loss + before.penalty) * (1 + rounding)) break;
+      const Coefficients trial = proximal.step(smooth, residual, share);
+      const exact::Standing there = solver.stand(lambda, trial.w, trial.b, where);
+      if (there.loss + there.penalty > (before.loss + before.penalty) * (1 + rounding)) continue;
+      sparse = trial;
+      standing = there;
+      break;
     }
     stalled = standing.gap() < 0.9 * best.gap ? 0 : stalled + 1;
     if (standing.gap() < best.gap || best.rounds == 1) {

@@ -23,28 +23,8 @@ TEST_CASE("the exact solver finds what proximal gradient steps find, in every co
   Rng rng(1);
   for (int combination = 0; combination < 256; ++combination) {
     const auto has = [&](int bit) { return (combination >> bit & 1) != 0; };
-    Case test(40, 12, has(0) ? ConvexLoss::logistic : ConvexLoss::squared, rng);
-    ExactOptions& options = test.options;
-    options.tolerance = 1e-12;
-    if (has(1)) options.groups = {0, 1, 1, 2, 0, 3, 3, 3, 4, 2, 5, 1};
-    const std::size_t groups = has(1) ? 6 : 12;
-    if (has(2)) options.ratio = 0.6;
-    if (has(3)) {
-      for (std::size_t g = 0; g < groups; ++g) options.weights.push_back(g == 3 ? 0 : rng.uniform(0.5, 2));
-    }
-    if (has(4)) {
-      for (int i = 0; i < 40; ++i) options.sample_weights.push_back(i == 7 ? 0 : rng.uniform(0.1, 2));
-    }
-    options.intercept = has(5);
-    if (!options.intercept && has(1)) options.start_intercept = 0.3;
-    if (has(7)) {
-      // Some groups as a whole at other values than zero, and one coefficient at zero.
-      options.mask = has(1) ? Mask::frozen({12}, {3, 9, 1, 10}) : Mask::frozen({12}, {3, 5, 1, 10});
-      options.start.assign(12, 0.0);
-      options.start[3] = 0.4;
-      options.start[has(1) ? 9 : 5] = -0.7;
-      options.start[0] = 0.1;
-    }
+    const Case test = combination_of(combination, 1e-12, rng);
+    const ExactOptions& options = test.options;
     const double lambda = 0.05;
     INFO("combination ", combination);
     const ExactSolution solution = has(6) ? solve_exact(test.sparse(), test.y, test.loss, lambda, options)

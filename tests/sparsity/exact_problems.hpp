@@ -146,3 +146,33 @@ struct Case {
   ConvexLoss loss;
   taper::sparsity::ExactOptions options;
 };
+
+/// One of 256 problems of 40 examples and 12 coefficients, by the bits of its number: logistic, groups,
+/// elastic net, weights, weights of examples, a free intercept, (bit 6 is the caller's), a mask.
+inline Case combination_of(int combination, double tolerance, taper::Rng& rng) {
+  using taper::Mask;
+  const auto has = [&](int bit) { return (combination >> bit & 1) != 0; };
+  Case test(40, 12, has(0) ? Case::ConvexLoss::logistic : Case::ConvexLoss::squared, rng);
+  taper::sparsity::ExactOptions& options = test.options;
+  options.tolerance = tolerance;
+  if (has(1)) options.groups = {0, 1, 1, 2, 0, 3, 3, 3, 4, 2, 5, 1};
+  if (has(2)) options.ratio = 0.6;
+  if (has(3)) {
+    for (std::size_t g = 0; g < test.groups(); ++g)
+      options.weights.push_back(g == 3 ? 0 : rng.uniform(0.5, 2));
+  }
+  if (has(4)) {
+    for (int i = 0; i < 40; ++i) options.sample_weights.push_back(i == 7 ? 0 : rng.uniform(0.1, 2));
+  }
+  options.intercept = has(5);
+  if (!options.intercept && has(1)) options.start_intercept = 0.3;
+  if (has(7)) {
+    // Some groups as a whole at other values than zero, and one coefficient at zero.
+    options.mask = has(1) ? Mask::frozen({12}, {3, 9, 1, 10}) : Mask::frozen({12}, {3, 5, 1, 10});
+    options.start.assign(12, 0.0);
+    options.start[3] = 0.4;
+    options.start[has(1) ? 9 : 5] = -0.7;
+    options.start[0] = 0.1;
+  }
+  return test;
+}

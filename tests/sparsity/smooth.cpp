@@ -36,28 +36,8 @@ TEST_CASE("the smooth problem has the minimum of the convex one, in every combin
   Rng rng(41);
   for (int combination = 0; combination < 256; ++combination) {
     const auto has = [&](int bit) { return (combination >> bit & 1) != 0; };
-    Case test(40, 12, has(0) ? ConvexLoss::logistic : ConvexLoss::squared, rng);
+    Case test = combination_of(combination, 1e-9, rng);
     ExactOptions& options = test.options;
-    options.tolerance = 1e-9;
-    if (has(1)) options.groups = {0, 1, 1, 2, 0, 3, 3, 3, 4, 2, 5, 1};
-    if (has(2)) options.ratio = 0.6;
-    if (has(3)) {
-      for (std::size_t g = 0; g < test.groups(); ++g) {
-        options.weights.push_back(g == 3 ? 0 : rng.uniform(0.5, 2));
-      }
-    }
-    if (has(4)) {
-      for (int i = 0; i < 40; ++i) options.sample_weights.push_back(i == 7 ? 0 : rng.uniform(0.1, 2));
-    }
-    options.intercept = has(5);
-    if (!options.intercept && has(1)) options.start_intercept = 0.3;
-    if (has(7)) {
-      options.mask = has(1) ? Mask::frozen({12}, {3, 9, 1, 10}) : Mask::frozen({12}, {3, 5, 1, 10});
-      options.start.assign(12, 0.0);
-      options.start[3] = 0.4;
-      options.start[has(1) ? 9 : 5] = -0.7;
-      options.start[0] = 0.1;
-    }
     INFO("combination ", combination);
     const SmoothSolution smooth =
         has(6) ? solve_smooth(test.sparse(), test.y, test.loss, 0.05, {.problem = options})
