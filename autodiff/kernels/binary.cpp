@@ -11,7 +11,7 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 /// Two-argument power, lane by lane.
-template <class T, class F> HWY_INLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
+template <class T, class F> HWY_NOINLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
   const Tag<T> d;
   HWY_ALIGN T left[hn::MaxLanes(d)];
   HWY_ALIGN T right[hn::MaxLanes(d)];
@@ -32,12 +32,12 @@ template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b
   if constexpr (f == Binary::min) return keep_nan<T>(a, keep_nan<T>(b, hn::Min(a, b)));
 }
 
-/// df/da (of = 0) or df/db (1).
+/// df/da (of = 0) or df/db (1), of which only those that differ are asked for.
 template <class T, Binary f, int of> HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
   const Vector<T> one = constant<T>(1);
   if constexpr (f == Binary::add) return one;
   if constexpr (f == Binary::sub) return constant<T>(of == 0 ? 1 : -1);
-  if constexpr (f == Binary::mul) return of == 0 ? b : a;
+  if constexpr (f == Binary::mul) return b;
   if constexpr (f == Binary::div) return of == 0 ? hn::Div(one, b) : hn::Neg(hn::Div(hn::Div(a, b), b));
   if constexpr (f == Binary::pow) {
     if constexpr (of == 0) {
@@ -48,122 +48,178 @@ template <class T, Binary f, int of> HWY_INLINE Vector<T> slope(Vector<T> a, Vec
     }
   }
   if constexpr (f == Binary::max || f == Binary::min) {
-    constexpr bool first = (f == Binary::max) == (of == 0);  // whether this side wins by being larger
     const Vector<T> equal = hn::IfThenElseZero(hn::Eq(a, b), constant<T>(0.5));
-    return hn::IfThenElse(first ? hn::Gt(a, b) : hn::Lt(a, b), one, equal);
+    return hn::IfThenElse(f == Binary::max ? hn::Gt(a, b) : hn::Lt(a, b), one, equal);
   }
 }
 
-/// A row of an argument: a run of numbers, or one number standing for a run.
+/// A row of an argument that is read vector by vector. One number that stands for a whole row fills a vector,
+/// which is then read again and again: so one loop serves for all.
 template <class T> struct Row {
+  HWY_ALIGN T filled[hn::MaxLanes(Tag<T>())];
   const T* data;
-  bool repeated;
+  Index step;
 
-  HWY_INLINE Vector<T> at(Index i) const { return repeated ? hn::Set(Tag<T>(), *data) : load<T>(data + i); }
-  HWY_INLINE Vector<T> some(Index i, Index count) const {
-    return repeated ? hn::Set(Tag<T>(), *data) : load_some<T>(data + i, count);
+  HWY_INLINE Row(const Strided<const T>& a, Index i) : data(a.data + i * a.row), step(lanes<T>()) {
+    if (a.column != 0) return;
+    hn::Store(hn::Set(Tag<T>(), *data), Tag<T>(), filled);
+    data = filled, step = 0;
   }
 };
 
-template <class T> HWY_INLINE Row<T> row(Strided<const T> a, Index i) {
-  return {a.data + i * a.row, a.column == 0};
+template <class T, Binary f>
+void map(Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b, T* c) {
+  const Index step = lanes<T>(), whole = columns - columns % step, rest = columns - whole;
+  for (Index i = 0; i < rows; ++i, c += columns) {
+    const Row<T> left(a, i), right(b, i);
+    const T* p = left.data;
+    const T* q = right.data;
+#pragma GCC unroll 4
+    for (Index j = 0; j < whole; j += step, p += left.step, q += right.step) {
+      store<T>(value<T, f>(load<T>(p), load<T>(q)), c + j);
+    }
+    if (rest > 0) store_some<T>(value<T, f>(load_some<T>(p, rest), load_some<T>(q, rest)), c + whole, rest);
+  }
 }
 
-template <class T, Binary f>
-void map(Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c) {
-  const Index step = lanes<T>();
-  for (Index i = 0; i < rows; ++i, c += columns) {
-    const Row<T> left = row(a, i), right = row(b, i);
-    Index j = 0;
-    for (; j + step <= columns; j += step) store<T>(value<T, f>(left.at(j), right.at(j)), c + j);
-    if (j == columns) continue;
-    const Index rest = columns - j;
-    store_some<T>(value<T, f>(left.some(j, rest), right.some(j, rest)), c + j, rest);
+/// g = gc df/da or df/db for one row, or added to g. When g has room for whole vectors, the last is written
+/// whole.
+template <class T, Binary f, int of>
+HWY_NOINLINE void row_gradient(Index columns, const Row<T>& left, const Row<T>& right, const T* gc, T* g,
+                               bool add, bool room) {
+  const Index step = lanes<T>(), whole = columns - columns % step, rest = columns - whole;
+  const T* p = left.data;
+  const T* q = right.data;
+#pragma GCC unroll 2
+  for (Index j = 0; j < whole; j += step, p += left.step, q += right.step) {
+    const Vector<T> local = hn::Mul(load<T>(gc + j), slope<T, f, of>(load<T>(p), load<T>(q)));
+    store<T>(add ? hn::Add(load<T>(g + j), local) : local, g + j);
   }
+  if (rest == 0) return;
+  // Idle lanes may hold 0 * infinity, from a division by the zeros that fill them.
+  const Vector<T> local = only<T>(
+      hn::Mul(load_some<T>(gc + whole, rest), slope<T, f, of>(load_some<T>(p, rest), load_some<T>(q, rest))),
+      rest);
+  leave<T>(local, g + whole, room ? step : rest, add);
+}
+
+/// The sum over one row of gc df/da or df/db.
+template <class T, Binary f, int of>
+HWY_NOINLINE T row_total(Index columns, const Row<T>& left, const Row<T>& right, const T* gc) {
+  const Tag<T> d;
+  const Index step = lanes<T>(), whole = columns - columns % step, rest = columns - whole;
+  const T* p = left.data;
+  const T* q = right.data;
+  Vector<T> total = hn::Zero(d);
+#pragma GCC unroll 1
+  for (Index j = 0; j < whole; j += step, p += left.step, q += right.step) {
+    total = hn::MulAdd(load<T>(gc + j), slope<T, f, of>(load<T>(p), load<T>(q)), total);
+  }
+  if (rest > 0) {
+    const Vector<T> last = slope<T, f, of>(load_some<T>(p, rest), load_some<T>(q, rest));
+    total = hn::Add(total, only<T>(hn::Mul(load_some<T>(gc + whole, rest), last), rest));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, total));
 }
 
 template <class T, Binary f, int of>
-void map_gradient(Index rows, Index columns, Strided<const T> a, Strided<const T> b, const T* gc,
-                  Strided<T> g, bool add) {
-  const Tag<T> d;
-  const Index step = lanes<T>();
-  for (Index i = 0; i < rows; ++i, gc += columns) {
-    const Row<T> left = row(a, i), right = row(b, i);
-    T* const target = g.data + i * g.row;
-    Vector<T> total = hn::Zero(d);
-    for (Index j = 0; j < columns; j += step) {
-      const Index rest = columns - j;
-      Vector<T> local;
-      if (rest >= step) {
-        local = hn::Mul(load<T>(gc + j), slope<T, f, of>(left.at(j), right.at(j)));
-      } else {
-        local = hn::Mul(load_some<T>(gc + j, rest), slope<T, f, of>(left.some(j, rest), right.some(j, rest)));
-        // Idle lanes may hold 0 * infinity, from a division by the zeros that fill them.
-        local = hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(rest)), local);
-      }
-      if (g.column == 0) {
-        total = hn::Add(total, local);
-      } else if (rest >= step) {
-        store<T>(add ? hn::Add(load<T>(target + j), local) : local, target + j);
-      } else {
-        store_some<T>(add ? hn::Add(load_some<T>(target + j, rest), local) : local, target + j, rest);
-      }
+void map_gradient(Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
+                  const T* gc, const Strided<T>& g, bool add) {
+  if (g.column == 0) {
+    for (Index i = 0; i < rows; ++i) {
+      T& target = g.data[i * g.row];
+      const T total = row_total<T, f, of>(columns, Row<T>(a, i), Row<T>(b, i), gc + i * columns);
+      target = add ? target + total : total;
     }
-    if (g.column == 0) {
-      const T sum = hn::GetLane(hn::SumOfLanes(d, total));
-      *target = add ? *target + sum : sum;
+    return;
+  }
+  if (g.row != 0 || rows == 1) {
+    for (Index i = 0; i < rows; ++i) {
+      row_gradient<T, f, of>(columns, Row<T>(a, i), Row<T>(b, i), gc + i * columns, g.data + i * g.row, add,
+                             false);
     }
+    return;
+  }
+  // Sums over rows are gathered in a buffer, of whole vectors, which the next row can read without delay.
+  constexpr Index width = 512;
+  HWY_ALIGN T buffer[width];
+  for (Index begin = 0; begin < columns; begin += width) {
+    const Index count = std::min(width, columns - begin);
+    const Strided<const T> left{a.data + begin * a.column, a.row, a.column};
+    const Strided<const T> right{b.data + begin * b.column, b.row, b.column};
+    for (Index i = 0; i < rows; ++i) {
+      row_gradient<T, f, of>(count, Row<T>(left, i), Row<T>(right, i), gc + i * columns + begin, buffer,
+                             i > 0, true);
+    }
+    for_vectors<T>(count, [&](Index j, Index run) HWY_ATTR {
+      leave<T>(hn::Load(Tag<T>(), buffer + j), g.data + begin + j, run, add);
+    });
   }
 }
 
-/// Calls `use` with the function as a compile-time constant.
-template <class Use> HWY_INLINE void choose(Binary f, const Use& use) {
+template <class T>
+void forward(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
+             T* c) {
   switch (f) {
-#define TAPER_CASE(name) \
-  case Binary::name:     \
-    return use(std::integral_constant<Binary, Binary::name>());
-    TAPER_CASE(add)
-    TAPER_CASE(sub)
-    TAPER_CASE(mul)
-    TAPER_CASE(div)
-    TAPER_CASE(pow)
-    TAPER_CASE(max)
-    TAPER_CASE(min)
-#undef TAPER_CASE
+    case Binary::add:
+      return map<T, Binary::add>(rows, columns, a, b, c);
+    case Binary::sub:
+      return map<T, Binary::sub>(rows, columns, a, b, c);
+    case Binary::mul:
+      return map<T, Binary::mul>(rows, columns, a, b, c);
+    case Binary::div:
+      return map<T, Binary::div>(rows, columns, a, b, c);
+    case Binary::pow:
+      return map<T, Binary::pow>(rows, columns, a, b, c);
+    case Binary::max:
+      return map<T, Binary::max>(rows, columns, a, b, c);
+    case Binary::min:
+      return map<T, Binary::min>(rows, columns, a, b, c);
   }
 }
 
 template <class T>
-void forward(Binary f, Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c) {
-  choose(f, [&](auto name) { map<T, name()>(rows, columns, a, b, c); });
+void gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
+              const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
+  // What treats both arguments alike has one derivative, and a difference that of a sum by the first.
+  const Strided<const T>& own = of == 0 ? a : b;
+  const Strided<const T>& other = of == 0 ? b : a;
+  switch (f) {
+    case Binary::add:
+      return map_gradient<T, Binary::add, 0>(rows, columns, own, other, gc, g, add);
+    case Binary::sub:
+      return of == 0 ? map_gradient<T, Binary::add, 0>(rows, columns, a, b, gc, g, add)
+                     : map_gradient<T, Binary::sub, 1>(rows, columns, a, b, gc, g, add);
+    case Binary::mul:
+      return map_gradient<T, Binary::mul, 0>(rows, columns, own, other, gc, g, add);
+    case Binary::div:
+      return of == 0 ? map_gradient<T, Binary::div, 0>(rows, columns, a, b, gc, g, add)
+                     : map_gradient<T, Binary::div, 1>(rows, columns, a, b, gc, g, add);
+    case Binary::pow:
+      return of == 0 ? map_gradient<T, Binary::pow, 0>(rows, columns, a, b, gc, g, add)
+                     : map_gradient<T, Binary::pow, 1>(rows, columns, a, b, gc, g, add);
+    case Binary::max:
+      return map_gradient<T, Binary::max, 0>(rows, columns, own, other, gc, g, add);
+    case Binary::min:
+      return map_gradient<T, Binary::min, 0>(rows, columns, own, other, gc, g, add);
+  }
 }
 
-template <class T>
-void gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
-              const T* gc, Strided<T> g, bool add) {
-  choose(f, [&](auto name) {
-    if (of == 0) {
-      map_gradient<T, name(), 0>(rows, columns, a, b, gc, g, add);
-    } else {
-      map_gradient<T, name(), 1>(rows, columns, a, b, gc, g, add);
-    }
-  });
-}
-
-void binary_f32(Binary f, Index rows, Index columns, Strided<const float> a, Strided<const float> b,
-                float* c) {
+void binary_f32(Binary f, Index rows, Index columns, const Strided<const float>& a,
+                const Strided<const float>& b, float* c) {
   forward(f, rows, columns, a, b, c);
 }
-void binary_f64(Binary f, Index rows, Index columns, Strided<const double> a, Strided<const double> b,
-                double* c) {
+void binary_f64(Binary f, Index rows, Index columns, const Strided<const double>& a,
+                const Strided<const double>& b, double* c) {
   forward(f, rows, columns, a, b, c);
 }
-void binary_gradient_f32(Binary f, int of, Index rows, Index columns, Strided<const float> a,
-                         Strided<const float> b, const float* gc, Strided<float> g, bool add) {
+void binary_gradient_f32(Binary f, int of, Index rows, Index columns, const Strided<const float>& a,
+                         const Strided<const float>& b, const float* gc, const Strided<float>& g, bool add) {
   gradient(f, of, rows, columns, a, b, gc, g, add);
 }
-void binary_gradient_f64(Binary f, int of, Index rows, Index columns, Strided<const double> a,
-                         Strided<const double> b, const double* gc, Strided<double> g, bool add) {
+void binary_gradient_f64(Binary f, int of, Index rows, Index columns, const Strided<const double>& a,
+                         const Strided<const double>& b, const double* gc, const Strided<double>& g,
+                         bool add) {
   gradient(f, of, rows, columns, a, b, gc, g, add);
 }
 
@@ -178,26 +234,51 @@ HWY_EXPORT(binary_f64);
 HWY_EXPORT(binary_gradient_f32);
 HWY_EXPORT(binary_gradient_f64);
 
+namespace {
+
+template <class T>
+void map_rows(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
+              T* c) {
+  if constexpr (std::is_same_v<T, float>) {
+    HWY_DYNAMIC_DISPATCH(binary_f32)(f, rows, columns, a, b, c);
+  } else {
+    HWY_DYNAMIC_DISPATCH(binary_f64)(f, rows, columns, a, b, c);
+  }
+}
+
+template <class T>
+void map_rows_gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
+                       const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
+  if constexpr (std::is_same_v<T, float>) {
+    HWY_DYNAMIC_DISPATCH(binary_gradient_f32)(f, of, rows, columns, a, b, gc, g, add);
+  } else {
+    HWY_DYNAMIC_DISPATCH(binary_gradient_f64)(f, of, rows, columns, a, b, gc, g, add);
+  }
+}
+
+template <class T> Strided<T> ahead(const Strided<T>& x, Index rows, Index columns) {
+  return {x.data + rows * x.row + columns * x.column, x.row, x.column};
+}
+
+/// One long row as rows of one piece each.
+template <class T> Strided<T> cut(const Strided<T>& x) {
+  return {x.data, elementwise_piece * x.column, x.column};
+}
+
+}  // namespace
+
 template <class T>
 void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c) {
   if (rows == 0 || columns == 0) return;
-  if (rows == 1 && columns > elementwise_piece) {  // one long run: cut it into rows
+  if (rows * columns <= elementwise_piece) return map_rows(f, rows, columns, a, b, c);
+  if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
-    const auto rest = [&](auto x) { return decltype(x){x.data + done * x.column, 0, x.column}; };
-    const auto cut = [&](auto x) { return decltype(x){x.data, elementwise_piece * x.column, x.column}; };
     binary(f, whole, elementwise_piece, cut(a), cut(b), c);
-    binary(f, 1, columns - done, rest(a), rest(b), c + done);
+    binary(f, 1, columns - done, ahead(a, 0, done), ahead(b, 0, done), c + done);
     return;
   }
-  const Index piece = std::max<Index>(1, elementwise_piece / columns);
-  for_pieces(rows, piece, [&](Index begin, Index end) {
-    const Strided<const T> left{a.data + begin * a.row, a.row, a.column};
-    const Strided<const T> right{b.data + begin * b.row, b.row, b.column};
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(binary_f32)(f, end - begin, columns, left, right, c + begin * columns);
-    } else {
-      HWY_DYNAMIC_DISPATCH(binary_f64)(f, end - begin, columns, left, right, c + begin * columns);
-    }
+  for_pieces(rows, std::max<Index>(1, elementwise_piece / columns), [&](Index begin, Index end) {
+    map_rows(f, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0), c + begin * columns);
   });
 }
 
@@ -205,27 +286,19 @@ template <class T>
 void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
                      const T* gc, Strided<T> g, bool add) {
   if (rows == 0 || columns == 0) return;
-  if (rows == 1 && columns > elementwise_piece) {  // one long run: cut it into rows
+  if (rows * columns <= elementwise_piece) return map_rows_gradient(f, of, rows, columns, a, b, gc, g, add);
+  if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
-    const auto rest = [&](auto x) { return decltype(x){x.data + done * x.column, 0, x.column}; };
-    const auto cut = [&](auto x) { return decltype(x){x.data, elementwise_piece * x.column, x.column}; };
     binary_gradient(f, of, whole, elementwise_piece, cut(a), cut(b), gc, cut(g), add);
-    binary_gradient(f, of, 1, columns - done, rest(a), rest(b), gc + done, rest(g), add || g.column == 0);
+    binary_gradient(f, of, 1, columns - done, ahead(a, 0, done), ahead(b, 0, done), gc + done,
+                    ahead(g, 0, done), add || g.column == 0);
     return;
   }
   // Rows that share a target are summed one after the other; only rows with their own can be split up.
   const Index piece = g.row == 0 ? rows : std::max<Index>(1, elementwise_piece / columns);
   for_pieces(rows, piece, [&](Index begin, Index end) {
-    const Strided<const T> left{a.data + begin * a.row, a.row, a.column};
-    const Strided<const T> right{b.data + begin * b.row, b.row, b.column};
-    const Strided<T> target{g.data + begin * g.row, g.row, g.column};
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(binary_gradient_f32)
-      (f, of, end - begin, columns, left, right, gc + begin * columns, target, add);
-    } else {
-      HWY_DYNAMIC_DISPATCH(binary_gradient_f64)
-      (f, of, end - begin, columns, left, right, gc + begin * columns, target, add);
-    }
+    map_rows_gradient(f, of, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0),
+                      gc + begin * columns, ahead(g, begin, 0), add);
   });
 }
 

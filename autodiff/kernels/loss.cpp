@@ -5,7 +5,7 @@
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
-#include <taper/autodiff/kernels/simd-inl.hpp>
+#include <taper/autodiff/kernels/math-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
@@ -23,7 +23,7 @@ template <class T, Loss kind> HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> 
     // softplus(p) - t p with its two large parts together, so that what is left of a good fit keeps its
     // digits.
     const Vector<T> large = hn::NegMulAdd(t, p, hn::Max(p, hn::Zero(Tag<T>())));
-    return hn::Add(large, log1p_unit<T>(exp<T>(hn::Neg(hn::Abs(p)))));
+    return hn::Add(large, log1p_unit<T>(exp_of_negative<T>(p).value()));
   }
 }
 

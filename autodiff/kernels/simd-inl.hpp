@@ -7,7 +7,6 @@
 #define TAPER_KERNELS_SIMD_INL
 #endif
 
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -108,64 +107,6 @@ template <class T> HWY_INLINE Vector<T> only(Vector<T> v, Index count) {
 /// The larger of each lane; a NaN wins.
 template <class T> HWY_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return keep_nan<T>(a, keep_nan<T>(b, hn::Max(a, b)));
-}
-
-// Highway's polynomials are accurate inside their stated ranges and undefined outside; these add what the
-// standard library does at the ends: infinities, zero and NaN.
-
-template <class T> HWY_INLINE Vector<T> exp(Vector<T> x) {
-  const Tag<T> d;
-  const Vector<T> most = constant<T>(std::is_same_v<T, float> ? 88.72283935546875 : 709.782712893384);
-  const Vector<T> least = constant<T>(std::is_same_v<T, float> ? -104.0 : -746.0);
-  const Vector<T> inner =
-      hn::Exp(d, hn::Min(hn::Max(x, least), constant<T>(std::is_same_v<T, float> ? 88.72 : 705.0)));
-  // Between the polynomial's end and overflow, exp(x) = exp(x / 2)^2 stays within a few ulp.
-  const Vector<T> half = hn::Exp(d, hn::Mul(hn::Min(x, most), constant<T>(0.5)));
-  const Vector<T> high = hn::IfThenElse(hn::Gt(x, most), constant<T>(std::numeric_limits<double>::infinity()),
-                                        hn::Mul(half, half));
-  const auto beyond = hn::Gt(x, constant<T>(std::is_same_v<T, float> ? 88.72 : 705.0));
-  return keep_nan<T>(x, hn::IfThenElse(beyond, high, inner));
-}
-
-template <class T> HWY_INLINE Vector<T> log(Vector<T> x) {
-  const Tag<T> d;
-  const Vector<T> zero = hn::Zero(d);
-  const Vector<T> infinity = constant<T>(std::numeric_limits<double>::infinity());
-  Vector<T> y = hn::Log(d, hn::IfThenElse(hn::And(hn::Gt(x, zero), hn::Lt(x, infinity)), x, constant<T>(1)));
-  y = hn::IfThenElse(hn::Eq(x, zero), hn::Neg(infinity), y);
-  y = hn::IfThenElse(hn::Eq(x, infinity), infinity, y);
-  y = hn::IfThenElse(hn::Lt(x, zero), constant<T>(std::numeric_limits<double>::quiet_NaN()), y);
-  return keep_nan<T>(x, y);
-}
-
-/// log(1 + x) for x in [0, 1].
-template <class T> HWY_INLINE Vector<T> log1p_unit(Vector<T> x) {
-  return hn::Log1p(Tag<T>(), x);
-}
-
-/// exp(x) - 1 for x <= 0.
-template <class T> HWY_INLINE Vector<T> expm1_negative(Vector<T> x) {
-  return hn::Expm1(Tag<T>(), hn::Max(x, constant<T>(-50)));
-}
-
-template <class T> HWY_INLINE Vector<T> tanh(Vector<T> x) {
-  // Beyond 20 the result is 1 in double too.
-  const Vector<T> inner = hn::Min(hn::Max(x, constant<T>(-20)), constant<T>(20));
-  return keep_nan<T>(x, hn::Tanh(Tag<T>(), inner));
-}
-
-template <class T> HWY_INLINE Vector<T> sigmoid(Vector<T> x) {
-  // exp of -|x| only, so that nothing overflows and small results keep their digits.
-  const Vector<T> one = constant<T>(1);
-  const Vector<T> e = exp<T>(hn::Neg(hn::Abs(x)));
-  const Vector<T> numerator = hn::IfThenElse(hn::Lt(x, hn::Zero(Tag<T>())), e, one);
-  return hn::Div(numerator, hn::Add(one, e));
-}
-
-/// log(1 + exp(x)).
-template <class T> HWY_INLINE Vector<T> softplus(Vector<T> x) {
-  const Vector<T> e = exp<T>(hn::Neg(hn::Abs(x)));
-  return keep_nan<T>(x, hn::Add(hn::Max(x, hn::Zero(Tag<T>())), log1p_unit<T>(e)));
 }
 
 /// The sum of [x, x + n), always in the same order.

@@ -21,7 +21,7 @@ template <class T> struct SoftmaxTable {
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
-#include <taper/autodiff/kernels/simd-inl.hpp>
+#include <taper/autodiff/kernels/math-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {

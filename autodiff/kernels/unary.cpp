@@ -5,7 +5,7 @@
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
-#include <taper/autodiff/kernels/simd-inl.hpp>
+#include <taper/autodiff/kernels/math-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
@@ -33,11 +33,10 @@ template <class T, Unary f> struct Function {
     if constexpr (f == Unary::relu) return hn::IfThenElse(hn::Lt(x, zero), zero, x);  // a NaN stays one
     if constexpr (f == Unary::leaky_relu) return hn::IfThenElse(hn::Gt(x, zero), x, hn::Mul(p, x));
     if constexpr (f == Unary::elu) {
-      return hn::IfThenElse(hn::Gt(x, zero), x,
-                            keep_nan<T>(x, hn::Mul(p, expm1_negative<T>(hn::Min(x, zero)))));
+      return hn::IfThenElse(hn::Gt(x, zero), x, hn::Mul(p, expm1_negative<T>(x)));
     }
-    if constexpr (f == Unary::gelu) return hn::Mul(x, normal(x));
-    if constexpr (f == Unary::silu) return hn::Mul(x, sigmoid<T>(x));
+    if constexpr (f == Unary::gelu) return gelu<T>(x);
+    if constexpr (f == Unary::silu) return silu<T>(x);
     if constexpr (f == Unary::clamp) return keep_nan<T>(x, hn::Min(hn::Max(x, p), q));
   }
 
@@ -61,57 +60,58 @@ template <class T, Unary f> struct Function {
     if constexpr (f == Unary::relu) return hn::IfThenElseZero(hn::Gt(x, zero), one);
     if constexpr (f == Unary::leaky_relu) return hn::IfThenElse(hn::Gt(x, zero), one, p);
     if constexpr (f == Unary::elu) return hn::IfThenElse(hn::Gt(x, zero), one, hn::Add(y, p));
-    if constexpr (f == Unary::gelu) {
-      const V density =
-          hn::Mul(constant<T>(0.3989422804014327), exp<T>(hn::Mul(constant<T>(-0.5), hn::Mul(x, x))));
-      return hn::MulAdd(x, density, normal(x));
-    }
-    if constexpr (f == Unary::silu) {
-      const V s = sigmoid<T>(x);
-      return hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one));
-    }
+    if constexpr (f == Unary::gelu) return gelu_slope<T>(x);
+    if constexpr (f == Unary::silu) return silu_slope<T>(x);
     if constexpr (f == Unary::clamp) return hn::IfThenElseZero(hn::And(hn::Ge(x, p), hn::Le(x, q)), one);
-  }
-
-  /// The normal distribution function. The complement keeps the digits of small results.
-  static HWY_INLINE V normal(V x) {
-    constexpr T root_half = static_cast<T>(0.7071067811865476);
-    return per_lane<T>(x, [](T t) { return T{0.5} * std::erfc(-root_half * t); });
   }
 };
 
-template <class T, Unary f> void map(Index n, const T* x, T* y, T p, T q) {
-  const Tag<T> d;
-  const Function<T, f> function{hn::Set(d, p), hn::Set(d, q)};
-  const Index step = lanes<T>();
-  Index i = 0;
-  for (; i + step <= n; i += step) store<T>(function.value(load<T>(x + i)), y + i);
-  if (i < n) store_some<T>(function.value(load_some<T>(x + i, n - i)), y + i, n - i);
+/// Functions, and derivatives, so short that the loop around them counts.
+constexpr bool short_value(Unary f) {
+  return f == Unary::neg || f == Unary::square || f == Unary::abs || f == Unary::relu ||
+         f == Unary::leaky_relu || f == Unary::clamp;
+}
+constexpr bool short_slope(Unary f) {
+  return short_value(f) || f == Unary::exp || f == Unary::tanh || f == Unary::sigmoid || f == Unary::elu;
 }
 
-template <class T, Unary f, bool add>
-void map_gradient(Index n, const T* x, const T* y, const T* gy, T* gx, T p, T q) {
-  const Tag<T> d;
-  const Function<T, f> function{hn::Set(d, p), hn::Set(d, q)};
-  const Index step = lanes<T>();
-  Index i = 0;
-  for (; i + step <= n; i += step) {
+/// Calls f(i) for each of the whole vectors in n numbers.
+template <class T, bool brief, class F> HWY_INLINE void each_vector(Index n, const F& f) {
+  if constexpr (brief) {
+#pragma GCC unroll 4
+    for (Index i = 0; i < n; i += lanes<T>()) f(i);
+  } else {
+    for (Index i = 0; i < n; i += lanes<T>()) f(i);
+  }
+}
+
+/// n is a multiple of a vector's length.
+template <class T, Unary f> void map(Index n, const T* x, T* y, T p, T q) {
+  const Function<T, f> function{hn::Set(Tag<T>(), p), hn::Set(Tag<T>(), q)};
+  each_vector<T, short_value(f)>(n,
+                                 [&](Index i) HWY_ATTR { store<T>(function.value(load<T>(x + i)), y + i); });
+}
+
+template <class T, Unary f>
+void map_gradient(Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p, T q) {
+  const Function<T, f> function{hn::Set(Tag<T>(), p), hn::Set(Tag<T>(), q)};
+  each_vector<T, short_slope(f)>(n, [&](Index i) HWY_ATTR {
     const Vector<T> g = hn::Mul(load<T>(gy + i), function.slope(load<T>(x + i), load<T>(y + i)));
     store<T>(add ? hn::Add(load<T>(gx + i), g) : g, gx + i);
-  }
-  if (i == n) return;
-  const Index rest = n - i;
-  const Vector<T> slope = function.slope(load_some<T>(x + i, rest), load_some<T>(y + i, rest));
-  const Vector<T> g = hn::Mul(load_some<T>(gy + i, rest), slope);
-  store_some<T>(add ? hn::Add(load_some<T>(gx + i, rest), g) : g, gx + i, rest);
+  });
 }
 
-/// Calls `use` with the function as a compile-time constant.
-template <class Use> HWY_INLINE void choose(Unary f, const Use& use) {
+template <class T> struct Loops {
+  void (*map)(Index n, const T* x, T* y, T p, T q);
+  void (*gradient)(Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p, T q);
+};
+
+/// The loops of one function; the switch makes the compiler ask for those that are missing.
+template <class T> Loops<T> loops(Unary f) {
   switch (f) {
 #define TAPER_CASE(name) \
   case Unary::name:      \
-    return use(std::integral_constant<Unary, Unary::name>());
+    return {&map<T, Unary::name>, &map_gradient<T, Unary::name>};
     TAPER_CASE(neg)
     TAPER_CASE(exp)
     TAPER_CASE(log)
@@ -130,21 +130,37 @@ template <class Use> HWY_INLINE void choose(Unary f, const Use& use) {
     TAPER_CASE(clamp)
 #undef TAPER_CASE
   }
+  return {};
 }
 
+/// What does not fill a vector, in a buffer that does: so that each function is compiled once.
+template <class T> struct Rest {
+  HWY_ALIGN T data[hn::MaxLanes(Tag<T>())];
+
+  Rest(const T* p, Index count) { hn::Store(load_some<T>(p, count), Tag<T>(), data); }
+  void copy_to(T* p, Index count) const { store_some<T>(hn::Load(Tag<T>(), data), p, count); }
+};
+
 template <class T> void forward(Unary f, Index n, const T* x, T* y, T p, T q) {
-  choose(f, [&](auto name) { map<T, name()>(n, x, y, p, q); });
+  const Index step = lanes<T>(), whole = n - n % step, rest = n - whole;
+  const auto run = loops<T>(f).map;
+  if (whole > 0) run(whole, x, y, p, q);
+  if (rest == 0) return;
+  Rest<T> last(x + whole, rest);
+  run(step, last.data, last.data, p, q);
+  last.copy_to(y + whole, rest);
 }
 
 template <class T>
 void gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p, T q) {
-  choose(f, [&](auto name) {
-    if (add) {
-      map_gradient<T, name(), true>(n, x, y, gy, gx, p, q);
-    } else {
-      map_gradient<T, name(), false>(n, x, y, gy, gx, p, q);
-    }
-  });
+  const Index step = lanes<T>(), whole = n - n % step, rest = n - whole;
+  const auto run = loops<T>(f).gradient;
+  if (whole > 0) run(whole, x, y, gy, gx, add, p, q);
+  if (rest == 0) return;
+  const Rest<T> last_x(x + whole, rest), last_y(y + whole, rest), last_gy(gy + whole, rest);
+  Rest<T> last(gx + whole, add ? rest : 0);
+  run(step, last_x.data, last_y.data, last_gy.data, last.data, add, p, q);
+  last.copy_to(gx + whole, rest);
 }
 
 void unary_f32(Unary f, Index n, const float* x, float* y, float p, float q) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <string>
 
 #include <taper/autodiff/kernels/target.hpp>
 
@@ -34,7 +35,7 @@ template <class F> int for_each_target(const F& f) {
     // The kernels themselves say what runs: a step in between, which they were not compiled for, falls back.
     const char* const name = taper::kernels::instruction_set();
     if (std::strcmp(name, hwy::TargetName(target)) != 0) continue;
-    INFO("on ", name);
+    INFO("on ", std::string(name));
     f(name);
     ++count;
   }
