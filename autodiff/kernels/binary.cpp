@@ -270,7 +270,7 @@ template <class T> Strided<T> cut(const Strided<T>& x) {
 template <class T>
 void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c) {
   if (rows == 0 || columns == 0) return;
-  if (rows * columns <= elementwise_piece) return map_rows(f, rows, columns, a, b, c);
+  if (rows * columns <= 2 * elementwise_piece) return map_rows(f, rows, columns, a, b, c);
   if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
     binary(f, whole, elementwise_piece, cut(a), cut(b), c);
@@ -286,7 +286,8 @@ template <class T>
 void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
                      const T* gc, Strided<T> g, bool add) {
   if (rows == 0 || columns == 0) return;
-  if (rows * columns <= elementwise_piece) return map_rows_gradient(f, of, rows, columns, a, b, gc, g, add);
+  if (rows * columns <= 2 * elementwise_piece)
+    return map_rows_gradient(f, of, rows, columns, a, b, gc, g, add);
   if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
     binary_gradient(f, of, whole, elementwise_piece, cut(a), cut(b), gc, cut(g), add);

@@ -129,8 +129,8 @@ HWY_EXPORT(loss_gradient_f64);
 
 template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T delta) {
   double result = 0;
-  for (Index begin = 0; begin < n; begin += elementwise_piece) {
-    const Index count = std::min(elementwise_piece, n - begin);
+  for (Index begin = 0; begin < n; begin += sum_piece) {
+    const Index count = std::min(sum_piece, n - begin);
     if constexpr (std::is_same_v<T, float>) {
       result += static_cast<double>(HWY_DYNAMIC_DISPATCH(loss_f32)(kind, count, p + begin, t + begin, delta));
     } else {
@@ -142,7 +142,7 @@ template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T del
 
 template <class T>
 void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
-  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+  for_numbers(n, kind == Loss::bce_with_logits ? costly : cheap, [&](Index begin, Index end) {
     const Index count = end - begin;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(loss_gradient_f32)

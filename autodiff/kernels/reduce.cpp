@@ -119,8 +119,8 @@ template <class T> void sum_long_columns(Index n, Index inner, const T* x, T* y)
 /// Sums the results of fixed pieces in double.
 template <class T, class F> double in_pieces(Index n, const F& f) {
   double total = 0;
-  for (Index begin = 0; begin < n; begin += elementwise_piece) {
-    total += static_cast<double>(f(std::min(elementwise_piece, n - begin), begin));
+  for (Index begin = 0; begin < n; begin += sum_piece) {
+    total += static_cast<double>(f(std::min(sum_piece, n - begin), begin));
   }
   return total;
 }
@@ -136,8 +136,8 @@ template <class T> double sum_squares(Index n, const T* x) {
 }
 
 template <class T> void scale(Index n, T s, const T* x, T* y, bool add) {
-  for_pieces(n, elementwise_piece,
-             [&](Index begin, Index end) { best<T>().scale(end - begin, s, x + begin, y + begin, add); });
+  for_numbers(n, cheap,
+              [&](Index begin, Index end) { best<T>().scale(end - begin, s, x + begin, y + begin, add); });
 }
 
 template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, T* y) {

@@ -187,7 +187,7 @@ template <class T> const SoftmaxTable<T>& best() {
 }  // namespace
 
 template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
-  for_slices(outer, n * inner, [&](Index o) {
+  for_slices(outer, costly * n * inner, [&](Index o) {
     T total;
     if (inner == 1) {
       y[o] = best<T>().logsumexp_row(n, x + o * n, nullptr, &total);
@@ -200,7 +200,7 @@ template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const 
 template <class T>
 void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
                              bool add) {
-  for_slices(outer, n * inner, [&](Index o) {
+  for_slices(outer, costly * n * inner, [&](Index o) {
     const Index at = o * n * inner;
     best<T>().logsumexp_gradient(n, inner, x + at, y + o * inner, gy + o * inner, gx + at, add);
   });
@@ -208,7 +208,7 @@ void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, cons
 
 template <class T> void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log) {
   if (n == 0) return;
-  for_slices(outer, n * inner, [&](Index o) {
+  for_slices(outer, costly * n * inner, [&](Index o) {
     const Index at = o * n * inner;
     if (inner == 1) {
       best<T>().softmax_row(n, x + at, y + at, log);
@@ -221,7 +221,7 @@ template <class T> void softmax_axis(Index outer, Index n, Index inner, const T*
 template <class T>
 void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const T* gy, T* gx, bool log,
                            bool add) {
-  for_slices(outer, n * inner, [&](Index o) {
+  for_slices(outer, (log ? costly : cheap) * n * inner, [&](Index o) {
     const Index at = o * n * inner;
     best<T>().softmax_gradient(n, inner, y + at, gy + at, gx + at, log, add);
   });

@@ -1,5 +1,19 @@
 #include <taper/autodiff/kernels/unary.hpp>
 
+#ifndef TAPER_UNARY_KINDS  // once, before the targets
+#define TAPER_UNARY_KINDS
+namespace taper::kernels {
+/// Functions, and derivatives, so short that the loop around them counts.
+constexpr bool short_value(Unary f) {
+  return f == Unary::neg || f == Unary::square || f == Unary::abs || f == Unary::relu ||
+         f == Unary::leaky_relu || f == Unary::clamp;
+}
+constexpr bool short_slope(Unary f) {
+  return short_value(f) || f == Unary::exp || f == Unary::tanh || f == Unary::sigmoid || f == Unary::elu;
+}
+}  // namespace taper::kernels
+#endif
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/unary.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
@@ -65,15 +79,6 @@ template <class T, Unary f> struct Function {
     if constexpr (f == Unary::clamp) return hn::IfThenElseZero(hn::And(hn::Ge(x, p), hn::Le(x, q)), one);
   }
 };
-
-/// Functions, and derivatives, so short that the loop around them counts.
-constexpr bool short_value(Unary f) {
-  return f == Unary::neg || f == Unary::square || f == Unary::abs || f == Unary::relu ||
-         f == Unary::leaky_relu || f == Unary::clamp;
-}
-constexpr bool short_slope(Unary f) {
-  return short_value(f) || f == Unary::exp || f == Unary::tanh || f == Unary::sigmoid || f == Unary::elu;
-}
 
 /// Calls f(i) for each of the whole vectors in n numbers.
 template <class T, bool brief, class F> HWY_INLINE void each_vector(Index n, const F& f) {
@@ -190,7 +195,7 @@ HWY_EXPORT(unary_gradient_f32);
 HWY_EXPORT(unary_gradient_f64);
 
 template <class T> void unary(Unary f, Index n, const T* x, T* y, T p, T q) {
-  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+  for_numbers(n, short_value(f) ? cheap : costly, [&](Index begin, Index end) {
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(unary_f32)(f, end - begin, x + begin, y + begin, p, q);
     } else {
@@ -201,7 +206,7 @@ template <class T> void unary(Unary f, Index n, const T* x, T* y, T p, T q) {
 
 template <class T>
 void unary_gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p, T q) {
-  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+  for_numbers(n, short_slope(f) ? cheap : costly, [&](Index begin, Index end) {
     const Index size = end - begin;
     if constexpr (std::is_same_v<T, float>) {
       HWY_DYNAMIC_DISPATCH(unary_gradient_f32)

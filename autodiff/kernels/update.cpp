@@ -179,7 +179,7 @@ template <class P> P* ahead(P* p, Index by) {
 
 template <class T>
 void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step) {
-  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+  for_numbers(n, cheap, [&](Index begin, Index end) {
     T* const speed = ahead(velocity, begin);
     const Held* const marks = ahead(held, begin);
     if constexpr (std::is_same_v<T, float>) {
@@ -193,7 +193,7 @@ void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* h
 template <class T>
 void adam_step(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
                const AdamStep& step, const AdamCohorts<T>& cohorts) {
-  for_pieces(n, elementwise_piece, [&](Index begin, Index end) {
+  for_numbers(n, costly, [&](Index begin, Index end) {
     AdamCohorts<T> here = cohorts;
     here.cohort = ahead(cohorts.cohort, begin);
     const Held* const marks = ahead(held, begin);
