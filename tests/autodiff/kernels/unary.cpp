@@ -110,7 +110,7 @@ template <class T> std::vector<T> sweep() {
     for (int i = 0; i < count; ++i)
       x.push_back(static_cast<T>(low + (high - low) * (i + rng.uniform()) / count));
   };
-  dense(-2, 2, 4000), dense(-20, 20, 6000);
+  dense(-2, 2, 3000), dense(-20, 20, 4000);
   sizeof(T) == 4 ? (dense(-105, -85, 1000), dense(85, 90, 1000))
                  : (dense(-750, -700, 1000), dense(700, 711, 1000));
   dense(-40, -5, 1000), dense(0.5, 1.5, 2000);
