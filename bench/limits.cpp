@@ -1,0 +1,125 @@
+#include "limits.hpp"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "limits.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once for each instruction set
+// after it, as Highway asks
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace taper::bench::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Twelve chains hide a latency of up to six on two units, and leave registers for the factors among 16.
+template <class T> double multiply_add_in() {
+  const hn::ScalableTag<T> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr int rounds = 2000;
+  const V a = hn::Set(d, static_cast<T>(0.999)), b = hn::Set(d, static_cast<T>(0.001));
+  V s0 = b, s1 = b, s2 = b, s3 = b, s4 = b, s5 = b, s6 = b, s7 = b, s8 = b, s9 = b, s10 = b, s11 = b;
+  for (int i = 0; i < rounds; ++i) {
+    s0 = hn::MulAdd(s0, a, b), s1 = hn::MulAdd(s1, a, b), s2 = hn::MulAdd(s2, a, b);
+    s3 = hn::MulAdd(s3, a, b), s4 = hn::MulAdd(s4, a, b), s5 = hn::MulAdd(s5, a, b);
+    s6 = hn::MulAdd(s6, a, b), s7 = hn::MulAdd(s7, a, b), s8 = hn::MulAdd(s8, a, b);
+    s9 = hn::MulAdd(s9, a, b), s10 = hn::MulAdd(s10, a, b), s11 = hn::MulAdd(s11, a, b);
+  }
+  for (const V s : {s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11}) s0 = hn::Add(s0, s);
+  volatile T kept = hn::GetLane(hn::SumOfLanes(d, s0));
+  static_cast<void>(kept);
+  return 2.0 * 12 * rounds * static_cast<double>(hn::Lanes(d));
+}
+
+template <class T> void copy_in(std::size_t n, const T* from, T* to) {
+  const hn::ScalableTag<T> d;
+  const std::size_t step = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step)
+    for (std::size_t j = 0; j < 4; ++j) hn::StoreU(hn::LoadU(d, from + i + j * step), d, to + i + j * step);
+  for (; i < n; ++i) to[i] = from[i];
+}
+
+template <class T> void triad_in(std::size_t n, const T* a, const T* b, T s, T* c) {
+  const hn::ScalableTag<T> d;
+  const std::size_t step = hn::Lanes(d);
+  const auto factor = hn::Set(d, s);
+  std::size_t i = 0;
+  for (; i + 4 * step <= n; i += 4 * step)
+    for (std::size_t j = i; j < i + 4 * step; j += step)
+      hn::StoreU(hn::MulAdd(factor, hn::LoadU(d, b + j), hn::LoadU(d, a + j)), d, c + j);
+  for (; i < n; ++i) c[i] = a[i] + s * b[i];
+}
+
+double multiply_add_f32() {
+  return multiply_add_in<float>();
+}
+double multiply_add_f64() {
+  return multiply_add_in<double>();
+}
+void copy_f32(std::size_t n, const float* from, float* to) {
+  copy_in(n, from, to);
+}
+void copy_f64(std::size_t n, const double* from, double* to) {
+  copy_in(n, from, to);
+}
+void triad_f32(std::size_t n, const float* a, const float* b, float s, float* c) {
+  triad_in(n, a, b, s, c);
+}
+void triad_f64(std::size_t n, const double* a, const double* b, double s, double* c) {
+  triad_in(n, a, b, s, c);
+}
+
+}  // namespace taper::bench::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace taper::bench {
+
+HWY_EXPORT(multiply_add_f32);
+HWY_EXPORT(multiply_add_f64);
+HWY_EXPORT(copy_f32);
+HWY_EXPORT(copy_f64);
+HWY_EXPORT(triad_f32);
+HWY_EXPORT(triad_f64);
+
+template <> double multiply_add<float>() {
+  return HWY_DYNAMIC_DISPATCH(multiply_add_f32)();
+}
+template <> double multiply_add<double>() {
+  return HWY_DYNAMIC_DISPATCH(multiply_add_f64)();
+}
+
+template <> void copy(std::size_t n, const float* from, float* to) {
+  HWY_DYNAMIC_DISPATCH(copy_f32)(n, from, to);
+}
+template <> void copy(std::size_t n, const double* from, double* to) {
+  HWY_DYNAMIC_DISPATCH(copy_f64)(n, from, to);
+}
+
+namespace {
+template <class T, class F>
+void in_shares(std::size_t n, const T* a, const T* b, T s, T* c, int threads, const F& triad_of) {
+  if (threads == 1) return triad_of(n, a, b, s, c);
+#pragma omp parallel num_threads(threads)
+  {
+    const auto count = static_cast<std::size_t>(omp_get_num_threads());
+    const auto share = (n + count - 1) / count,
+               first = std::min(n, share * static_cast<std::size_t>(omp_get_thread_num()));
+    triad_of(std::min(share, n - first), a + first, b + first, s, c + first);
+  }
+}
+}  // namespace
+
+template <> void triad(std::size_t n, const float* a, const float* b, float s, float* c, int threads) {
+  in_shares(n, a, b, s, c, threads, HWY_DYNAMIC_DISPATCH(triad_f32));
+}
+template <> void triad(std::size_t n, const double* a, const double* b, double s, double* c, int threads) {
+  in_shares(n, a, b, s, c, threads, HWY_DYNAMIC_DISPATCH(triad_f64));
+}
+
+}  // namespace taper::bench
+#endif
