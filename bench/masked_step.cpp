@@ -1,12 +1,13 @@
 // A training step (forward, backward, Adam with decay and clipping off) with masks on all parameters against
 // the same step without: two layers 256 wide, batch 128, one thread.
 
-#include <cstdio>
+#include <memory>
 #include <taper/taper.hpp>
 
-#include "alternate.hpp"
+#include "ratios.hpp"
 
 using namespace taper;
+using bench::Contender, bench::Role;
 
 namespace {
 
@@ -35,14 +36,20 @@ struct Training {
   }
 };
 
+Contender training(const char* name, Role role, double frozen) {
+  return {name, role, [of = std::make_shared<Training>(frozen)] { of->step(); }};
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   set_threads(1);
-  std::printf("%-10s %14s %14s %8s\n", "frozen", "unmasked, us", "masked, us", "ratio");
-  for (const double frozen : {0.01, 0.5, 0.9}) {
-    Training plain(0), masked(frozen);
-    const auto times = bench::alternate([&] { plain.step(); }, [&] { masked.step(); });
-    std::printf("%-10.2f %14.1f %14.1f %8.3f\n", frozen, 1e6 * times.first, 1e6 * times.second, times.ratio);
-  }
+  bench::Table table{
+      "masked_step", "A step with masks, 256-256-256, batch 128", "frozen", bench::microseconds("step"), {}};
+  for (const auto& [name, frozen] : {std::pair("1 %", 0.01), std::pair("50 %", 0.5), std::pair("90 %", 0.9)})
+    table.cases.push_back(
+        {name, 1, [frozen] {
+           return std::vector{training("unmasked", Role::subject, 0), training("masked", Role::peer, frozen)};
+         }});
+  return bench::main(argc, argv, {table});
 }

@@ -6,11 +6,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <iomanip>
 #include <iostream>
 #include <map>
-#include <numeric>
 #include <optional>
-#include <sstream>
+#include <stdexcept>
 #include <string_view>
 
 namespace taper::bench {
@@ -215,10 +215,12 @@ const Contender& find(const std::vector<Table>& tables, const std::string& name)
   if (const auto found = made.find(name); found != made.end()) return found->second;
   for (const Table& table : tables) {
     for (const Case& of : table.cases) {
-      const std::string front = table.name + "/" + of.name + "/";
+      const std::string front = table.name + "/" + of.name;
       if (!name.starts_with(front)) continue;
-      for (const Contender& contender : of.make()) {
-        if (name == front + contender.name) return made.emplace(name, contender).first->second;
+      for (Contender& contender : of.make()) {
+        if (name != front && name != front + "/" + contender.name) continue;
+        if (contender.work == 0) contender.work = of.work;
+        return made.emplace(name, contender).first->second;
       }
     }
   }
@@ -227,16 +229,16 @@ const Contender& find(const std::vector<Table>& tables, const std::string& name)
 
 void list(const std::vector<Table>& tables) {
   for (const Table& table : tables)
-    for (const Case& of : table.cases)
-      for (const Contender& contender : of.make())
-        std::cout << table.name << '/' << of.name << '/' << contender.name << '\n';
+    for (const Case& of : table.cases) std::cout << table.name << '/' << of.name << '\n';
 }
 
 void serve(const std::vector<Table>& tables) {
   for (std::string line; std::getline(std::cin, line);) {
     const std::size_t space = line.rfind(' ');
     const Contender& contender = find(tables, line.substr(0, space));
-    std::cout << std::scientific << time(contender, std::stol(line.substr(space + 1))) << std::endl;
+    const double seconds = time(contender, std::stol(line.substr(space + 1)));
+    std::cout << std::setprecision(9) << seconds << ' ' << contender.work << ' '
+              << (contender.result ? contender.result() : std::nan("")) << std::endl;
   }
 }
 
@@ -248,8 +250,11 @@ Unit gigaflops() {
 Unit gigabytes() {
   return {"GB/s", [](double work, double seconds) { return work / seconds / 1e9; }};
 }
-Unit microseconds() {
-  return {"us", [](double, double seconds) { return 1e6 * seconds; }};
+Unit billions() {
+  return {"per ns", [](double work, double seconds) { return work / seconds / 1e9; }};
+}
+Unit microseconds(const std::string& per_what) {
+  return {"us per " + per_what, [](double work, double seconds) { return 1e6 * seconds / work; }};
 }
 Unit nanoseconds(const std::string& per_what) {
   return {"ns per " + per_what, [](double work, double seconds) { return 1e9 * seconds / work; }};
@@ -260,14 +265,13 @@ int main(int argc, char** argv, const std::vector<Table>& tables) try {
   if (mode == "--list") return list(tables), 0;
   if (mode == "--serve") return serve(tables), 0;
   if (mode == "--run" && argc == 4) {
-    const Contender& contender = find(tables, argv[2]);
-    contender.run();
-    time(contender, std::stol(argv[3]));
+    time(find(tables, argv[2]), std::stol(argv[3]));
     return 0;
   }
   Reporter reporter(tables);
-  // In front, so that the same flag given by hand wins. A second for each case.
-  std::string least = "--benchmark_min_time=1";
+  // In front, so that the same flag given by hand wins. About a second for each case, with the
+  // turns that serve to find out how many there have to be.
+  std::string least = "--benchmark_min_time=0.7";
   std::vector<char*> arguments{argv[0], least.data()};
   arguments.insert(arguments.end(), argv + 1, argv + argc);
   int count = static_cast<int>(arguments.size());

@@ -22,7 +22,8 @@ struct Contender {
   std::string name;
   Role role;
   std::function<void()> run;
-  double work = 0;  ///< per call, where it is not the case's
+  double work = 0;                      ///< per call, where it is not the case's
+  std::function<double()> result = {};  ///< of the last call, where there is one to compare
 };
 
 struct Case {
@@ -36,10 +37,11 @@ struct Unit {
   std::string name;
   double (*value)(double work, double seconds);
 };
-Unit gigaflops();                               ///< work counts floating-point operations
-Unit gigabytes();                               ///< work counts bytes
-Unit microseconds();                            ///< per call
-Unit nanoseconds(const std::string& per_what);  ///< per unit of work
+Unit gigaflops();                                ///< work counts floating-point operations
+Unit gigabytes();                                ///< work counts bytes
+Unit billions();                                 ///< units of work per nanosecond
+Unit microseconds(const std::string& per_what);  ///< per unit of work
+Unit nanoseconds(const std::string& per_what);
 
 /// One table of docs/performance.md.
 struct Table {
@@ -52,9 +54,9 @@ struct Table {
 };
 
 /// Measures all tables and prints them in Markdown. With `--run NAME COUNT` it does only that: one contender,
-/// by its name TABLE/CASE/CONTENDER, COUNT times after it has been set up and run once. With `--serve` it
-/// reads lines `NAME COUNT` and answers each with the seconds, for a comparison with other processes.
-/// `--list` prints the names.
+/// by its name TABLE/CASE/CONTENDER or TABLE/CASE for the subject, COUNT times after it has been set up. With
+/// `--serve` it reads lines `NAME COUNT` and answers each with the seconds, the work of one call, and the
+/// result or nan, for a comparison with other processes. `--list` prints the names of the cases.
 int main(int argc, char** argv, const std::vector<Table>& tables);
 
 }  // namespace taper::bench
