@@ -17,6 +17,7 @@
 
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/random.hpp>
+#include <taper/autodiff/tensor.hpp>
 #include <taper/autodiff/threads.hpp>
 
 #include "eigen_peer.hpp"
@@ -50,7 +51,7 @@ constexpr Description descriptions[] = {{Product::output, "output", "C = A W'"},
 template <class T> struct Problem {
   Index rows, columns, inner;
   bool transpose_a, transpose_b;
-  std::vector<T> a, b, c;
+  Tensor<T> a, b, c;
 
   Problem(Product product, Shape3 s) {
     switch (product) {
@@ -76,7 +77,7 @@ template <class T> struct Problem {
       : rows(m), columns(n), inner(k), transpose_a(ta), transpose_b(tb) {
     Rng rng(1);
     const auto random = [&](Index size) {
-      std::vector<T> numbers(static_cast<std::size_t>(size));
+      Tensor<T> numbers({size});
       for (T& x : numbers) x = static_cast<T>(2 * rng.uniform() - 1);
       return numbers;
     };
@@ -125,14 +126,14 @@ template <class T> Contender peak() {
 /// Throws when a contender does not leave what Taper leaves: then it would be another measurement.
 template <class T> void check(const std::vector<Contender>& contenders, Problem<T>& problem) {
   contenders[0].run();
-  const std::vector<T> expected = problem.c;
+  const Tensor<T> expected = problem.c;
   const double bound = 1e-6 * std::sqrt(static_cast<double>(problem.inner)) * (sizeof(T) == 4 ? 10 : 1);
   for (const Contender& contender : contenders) {
     if (contender.role == Role::limit) continue;
     std::fill(problem.c.begin(), problem.c.end(), T(7));
     contender.run();
-    for (std::size_t i = 0; i < expected.size(); ++i)
-      if (!(std::abs(static_cast<double>(problem.c[i] - expected[i])) <= bound))
+    for (Index i = 0; i < expected.size(); ++i)
+      if (!(std::abs(static_cast<double>(problem.c.data()[i] - expected.data()[i])) <= bound))
         throw std::runtime_error(contender.name + " computes another product than Taper");
   }
 }
@@ -213,7 +214,7 @@ void add_limits(std::vector<Table>& tables) {
   tables.push_back(flops);
 
   Table memory{"limit/memory", "Triad, c = a + s b", "bytes in all", bench::gigabytes(), {}};
-  for (const std::size_t kilobytes : {24, 768, 12 << 10, 384 << 10}) {
+  for (const std::size_t kilobytes : {768, 12 << 10, 384 << 10}) {
     const std::size_t n = kilobytes * 1024 / 3 / sizeof(float);
     memory.cases.push_back(
         {kilobytes < 1024 ? std::to_string(kilobytes) + " KiB" : std::to_string(kilobytes >> 10) + " MiB",
