@@ -34,6 +34,25 @@ template <class T> double multiply_add_in() {
   return 2.0 * 12 * rounds * static_cast<double>(hn::Lanes(d));
 }
 
+template <class T> void read_in(std::size_t n, const T* from) {
+  const hn::ScalableTag<T> d;
+  const std::size_t step = hn::Lanes(d);
+  auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+  std::size_t i = 0;
+  for (; i + 8 * step <= n; i += 8 * step) {
+    const T* const p = from + i;
+    s0 = hn::Add(s0, hn::LoadU(d, p)), s1 = hn::Add(s1, hn::LoadU(d, p + step));
+    s2 = hn::Add(s2, hn::LoadU(d, p + 2 * step)), s3 = hn::Add(s3, hn::LoadU(d, p + 3 * step));
+    s4 = hn::Add(s4, hn::LoadU(d, p + 4 * step)), s5 = hn::Add(s5, hn::LoadU(d, p + 5 * step));
+    s6 = hn::Add(s6, hn::LoadU(d, p + 6 * step)), s7 = hn::Add(s7, hn::LoadU(d, p + 7 * step));
+  }
+  for (const auto s : {s1, s2, s3, s4, s5, s6, s7}) s0 = hn::Add(s0, s);
+  T rest = hn::GetLane(hn::SumOfLanes(d, s0));
+  for (; i < n; ++i) rest += from[i];
+  volatile T kept = rest;
+  static_cast<void>(kept);
+}
+
 template <class T> void copy_in(std::size_t n, const T* from, T* to) {
   const hn::ScalableTag<T> d;
   const std::size_t step = hn::Lanes(d);
@@ -60,6 +79,12 @@ double multiply_add_f32() {
 double multiply_add_f64() {
   return multiply_add_in<double>();
 }
+void read_f32(std::size_t n, const float* from) {
+  read_in(n, from);
+}
+void read_f64(std::size_t n, const double* from) {
+  read_in(n, from);
+}
 void copy_f32(std::size_t n, const float* from, float* to) {
   copy_in(n, from, to);
 }
@@ -81,6 +106,8 @@ namespace taper::bench {
 
 HWY_EXPORT(multiply_add_f32);
 HWY_EXPORT(multiply_add_f64);
+HWY_EXPORT(read_f32);
+HWY_EXPORT(read_f64);
 HWY_EXPORT(copy_f32);
 HWY_EXPORT(copy_f64);
 HWY_EXPORT(triad_f32);
@@ -93,6 +120,12 @@ template <> double multiply_add<double>() {
   return HWY_DYNAMIC_DISPATCH(multiply_add_f64)();
 }
 
+template <> void read(std::size_t n, const float* from) {
+  HWY_DYNAMIC_DISPATCH(read_f32)(n, from);
+}
+template <> void read(std::size_t n, const double* from) {
+  HWY_DYNAMIC_DISPATCH(read_f64)(n, from);
+}
 template <> void copy(std::size_t n, const float* from, float* to) {
   HWY_DYNAMIC_DISPATCH(copy_f32)(n, from, to);
 }

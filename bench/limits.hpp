@@ -9,6 +9,9 @@ namespace taper::bench {
 /// operations that were, where a multiplication and an addition are two.
 template <class T> double multiply_add();
 
+/// Reads n numbers.
+template <class T> void read(std::size_t n, const T* from);
+
 /// Copies n numbers.
 template <class T> void copy(std::size_t n, const T* from, T* to);
 
