@@ -11,7 +11,7 @@ import turns
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("binary", nargs="?", default="build/bench/bench/training_steps", help="(%(default)s)")
-parser.add_argument("--steps", type=int, default=200, help="(%(default)s)")
+parser.add_argument("--steps", type=int, default=100, help="(%(default)s)")
 options = parser.parse_args()
 
 
