@@ -20,17 +20,18 @@ parser.add_argument("--seconds", type=float, default=1, help="for each line (%(d
 options = parser.parse_args()
 
 first, second = options.names
-turns.head(options.title, "what", f"{second} / {first}", f"{first}, us", second)
+turns.head(options.title, "what", f"{second} / {first}", f"{first}, us per call", second)
 logarithms = []
 for program in options.programs:
     binaries = [os.path.join(folder, program) for folder in (options.first, options.second)]
     names = subprocess.run([binaries[0], "--list"], check=True, capture_output=True, text=True).stdout.splitlines()
     for name in filter(lambda name: re.search(options.filter, name), names):
         children = [turns.Child(binary) for binary in binaries]
-        seconds, ratios = turns.race([child.runner(name) for child in children], options.seconds, 2e-3)
+        contenders = [child.contender(name) for child in children]
+        seconds, ratios = turns.race(contenders, options.seconds, 2e-3)
         for child in children:
             child.close()
         logarithms.append(math.log(ratios[1]))
-        turns.row(name, f"{ratios[1]:.3f}", *(1e6 * s for s in seconds))
+        turns.row(name, f"{ratios[1]:.3f}", *(1e6 * s * contenders[0].work for s in seconds))
 turns.row("geometric mean", f"**{math.exp(sum(logarithms) / len(logarithms)):.3f}**", "", "")
 print()

@@ -125,10 +125,11 @@ def main():
                              "expected the same")
         # PyTorch has several forms of Adam: the fastest one here counts.
         trials = [(Training(*arguments, how), how) for how in forms(arguments)]
-        seconds, _ = turns.race([training.run for training, _ in trials], 1, 5e-3)
+        seconds, _ = turns.race([turns.Contender(training.run, 1) for training, _ in trials], 1, 5e-3)
         best = min(range(len(trials)), key=lambda i: seconds[i])
         peak = name.rsplit("/", 1)[0] + "/products at FMA peak"
-        seconds, ratios = turns.race([taper.runner(name), trials[best][0].run, taper.runner(peak)], options.seconds, 5e-3)
+        contenders = [taper.contender(name), turns.Contender(trials[best][0].run, 1), taper.contender(peak)]
+        seconds, ratios = turns.race(contenders, options.seconds, 5e-3)
         taper.close()
         turns.row(title, f"**{ratios[1]:.2f}**", *(1e6 * s for s in seconds), 100 * ratios[2],
                   ", ".join(trials[best][1]) or "default", f"{mine:.6f}", f"{theirs:.6f}")

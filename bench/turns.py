@@ -7,6 +7,7 @@ import statistics
 import subprocess
 
 Answer = collections.namedtuple("Answer", "seconds work result")
+Contender = collections.namedtuple("Contender", "run work")  # run(count) returns the seconds; work is that of one call
 
 
 class Child:
@@ -23,33 +24,32 @@ class Child:
             raise SystemExit(f"{self.process.args[0]} ended while it was asked for {name}")
         return Answer(*map(float, line.split()))
 
-    def runner(self, name):
-        """A function of a count that returns the seconds for as much work."""
-        work = self.ask(name, 1).work
-        return lambda count: self.ask(name, count).seconds / work
+    def contender(self, name):
+        return Contender(lambda count: self.ask(name, count).seconds, self.ask(name, 1).work)
 
     def close(self):
         self.process.stdin.close()
         self.process.wait()
 
 
-def race(runners, seconds, slice_seconds):
-    """The median seconds of one call of each, and the median ratio of each to the first."""
+def race(contenders, seconds, slice_seconds):
+    """For each, the median seconds per unit of work, and the median ratio of that to the first one's."""
     counts = []
-    for run in runners:
-        count, took = 1, run(1)
+    for run, _ in contenders:
+        count = 1
+        took = min(run(count), run(count))  # one interruption does not make a short call look long
         while took < slice_seconds:
             count = max(count + 1, math.ceil(1.2 * count * min(slice_seconds / max(took, 1e-9), 10)))
-            took = run(count)
+            took = min(run(count), run(count))
         counts.append(count)
-    times, spent, turn = [[] for _ in runners], 0, 0
+    times, spent, turn = [[] for _ in contenders], 0, 0
     while spent < seconds or turn < 7:
         latest = {}
-        for i in range(len(runners)):
-            which = (i + turn) % len(runners)
-            latest[which] = runners[which](counts[which])
+        for i in range(len(contenders)):
+            which = (i + turn) % len(contenders)
+            latest[which] = contenders[which].run(counts[which])
         for i, took in latest.items():
-            times[i].append(took / counts[i])
+            times[i].append(took / counts[i] / contenders[i].work)
         spent, turn = spent + sum(latest.values()), turn + 1
     return ([statistics.median(t) for t in times],
             [statistics.median(b / a for a, b in zip(times[0], t)) for t in times])
