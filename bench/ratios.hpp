@@ -5,9 +5,10 @@
 #include <vector>
 
 /// How everything in this folder is measured. A case is one thing done in several ways, its contenders, which
-/// take turns: a slice of about a millisecond each, one after the other, over and over, so that whatever else
-/// the machine does falls on all alike. A ratio is taken within each turn, and what is printed is the median
-/// of the turns. Cases are registered with Google Benchmark, whose flags (`--benchmark_filter`,
+/// take turns: a slice of about a millisecond each (or of the longest call), one after the other, over and
+/// over, so that whatever else the machine does falls on all alike. A ratio is taken within each turn, and
+/// what is printed is the median of the turns. Cases are registered with Google Benchmark, whose flags
+/// (`--benchmark_filter`,
 /// `--benchmark_min_time`, `--benchmark_out`) apply: a benchmark is a case, an iteration is a turn.
 namespace taper::bench {
 

@@ -129,7 +129,7 @@ def main():
         best = min(range(len(trials)), key=lambda i: seconds[i])
         peak = name.rsplit("/", 1)[0] + "/products at FMA peak"
         contenders = [taper.contender(name), turns.Contender(trials[best][0].run, 1), taper.contender(peak)]
-        seconds, ratios = turns.race(contenders, options.seconds, 5e-3)
+        seconds, ratios = turns.race(contenders, options.seconds, 20e-3)
         taper.close()
         turns.row(title, f"**{ratios[1]:.2f}**", *(1e6 * s for s in seconds), 100 * ratios[2],
                   ", ".join(trials[best][1]) or "default", f"{mine:.6f}", f"{theirs:.6f}")
