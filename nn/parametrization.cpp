@@ -105,8 +105,8 @@ template <class T> Var<T> Hadamard<T>::compute(std::span<const Var<T>> factors) 
   const Var<T> unit = units_.empty() ? Var<T>{} : tape.constant(units, "unit");
   const auto gate = [&](std::size_t d) { return units_.empty() ? factors[d] : div(factors[d], unit); };
   Var<T> gates = gate(1);
-  for (std::size_t d = 2; d < factors.size(); ++d) gates = mul(gates, gate(d));
-  return mul(factors[0], gates);
+  for (std::size_t d = 2; d < factors.size(); ++d) gates = hadamard(gates, gate(d));
+  return hadamard(factors[0], gates);
 }
 
 template <class T>

@@ -1,0 +1,189 @@
+#include <taper/autodiff/kernels/hadamard.hpp>
+
+#ifndef TAPER_HADAMARD_TABLE  // once, before the targets
+#define TAPER_HADAMARD_TABLE
+namespace taper::kernels {
+/// A piece of the matrices: rows x columns, the rows `stride` apart.
+struct HadamardPiece {
+  Index rows, columns, stride;
+};
+/// The inner kernels of one scalar on one target, so that one dispatch finds them all.
+template <class T> struct HadamardTable {
+  using Forward = void (*)(HadamardPiece piece, const T* u, const T* v, T* w);
+  using Gradient = void (*)(HadamardPiece piece, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
+                            HadamardTarget<T> gv);
+  Forward columns, rows;
+  Gradient columns_gradient, rows_gradient;
+};
+}  // namespace taper::kernels
+#endif
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "taper/autodiff/kernels/hadamard.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once for each instruction set
+// after it, as Highway asks
+#include <hwy/highway.h>
+#include <taper/autodiff/kernels/simd-inl.hpp>
+
+HWY_BEFORE_NAMESPACE();
+namespace taper::kernels::HWY_NAMESPACE {
+
+/// The kernels of the table. One vector holds consecutive entries of a row.
+template <class T> struct Hadamard {
+  static void columns(HadamardPiece p, const T* u, const T* v, T* w) {
+    for (Index i = 0; i < p.rows; ++i, u += p.stride, w += p.stride) {
+      for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
+        store_upto<T>(hn::Mul(load_upto<T>(u + j, count), load_upto<T>(v + j, count)), w + j, count);
+      });
+    }
+  }
+
+  static void rows(HadamardPiece p, const T* u, const T* v, T* w) {
+    for (Index i = 0; i < p.rows; ++i, u += p.stride, w += p.stride) {
+      const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
+      for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
+        store_upto<T>(hn::Mul(load_upto<T>(u + j, count), gate), w + j, count);
+      });
+    }
+  }
+
+  /// `block` rows at once, so that the sums of the columns, which are in memory, are seldom loaded and
+  /// stored.
+  template <Index block>
+  static HWY_INLINE void columns_block(HadamardPiece p, const T* gw, const T* u, const T* v,
+                                       HadamardTarget<T> gu, HadamardTarget<T> gv) {
+    for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
+      const Vector<T> gate = load_upto<T>(v + j, count);
+      Vector<T> sum = hn::Zero(Tag<T>());
+      for (Index i = 0; i < block; ++i) {
+        const Index at = i * p.stride + j;
+        const Vector<T> g = load_upto<T>(gw + at, count);
+        if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at, count), sum);
+        if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at, count, gu.add);
+      }
+      if (gv.data != nullptr) leave<T>(sum, gv.data + j, count, gv.add);
+    });
+  }
+
+  static void columns_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
+                               HadamardTarget<T> gv) {
+    constexpr Index block = 4;
+    if (p.rows == 0 && gv.data != nullptr && !gv.add) std::fill_n(gv.data, p.columns, T{0});
+    for (Index i = 0; i < p.rows;) {
+      const bool whole = i + block <= p.rows;
+      const Index at = i * p.stride;
+      const HadamardTarget<T> here{gu.data == nullptr ? nullptr : gu.data + at, gu.add};
+      if (whole) {
+        columns_block<block>(p, gw + at, u + at, v, here, gv);
+      } else {
+        columns_block<1>(p, gw + at, u + at, v, here, gv);
+      }
+      gv.add = true;
+      i += whole ? block : 1;
+    }
+  }
+
+  static void rows_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
+                            HadamardTarget<T> gv) {
+    for (Index i = 0; i < p.rows; ++i) {
+      const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
+      double total = 0;  // of runs that are short enough for sums in T
+      for (Index begin = 0; begin < p.columns; begin += elementwise_piece) {
+        const Index at = i * p.stride + begin;
+        Vector<T> sum = hn::Zero(Tag<T>());
+        for_vectors<T>(std::min(elementwise_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
+          const Vector<T> g = load_upto<T>(gw + at + j, count);
+          if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
+          if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
+        });
+        total += static_cast<double>(hn::GetLane(hn::SumOfLanes(Tag<T>(), sum)));
+      }
+      if (gv.data == nullptr) continue;
+      gv.data[i] = gv.add ? gv.data[i] + static_cast<T>(total) : static_cast<T>(total);
+    }
+  }
+};
+
+template <class T>
+constexpr HadamardTable<T> hadamard_kernels{.columns = &Hadamard<T>::columns,
+                                            .rows = &Hadamard<T>::rows,
+                                            .columns_gradient = &Hadamard<T>::columns_gradient,
+                                            .rows_gradient = &Hadamard<T>::rows_gradient};
+
+const HadamardTable<float>* hadamard_table_f32() {
+  return &hadamard_kernels<float>;
+}
+const HadamardTable<double>* hadamard_table_f64() {
+  return &hadamard_kernels<double>;
+}
+
+}  // namespace taper::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace taper::kernels {
+
+HWY_EXPORT(hadamard_table_f32);
+HWY_EXPORT(hadamard_table_f64);
+
+namespace {
+
+template <class T> const HadamardTable<T>& best() {
+  if constexpr (std::is_same_v<T, float>) {
+    return *HWY_DYNAMIC_DISPATCH(hadamard_table_f32)();
+  } else {
+    return *HWY_DYNAMIC_DISPATCH(hadamard_table_f64)();
+  }
+}
+
+/// Calls f(first row, first column, piece) for pieces that cut no gate's group in two: strips of columns, or
+/// of rows. So every sum is made by one thread, and its order does not depend on the pieces.
+template <class F> void for_groups(Gates gates, Index rows, Index columns, const F& f) {
+  if (threads() == 1 || rows * columns <= elementwise_piece) {
+    f(0, 0, HadamardPiece{rows, columns, columns});
+  } else if (gates == Gates::rows) {
+    for_pieces(rows, std::max<Index>(1, elementwise_piece / columns), [&](Index begin, Index end) {
+      f(begin, 0, HadamardPiece{end - begin, columns, columns});
+    });
+  } else {
+    constexpr Index line = 16;  // floats; threads that write to the same cache line wait for each other
+    const Index piece = std::max<Index>(line, elementwise_piece / rows / line * line);
+    for_pieces(columns, piece, [&](Index begin, Index end) {
+      f(0, begin, HadamardPiece{rows, end - begin, columns});
+    });
+  }
+}
+
+}  // namespace
+
+template <class T> void hadamard(Gates gates, Index rows, Index columns, const T* u, const T* v, T* w) {
+  for_groups(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
+    const Index at = row * columns + column;
+    gates == Gates::columns ? best<T>().columns(piece, u + at, v + column, w + at)
+                            : best<T>().rows(piece, u + at, v + row, w + at);
+  });
+}
+
+template <class T>
+void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, const T* u, const T* v,
+                       HadamardTarget<T> gu, HadamardTarget<T> gv) {
+  for_groups(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
+    const auto ahead = [](HadamardTarget<T> target, Index by) {
+      return target.data == nullptr ? target : HadamardTarget<T>{target.data + by, target.add};
+    };
+    const Index at = row * columns + column, gate = gates == Gates::columns ? column : row;
+    const auto run = gates == Gates::columns ? best<T>().columns_gradient : best<T>().rows_gradient;
+    run(piece, gw + at, u + at, v + gate, ahead(gu, at), ahead(gv, gate));
+  });
+}
+
+#define TAPER_INSTANTIATE(T)                                                                            \
+  template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                  \
+  template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardTarget<T>, \
+                                  HadamardTarget<T>);
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::kernels
+#endif
