@@ -17,21 +17,17 @@ template <class T> class Arena {
   T* take(std::size_t count) {
     if (count == 0) return nullptr;
     const std::size_t need = padded<T>(count);
-    while (chunk_ < chunks_.size() && used_ + need > chunks_[chunk_].size()) {
-      ++chunk_;
-      used_ = 0;
-    }
-    if (chunk_ == chunks_.size()) {
-      chunks_.emplace_back(std::max(need, next_chunk_), Uninitialized{});
-      next_chunk_ = std::min(2 * next_chunk_, largest_chunk);
-    }
-    T* piece = chunks_[chunk_].data() + used_;
-    used_ += need;
+    while (need > static_cast<std::size_t>(end_ - next_)) open_chunk(need);
+    T* const piece = next_;
+    next_ += need;
     return piece;
   }
 
   /// Takes everything back; the memory is kept for what comes next.
-  void reset() { chunk_ = used_ = 0; }
+  void reset() {
+    opened_ = 0;
+    next_ = end_ = nullptr;
+  }
 
   /// How many numbers there is memory for.
   std::size_t capacity() const {
@@ -41,11 +37,22 @@ template <class T> class Arena {
   }
 
  private:
+  /// Goes on to the next chunk, a new one of at least this size after the last.
+  void open_chunk(std::size_t need) {
+    if (opened_ == chunks_.size()) {
+      chunks_.emplace_back(std::max(need, next_chunk_), Uninitialized{});
+      next_chunk_ = std::min(2 * next_chunk_, largest_chunk);
+    }
+    AlignedArray<T>& chunk = chunks_[opened_++];
+    next_ = chunk.data();
+    end_ = next_ + chunk.size();
+  }
+
   static constexpr std::size_t largest_chunk = std::size_t{64} * 1024 * 1024 / sizeof(T);
   std::vector<AlignedArray<T>> chunks_;
   std::size_t next_chunk_ = std::size_t{64} * 1024 / sizeof(T);  // how large, unless more is asked for
-  std::size_t chunk_ = 0;                                        // where the next piece comes from
-  std::size_t used_ = 0;                                         // numbers taken of that chunk
+  std::size_t opened_ = 0;                                       // pieces come from the last of these
+  T *next_ = nullptr, *end_ = nullptr;                           // what is left of it
 };
 
 }  // namespace taper

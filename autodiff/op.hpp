@@ -32,9 +32,11 @@ template <class T> struct Node {
   Attributes attributes;
   std::uint32_t first_input = 0;  // where the tape lists the inputs
   std::uint32_t inputs = 0;       // how many there are
+  std::uint32_t uses = 0;         // how many times it is an input
   std::uint32_t label = 0;        // the module that recorded it, or a leaf's own name
   bool differentiable = false;    // some leaf below it wants a gradient
   bool writable = false;          // a leaf whose value the caller may replace
+  bool lends_gradient = false;    // the gradient of input 0 takes the place of its own
   std::uint64_t written = 0;      // the backward pass that last wrote its gradient
 };
 
@@ -143,6 +145,9 @@ template <class T> struct OpRecord {
   Index (*multiply_adds)(const Signature&) = nullptr;
   /// Bit i set: input i has no derivative (labels, positions).
   unsigned constants = 0;
+  /// Whether `backward` also works when the gradient of input 0 takes the place of the output's: it reads an
+  /// entry of the one before it writes the other's, and never again. See Tape::keep_gradients.
+  bool in_place = false;
 };
 
 /// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must

@@ -37,14 +37,16 @@ std::string escaped(const std::string& text) {
 
 }  // namespace
 
+template <class T> std::string line(const Tape<T>& tape, const Node<T>& node) {
+  std::ostringstream text;
+  text << '%' << &node - tape.nodes().data() << " = " << expression(tape, node) << "  " << node.shape;
+  const std::string path = tape.path(node);
+  if (!path.empty()) text << "  " << path;
+  return text.str();
+}
+
 template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& tape) {
-  std::size_t position = 0;
-  for (const Node<T>& node : tape.nodes()) {
-    out << '%' << position++ << " = " << expression(tape, node) << "  " << node.shape;
-    const std::string path = tape.path(node);
-    if (!path.empty()) out << "  " << path;
-    out << '\n';
-  }
+  for (const Node<T>& node : tape.nodes()) out << line(tape, node) << '\n';
   return out;
 }
 
@@ -63,6 +65,8 @@ template <class T> void write_dot(std::ostream& out, const Tape<T>& tape) {
   out << "}\n";
 }
 
+template std::string line(const Tape<float>&, const Node<float>&);
+template std::string line(const Tape<double>&, const Node<double>&);
 template std::ostream& operator<<(std::ostream&, const Tape<float>&);
 template std::ostream& operator<<(std::ostream&, const Tape<double>&);
 template void write_dot(std::ostream&, const Tape<float>&);

@@ -48,6 +48,11 @@ template <class T> View<const T> Var<T>::gradient() const {
     throw Error("gradient", "variable %", index_, " was not reached by a backward pass",
                 node.differentiable ? "" : ": it wants no gradient");
   }
+  if (node.lends_gradient) {
+    throw Error("gradient", "variable %", index_,
+                " has no gradient left, which that of its input has replaced: expected "
+                "keep_gradients(true) before the backward pass");
+  }
   return {node.gradient, node.shape};
 }
 
@@ -81,6 +86,7 @@ template <class T> void Tape<T>::clear() {
   nodes_.clear();
   inputs_.clear();
   leaves_.clear();
+  in_place_.clear();
   blocks_.clear();
   memo_.clear();
   values_.reset();
@@ -93,7 +99,7 @@ template <class T> void Tape<T>::clear() {
   ++seed_;
 }
 
-template <class T> Node<T>& Tape<T>::node(Var<T> var, std::string_view where) {
+template <class T> Node<T>& Tape<T>::node(const Var<T>& var, std::string_view where) {
   if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place(scope_));
   if (var.recording_ != recording_) {
     throw Error(where, "a variable was used after its tape was cleared", place(scope_));
@@ -194,40 +200,42 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
 
 template <class T>
 Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes) {
-  shapes_.clear();
   const auto first_input = static_cast<std::uint32_t>(inputs_.size());
-  bool differentiable = false;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Node<T>& input = node(inputs[i], op.name);
-    shapes_.push_back(&input.shape);
-    differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
-  }
-  const Signature signature{shapes_, attributes};
-  Node<T> next;
-  next.op = &op;
-  next.attributes = attributes;
-  next.label = scope_;
-  next.first_input = first_input;
-  next.inputs = static_cast<std::uint32_t>(inputs.size());
-  next.differentiable = differentiable && op.backward != nullptr;
+  const auto index = static_cast<std::uint32_t>(nodes_.size());
+  Node<T>& next = nodes_.emplace_back();
   try {
-    next.shape = op.shape(signature);
-  } catch (const Error& error) {
-    throw located(error, next);
-  }
-  next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
-  if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
-  for (const Var<T>& input : inputs) inputs_.push_back(input.index_);
-  nodes_.push_back(next);
-  const kernels::FlushDenormals flush;
-  try {
-    compute(nodes_.back());
-  } catch (...) {  // a label out of range, say: the tape stays as it was
+    next.op = &op;
+    next.attributes = attributes;
+    next.label = scope_;
+    next.first_input = first_input;
+    next.inputs = static_cast<std::uint32_t>(inputs.size());
+    shapes_.clear();
+    bool differentiable = false;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const Node<T>& input = node(inputs[i], op.name);
+      shapes_.push_back(&input.shape);
+      inputs_.push_back(inputs[i].index_);
+      differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
+    }
+    next.differentiable = differentiable && op.backward != nullptr;
+    const Signature signature{shapes_, next.attributes};
+    try {
+      next.shape = op.shape(signature);
+    } catch (const Error& error) {
+      throw located(error, next);
+    }
+    next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
+    if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
+    const kernels::FlushDenormals flush;
+    compute(next);
+  } catch (...) {  // shapes that do not fit, a label out of range: the tape stays as it was
     nodes_.pop_back();
     inputs_.resize(first_input);
     throw;
   }
-  return at(static_cast<Index>(nodes_.size()) - 1);
+  for (const Var<T>& input : inputs) ++nodes_[input.index_].uses;
+  if (op.in_place && next.differentiable) in_place_.push_back(index);
+  return {this, index, recording_};
 }
 
 template <class T> void Tape<T>::compute(const Node<T>& node) {
@@ -298,12 +306,7 @@ template <class T> void Tape<T>::require_current_blocks(std::string_view where) 
 
 template <class T> void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
   ++pass_;
-  for (; with_gradient_ <= output; ++with_gradient_) {
-    Node<T>& node = nodes_[with_gradient_];
-    if (node.differentiable && node.gradient == nullptr) {
-      node.gradient = gradients_.take(static_cast<std::size_t>(node.shape.size()));
-    }
-  }
+  place_gradients(output, accumulate);
   for (const auto& [block, version] : blocks_) {
     if (block->writer == recording_) continue;
     if (accumulate == Accumulate::no) std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
@@ -314,6 +317,33 @@ template <class T> void Tape<T>::start_pass(std::uint32_t output, Accumulate acc
     for (const std::uint32_t leaf : leaves_) {
       if (!nodes_[leaf].writable) nodes_[leaf].written = pass_;  // what a parameter has counts as written
     }
+  }
+}
+
+/// Gives memory to the gradients of all nodes up to the output.
+template <class T> void Tape<T>::place_gradients(std::uint32_t output, Accumulate accumulate) {
+  const auto take = [&](Node<T>& node) {
+    node.gradient = gradients_.take(static_cast<std::size_t>(node.shape.size()));
+  };
+  for (; with_gradient_ <= output; ++with_gradient_) {
+    Node<T>& node = nodes_[with_gradient_];
+    const bool later = node.op != nullptr && node.op->in_place;
+    if (node.differentiable && node.gradient == nullptr && !later) take(node);
+  }
+  // An output may lie where the gradient of its input will be when nobody else writes there. Both can change
+  // from pass to pass: who uses the input, and whether its gradient is added up.
+  for (const std::uint32_t i : in_place_) {
+    if (i > output) break;
+    Node<T>& node = nodes_[i];
+    const Node<T>& input = nodes_[inputs_[node.first_input]];
+    const bool lend = !keep_gradients_ && accumulate == Accumulate::no && input.differentiable &&
+                      !node.op->constant(0) && input.uses == 1 && input.shape.size() == node.shape.size();
+    if (lend) {
+      node.gradient = input.gradient;
+    } else if (node.gradient == nullptr || node.lends_gradient) {
+      take(node);
+    }
+    node.lends_gradient = lend;
   }
 }
 

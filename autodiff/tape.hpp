@@ -97,6 +97,11 @@ template <class T> class Tape {
   /// sum(output * seed).
   void backward(Var<T> output, View<const T> seed, Accumulate accumulate = Accumulate::no);
 
+  /// Whether every variable keeps its gradient after a backward pass, as at first. Without, only leaves are
+  /// sure to: operations that can (OpRecord::in_place) then write the gradient of their input over that of
+  /// their output, which takes less memory and time. gradient() of such an output is an Error.
+  void keep_gradients(bool on) { keep_gradients_ = on; }
+
   /// Forgets the recording and keeps its memory. All variables of it become invalid.
   void clear();
 
@@ -148,7 +153,7 @@ template <class T> class Tape {
     std::uint32_t outer;
   };
 
-  Node<T>& node(Var<T> var, std::string_view where);
+  Node<T>& node(const Var<T>& var, std::string_view where);
   Node<T>& append_leaf(const Shape& shape, std::string_view name);
   std::uint32_t label(std::string_view name);
   std::string path(std::uint32_t label) const;
@@ -157,6 +162,7 @@ template <class T> class Tape {
   void compute(const Node<T>& node);
   void require_current_blocks(std::string_view where) const;
   void start_pass(std::uint32_t output, Accumulate accumulate);
+  void place_gradients(std::uint32_t output, Accumulate accumulate);
   void finish_pass();
   void blame_value(const Node<T>& node) const;
   void blame_gradient(const Node<T>& node) const;
@@ -164,7 +170,8 @@ template <class T> class Tape {
   std::vector<Node<T>> nodes_;
   std::vector<std::uint32_t> inputs_;
   Arena<T> values_, gradients_;
-  std::vector<std::uint32_t> leaves_;                                        // those that want a gradient
+  std::vector<std::uint32_t> leaves_;    // those that want a gradient
+  std::vector<std::uint32_t> in_place_;  // computed by operations that can
   std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
   std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `once` knows
   std::vector<const Shape*> shapes_;  // of the operation being recorded
@@ -176,6 +183,7 @@ template <class T> class Tape {
   std::uint64_t pass_ = 0;
   std::uint64_t seed_;
   bool check_finite_ = false;
+  bool keep_gradients_ = true;
 };
 
 /// Records one operation on the tape that the inputs are on. Throws Error without inputs.
@@ -185,7 +193,10 @@ Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attrib
   return inputs.begin()->tape().record(op, std::span(inputs.begin(), inputs.size()), attributes);
 }
 
-/// One line for each node: `%3 = affine(%0, %1, %2)  128x32  fc1`.
+/// A node as it is printed: `%3 = affine(%0, %1, %2)  128x32  fc1`.
+template <class T> std::string line(const Tape<T>& tape, const Node<T>& node);
+
+/// One line for each node.
 template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
 
 /// The tape as a graph in the language of Graphviz: `tape.dot | dot -Tsvg`.
@@ -195,6 +206,8 @@ extern template class Var<float>;
 extern template class Var<double>;
 extern template class Tape<float>;
 extern template class Tape<double>;
+extern template std::string line(const Tape<float>&, const Node<float>&);
+extern template std::string line(const Tape<double>&, const Node<double>&);
 extern template std::ostream& operator<<(std::ostream&, const Tape<float>&);
 extern template std::ostream& operator<<(std::ostream&, const Tape<double>&);
 extern template void write_dot(std::ostream&, const Tape<float>&);

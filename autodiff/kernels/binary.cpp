@@ -303,6 +303,19 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const 
   });
 }
 
+template <class T> void binary(Binary f, Index n, const T* a, const T* b, T* c) {
+  binary<T>(f, 1, n, {a, 0, 1}, {b, 0, 1}, c);
+}
+
+template <class T>
+void binary_gradient(Binary f, int of, Index n, const T* a, const T* b, const T* gc, T* g, bool add) {
+  binary_gradient<T>(f, of, 1, n, {a, 0, 1}, {b, 0, 1}, gc, {g, 0, 1}, add);
+}
+
+template void binary(Binary, Index, const float*, const float*, float*);
+template void binary(Binary, Index, const double*, const double*, double*);
+template void binary_gradient(Binary, int, Index, const float*, const float*, const float*, float*, bool);
+template void binary_gradient(Binary, int, Index, const double*, const double*, const double*, double*, bool);
 template void binary(Binary, Index, Index, Strided<const float>, Strided<const float>, float*);
 template void binary(Binary, Index, Index, Strided<const double>, Strided<const double>, double*);
 template void binary_gradient(Binary, int, Index, Index, Strided<const float>, Strided<const float>,

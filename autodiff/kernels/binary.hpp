@@ -15,6 +15,14 @@ enum class Binary {
   min,  ///< [likewise]
 };
 
+/// c = f(a, b) for n numbers each.
+template <class T> void binary(Binary f, Index n, const T* a, const T* b, T* c);
+
+/// g = gc * df/da (of = 0) or gc * df/db (of = 1) for n numbers each, or added to g. It may lie where gc
+/// does.
+template <class T>
+void binary_gradient(Binary f, int of, Index n, const T* a, const T* b, const T* gc, T* g, bool add);
+
 /// A matrix that may stand for a larger one: entry (i, j) is data[i * row + j * column], with a stride of
 /// zero where one row, one column or one number serves for all. `column` is 0 or 1.
 template <class T> struct Strided {

@@ -16,6 +16,7 @@ constexpr const char* binary_name(Binary function) {
 
 /// The common shape of two that are compared from the last dimension; one that is missing or 1 is repeated.
 Shape broadcast(const Shape& a, const Shape& b, const char* where) {
+  if (a == b) return a;
   std::array<Index, Shape::max_rank> dimensions{};
   const Index rank = std::max(a.rank(), b.rank());
   for (Index k = 1; k <= rank; ++k) {
@@ -100,6 +101,19 @@ template <class T, Binary function, int of> void gradient(const Backward<T>& b, 
   });
 }
 
+/// Whether nothing is repeated: the most frequent case, and the shortest way.
+bool same_size(const auto& pass) {
+  const Index n = pass.output().size();
+  return pass.input(0).size() == n && pass.input(1).size() == n;
+}
+
+template <class T, Binary function, int of> void run_gradient(const Backward<T>& b) {
+  const Gradient<T> g = b.gradient(of);
+  if (!g) return;
+  kernels::binary_gradient<T>(function, of, b.output().size(), b.input(0).data(), b.input(1).data(),
+                              b.output_gradient().data(), g.data, g.add);
+}
+
 template <Binary function> std::vector<Sample> samples(Rng& rng) {
   // Broadcasts of every kind: none, scalar, row, column, both at once, inner and outer dimensions.
   const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}},
@@ -136,6 +150,9 @@ const Op<T> binary{{
     .forward =
         [](const Forward<T>& f) {
           const View<const T> a = f.input(0), b = f.input(1);
+          if (same_size(f)) {
+            return kernels::binary<T>(function, a.size(), a.data(), b.data(), f.output().data());
+          }
           const Walk walk(f.output().shape(), a.shape(), b.shape());
           walk.for_matrices([&](Index left, Index right, Index out) {
             kernels::binary<T>(function, walk.size[2], walk.size[3], walk.operand(0, a.data() + left),
@@ -144,6 +161,11 @@ const Op<T> binary{{
         },
     .backward =
         [](const Backward<T>& b) {
+          if (same_size(b)) {
+            run_gradient<T, function, 0>(b);
+            run_gradient<T, function, 1>(b);
+            return;
+          }
           const Walk walk(b.output().shape(), b.input(0).shape(), b.input(1).shape());
           gradient<T, function, 0>(b, walk);
           gradient<T, function, 1>(b, walk);

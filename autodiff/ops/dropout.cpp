@@ -19,15 +19,13 @@ const Op<T> dropout_op{{
           const Index n = f.output().size();
           Rng rng = f.random();
           for (Index i = 0; i < n; ++i) f.scratch()[i] = rng.uniform() < probability ? T{0} : kept;
-          kernels::binary<T>(Binary::mul, 1, n, {f.input(0).data(), 0, 1}, {f.scratch(), 0, 1},
-                             f.output().data());
+          kernels::binary<T>(Binary::mul, n, f.input(0).data(), f.scratch(), f.output().data());
         },
     .backward =
         [](const Backward<T>& b) {
           if (const Gradient<T> g = b.gradient(0)) {
-            kernels::binary_gradient<T>(Binary::mul, 0, 1, b.output().size(), {b.input(0).data(), 0, 1},
-                                        {b.scratch(), 0, 1}, b.output_gradient().data(), {g.data, 0, 1},
-                                        g.add);
+            kernels::binary_gradient<T>(Binary::mul, 0, b.output().size(), b.input(0).data(), b.scratch(),
+                                        b.output_gradient().data(), g.data, g.add);
           }
         },
     .channels = Channels::elementwise,
@@ -36,6 +34,7 @@ const Op<T> dropout_op{{
           return std::vector<Sample>{{{ops::uniform(rng, {5, 7})}, {.reals = {0.3}}}};
         },
     .scratch = [](const Signature& s) { return s[0].size(); },
+    .in_place = true,
 }};
 
 }  // namespace

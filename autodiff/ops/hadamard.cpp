@@ -57,6 +57,7 @@ const Op<T> hadamard_op{{
           }
           return result;
         },
+    .in_place = true,
 }};
 
 }  // namespace

@@ -61,6 +61,7 @@ const Op<T> unary{{
         },
     .channels = Channels::elementwise,
     .samples = samples<function>,
+    .in_place = true,
 }};
 
 template <Unary function, class T> Var<T> record(Var<T> x, double p = 0, double q = 0) {
