@@ -1,6 +1,7 @@
 #pragma once
 
 /// Everything: train models sparse, and cut them down to small dense ones that compute the same.
+#include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/gradcheck.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/threads.hpp>

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 
+#include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/train/progress.hpp>
@@ -24,6 +25,12 @@ Shape rows_of(const Shape& shape, Index rows) {
   return shape.with(0, rows);
 }
 
+#ifdef NDEBUG
+constexpr bool debugging = false;
+#else
+constexpr bool debugging = true;
+#endif
+
 /// One step of training for batches of one size, recorded once.
 template <class T> struct Step {
   Step(const nn::Module<T>& model, const nn::Loss<T>& loss, const data::Dataset<T>& data, Index rows)
@@ -31,10 +38,31 @@ template <class T> struct Step {
     const data::Batches<T> first(data, rows, false, 0);
     first.copy(0, x.data().data(), y.data().data());  // real values, so that labels are labels
     output = loss(model(x), y);
+    tape.keep_gradients(false);
   }
 
   Tape<T> tape;
   Var<T> x, y, output;
+};
+
+/// Records steps again, to see whether what is replayed is still what the model would do.
+template <class T> class RecordingCheck {
+ public:
+  void operator()(const nn::Module<T>& model, const nn::Loss<T>& loss, const Step<T>& step, Index epoch,
+                  Index batch) {
+    tape_.clear();
+    const Var<T> x = tape_.input(step.x.shape(), "x"), y = tape_.input(step.y.shape(), "y");
+    x.assign(step.x.value());
+    y.assign(step.y.value());
+    loss(model(x), y);
+    const std::string found = difference(tape_, step.tape);
+    if (found.empty()) return;
+    throw Error("fit", "recorded again in epoch ", epoch, ", batch ", batch, ", the step ", found,
+                ", which is replayed: expected a model that records the same in every step");
+  }
+
+ private:
+  Tape<T> tape_;
 };
 
 /// What holds after a training, however it ends: the model is in evaluation mode, and a schedule has left no
@@ -135,6 +163,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   }
   History history;
   history.epochs.reserve(static_cast<std::size_t>(options.epochs));
+  RecordingCheck<T> check_recording;
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {
     const auto epoch_start = Clock::now();
@@ -144,6 +173,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     for (Index batch = 0; batch < batches.count(); ++batch) {
       Step<T>& step = steps.at(batches.size(batch));
       batches.copy(batch, step.x.data().data(), step.y.data().data());
+      if (options.check_recording || debugging) check_recording(model, loss, step, number, batch);
       step.tape.replay(seeds.bits());
       const auto value = static_cast<double>(step.output.item());
       if (!std::isfinite(value)) {

@@ -56,12 +56,17 @@ template <class T> struct FitOptions {
   Progress progress = Progress::automatic;
   /// Shown in front of the progress.
   std::string title = "fit";
+  /// Records every step anew and throws Error when that is not what is replayed: a model whose `forward` goes
+  /// other ways when values, its own state or its mode have changed, or computes constants from them. Takes
+  /// about the time of one more forward pass; always on in a library that is built without NDEBUG.
+  bool check_recording = false;
 };
 
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
-/// batches and the remainder) and replays it after that, so the steady state allocates nothing. Leaves the
-/// model in evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both
-/// also when an Error ends the training. Throws Error for a batch size of 0, fewer than 0 epochs, settings of
+/// batches and the remainder) and replays it after that, so the steady state allocates nothing. What
+/// `forward` does besides recording, it does once; see FitOptions::check_recording. Leaves the model in
+/// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
+/// when an Error ends the training. Throws Error for a batch size of 0, fewer than 0 epochs, settings of
 /// early stopping out of range, data that are empty or not finite or do not fit the model, and a loss that
 /// becomes NaN or infinite.
 template <class T>

@@ -212,4 +212,22 @@ TEST_CASE("allocations: fit allocates the same for 3 epochs and for 30") {
   CHECK(count([&] { train(3); }) == count([&] { train(30); }));
 }
 
+TEST_CASE("allocations: fit allocates the same for few batches and for many, with a remainder") {
+  const OneThread one;
+  const auto train = [&](const data::Dataset<float>& set) {
+    auto net = dropout_network();
+    optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
+    return count([&] {
+      train::fit(net, set, nn::mse_loss, adam,
+                 {.epochs = 2, .batch_size = 32, .progress = train::Progress::quiet});
+    });
+  };
+  const auto rows = [](Index n) {
+    return data::Dataset<float>{normal_tensor<float>({n, 20}), normal_tensor<float>({n, 1}), {}, {}};
+  };
+  const auto few = rows(50), many = rows(1010);
+  train(few);
+  CHECK(train(few) == train(many));
+}
+
 #endif

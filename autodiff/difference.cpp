@@ -1,0 +1,53 @@
+#include <taper/autodiff/difference.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+namespace taper {
+namespace {
+
+template <class Numbers> bool same_bits(const Numbers& a, const Numbers& b) {
+  return std::memcmp(a.data(), b.data(), sizeof(a)) == 0;
+}
+
+bool same_settings(const Attributes& a, const Attributes& b) {
+  return a.integers == b.integers && same_bits(a.reals, b.reals) && a.context == b.context;
+}
+
+/// The first entry in which two leaves of one shape differ, or -1.
+template <class T> Index differs_at(const Node<T>& a, const Node<T>& b) {
+  for (Index i = 0; i < a.shape.size(); ++i) {
+    if (std::memcmp(a.value + i, b.value + i, sizeof(T)) != 0) return i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+template <class T> std::string difference(const Tape<T>& recording, const Tape<T>& other) {
+  const auto nodes = recording.nodes(), others = other.nodes();
+  for (std::size_t i = 0; i < std::min(nodes.size(), others.size()); ++i) {
+    const Node<T>&a = nodes[i], &b = others[i];
+    const bool same_line = a.op == b.op && std::ranges::equal(recording.inputs(a), other.inputs(b)) &&
+                           a.shape == b.shape && a.writable == b.writable &&
+                           a.differentiable == b.differentiable;
+    const std::string_view also = " where the other has ";
+    if (!same_line) return "has " + line(recording, a) + std::string(also) + line(other, b);
+    if (!same_settings(a.attributes, b.attributes)) return "has other settings of " + line(recording, a);
+    if (a.op != nullptr) continue;
+    if (!a.writable && a.value != b.value) return "has another parameter as " + line(recording, a);
+    if (const Index at = a.writable ? differs_at(a, b) : -1; at >= 0) {
+      return "has " + line(recording, a) + " with " + std::to_string(a.value[at]) + " at entry " +
+             std::to_string(at) + std::string(also) + std::to_string(b.value[at]);
+    }
+  }
+  if (nodes.size() == others.size()) return {};
+  return nodes.size() > others.size()
+             ? "has " + line(recording, nodes[others.size()]) + " where the other has ended"
+             : "has ended where the other has " + line(other, others[nodes.size()]);
+}
+
+template std::string difference(const Tape<float>&, const Tape<float>&);
+template std::string difference(const Tape<double>&, const Tape<double>&);
+
+}  // namespace taper
