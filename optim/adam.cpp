@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include <taper/optim/adam.hpp>
 
@@ -19,25 +20,28 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const ch
 template <class T>
 void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
   const Index at = segment.offset - this->base();
-  const auto rate_after = [&](Index steps) { return rate / correction(options_.beta1, steps); };
-  const auto root_after = [&](Index steps) { return 1 / std::sqrt(correction(options_.beta2, steps)); };
+  if (std::exchange(corrected_, this->steps_) != this->steps_) {  // once for all segments: powers take time
+    correction1_ = correction(options_.beta1, this->steps_);
+    root_correction2_ = std::sqrt(correction(options_.beta2, this->steps_));
+  }
   kernels::AdamCohorts<T> cohorts;
   if (cohorts_.size() > 0) {
     for (std::size_t c = 0; c < births_.size(); ++c) {
-      rates_[c] = static_cast<T>(rate_after(this->steps_ - births_[c]));
-      root_corrections_[c] = static_cast<T>(root_after(this->steps_ - births_[c]));
+      const Index age = this->steps_ - births_[c];
+      rates_[c] = static_cast<T>(rate / correction(options_.beta1, age));
+      root_corrections_[c] = static_cast<T>(1 / std::sqrt(correction(options_.beta2, age)));
     }
     cohorts = {cohorts_.data() + at, rates_.data(), root_corrections_.data()};
   }
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
                         first_moments_.data() + at, second_moments_.data() + at, this->held(segment),
-                        {.rate = rate_after(this->steps_),
+                        {.rate = rate / correction1_,
                          .gradient_scale = scale,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,
                          .shrinkage = decoupled_ ? 1 - rate * segment.weight_decay : 1,
                          .beta1 = options_.beta1,
                          .beta2 = options_.beta2,
-                         .root_correction = root_after(this->steps_),
+                         .root_correction = 1 / root_correction2_,
                          .epsilon = options_.epsilon},
                         cohorts);
 }

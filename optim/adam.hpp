@@ -37,6 +37,8 @@ template <class T> class Adam : public Optimizer<T> {
   AdamOptions options_;
   bool decoupled_;
   AlignedArray<T> first_moments_, second_moments_;
+  Index corrected_ = 0;  // the step that these corrections are for
+  double correction1_ = 0, root_correction2_ = 0;
   // Entries that were thawed on the way are younger than the optimizer: who started after which step.
   std::vector<Index> births_{0};
   AlignedArray<kernels::Ordinal<T>> cohorts_;  // an index into births_ for each number; empty while all are 0

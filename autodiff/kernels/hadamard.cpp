@@ -15,6 +15,10 @@ template <class T> struct HadamardTable {
   Forward columns, rows;
   Gradient columns_gradient, rows_gradient;
 };
+/// A target further on, if there is any.
+template <class T> HadamardTarget<T> ahead(HadamardTarget<T> target, Index by) {
+  return target.data == nullptr ? target : HadamardTarget<T>{target.data + by, target.add};
+}
 }  // namespace taper::kernels
 #endif
 
@@ -28,11 +32,19 @@ template <class T> struct HadamardTable {
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-/// The kernels of the table. One vector holds consecutive entries of a row.
+/// The kernels of the table. One vector holds consecutive entries of a row; `count` is known where it is
+/// whole.
 template <class T> struct Hadamard {
+  template <class F> static HWY_INLINE void for_row(Index columns, const F& f) {
+    const Index step = lanes<T>();
+    Index j = 0;
+    for (; j + step <= columns; j += step) f(j, step);
+    if (j < columns) f(j, columns - j);
+  }
+
   static void columns(HadamardPiece p, const T* u, const T* v, T* w) {
     for (Index i = 0; i < p.rows; ++i, u += p.stride, w += p.stride) {
-      for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
+      for_row(p.columns, [&](Index j, Index count) HWY_ATTR {
         store_upto<T>(hn::Mul(load_upto<T>(u + j, count), load_upto<T>(v + j, count)), w + j, count);
       });
     }
@@ -41,27 +53,33 @@ template <class T> struct Hadamard {
   static void rows(HadamardPiece p, const T* u, const T* v, T* w) {
     for (Index i = 0; i < p.rows; ++i, u += p.stride, w += p.stride) {
       const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
-      for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
+      for_row(p.columns, [&](Index j, Index count) HWY_ATTR {
         store_upto<T>(hn::Mul(load_upto<T>(u + j, count), gate), w + j, count);
       });
     }
   }
 
-  /// `block` rows at once, so that the sums of the columns, which are in memory, are seldom loaded and
-  /// stored.
+  /// Leaves the gradients of `block` rows in one vector of columns: the more rows, the less often the sums of
+  /// the columns, which are in memory, are loaded and stored.
+  template <Index block>
+  static HWY_INLINE void columns_vector(HadamardPiece p, const T* gw, const T* u, const T* v,
+                                        HadamardTarget<T> gu, HadamardTarget<T> gv, Index count) {
+    const Vector<T> gate = load_upto<T>(v, count);
+    Vector<T> sum = hn::Zero(Tag<T>());
+    for (Index i = 0; i < block; ++i) {
+      const Index at = i * p.stride;
+      const Vector<T> g = load_upto<T>(gw + at, count);
+      if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at, count), sum);
+      if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at, count, gu.add);
+    }
+    if (gv.data != nullptr) leave<T>(sum, gv.data, count, gv.add);
+  }
+
   template <Index block>
   static HWY_INLINE void columns_block(HadamardPiece p, const T* gw, const T* u, const T* v,
                                        HadamardTarget<T> gu, HadamardTarget<T> gv) {
-    for_vectors<T>(p.columns, [&](Index j, Index count) HWY_ATTR {
-      const Vector<T> gate = load_upto<T>(v + j, count);
-      Vector<T> sum = hn::Zero(Tag<T>());
-      for (Index i = 0; i < block; ++i) {
-        const Index at = i * p.stride + j;
-        const Vector<T> g = load_upto<T>(gw + at, count);
-        if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at, count), sum);
-        if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at, count, gu.add);
-      }
-      if (gv.data != nullptr) leave<T>(sum, gv.data + j, count, gv.add);
+    for_row(p.columns, [&](Index j, Index count) HWY_ATTR {
+      columns_vector<block>(p, gw + j, u + j, v + j, ahead(gu, j), ahead(gv, j), count);
     });
   }
 
@@ -72,11 +90,10 @@ template <class T> struct Hadamard {
     for (Index i = 0; i < p.rows;) {
       const bool whole = i + block <= p.rows;
       const Index at = i * p.stride;
-      const HadamardTarget<T> here{gu.data == nullptr ? nullptr : gu.data + at, gu.add};
       if (whole) {
-        columns_block<block>(p, gw + at, u + at, v, here, gv);
+        columns_block<block>(p, gw + at, u + at, v, ahead(gu, at), gv);
       } else {
-        columns_block<1>(p, gw + at, u + at, v, here, gv);
+        columns_block<1>(p, gw + at, u + at, v, ahead(gu, at), gv);
       }
       gv.add = true;
       i += whole ? block : 1;
@@ -91,7 +108,7 @@ template <class T> struct Hadamard {
       for (Index begin = 0; begin < p.columns; begin += elementwise_piece) {
         const Index at = i * p.stride + begin;
         Vector<T> sum = hn::Zero(Tag<T>());
-        for_vectors<T>(std::min(elementwise_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
+        for_row(std::min(elementwise_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
           const Vector<T> g = load_upto<T>(gw + at + j, count);
           if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
           if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
@@ -168,9 +185,6 @@ template <class T>
 void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, const T* u, const T* v,
                        HadamardTarget<T> gu, HadamardTarget<T> gv) {
   for_groups(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
-    const auto ahead = [](HadamardTarget<T> target, Index by) {
-      return target.data == nullptr ? target : HadamardTarget<T>{target.data + by, target.add};
-    };
     const Index at = row * columns + column, gate = gates == Gates::columns ? column : row;
     const auto run = gates == Gates::columns ? best<T>().columns_gradient : best<T>().rows_gradient;
     run(piece, gw + at, u + at, v + gate, ahead(gu, at), ahead(gv, gate));
