@@ -115,6 +115,7 @@ struct Training {
 
   Training(const Network& of, bool factorized) : net(build(of, factorized)), adam(net.parameters(), of.adam) {
     const data::Dataset<float> batch = examples(of, of.batch);
+    tape.keep_gradients(false);  // as fit() does
     loss = of.loss(net(tape.constant(batch.x)), tape.constant(batch.y));
   }
   void step() {

@@ -105,10 +105,10 @@ template <class T> struct Hadamard {
     for (Index i = 0; i < p.rows; ++i) {
       const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
       double total = 0;  // of runs that are short enough for sums in T
-      for (Index begin = 0; begin < p.columns; begin += elementwise_piece) {
+      for (Index begin = 0; begin < p.columns; begin += sum_piece) {
         const Index at = i * p.stride + begin;
         Vector<T> sum = hn::Zero(Tag<T>());
-        for_row(std::min(elementwise_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
+        for_row(std::min(sum_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
           const Vector<T> g = load_upto<T>(gw + at + j, count);
           if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
           if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
@@ -156,7 +156,7 @@ template <class T> const HadamardTable<T>& best() {
 /// Calls f(first row, first column, piece) for pieces that cut no gate's group in two: strips of columns, or
 /// of rows. So every sum is made by one thread, and its order does not depend on the pieces.
 template <class F> void for_groups(Gates gates, Index rows, Index columns, const F& f) {
-  if (threads() == 1 || rows * columns <= elementwise_piece) {
+  if (threads() == 1 || rows * columns <= 2 * elementwise_piece) {
     f(0, 0, HadamardPiece{rows, columns, columns});
   } else if (gates == Gates::rows) {
     for_pieces(rows, std::max<Index>(1, elementwise_piece / columns), [&](Index begin, Index end) {
