@@ -3,6 +3,7 @@
 #include <limits>
 #include <span>
 
+#include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/tape.hpp>
 
 /// The operations on variables. Each is recorded on the tape of its inputs, computes at once, and throws
@@ -68,7 +69,7 @@ Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a = Transpose::no,
               Transpose transpose_b = Transpose::no);
 
 /// What `affine` can apply to its result: those whose derivative follows from it.
-enum class Activation { none, relu, tanh, sigmoid };
+using kernels::Activation;
 /// activation(x weight' + bias): x is (any dimensions) x in, weight is out x in, bias has out entries, and
 /// the result is (the same dimensions) x out.
 template <class T>

@@ -1,256 +1,249 @@
 #include <taper/autodiff/kernels/gemm.hpp>
 
-#include <hwy/aligned_allocator.h>
-
-#include <type_traits>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/gemm.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/gemm-pack-inl.hpp>
+#include <taper/autodiff/kernels/gemm-tile-inl.hpp>
+#include <taper/autodiff/kernels/math-inl.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-// The register tile is `tile_rows` x two vectors: 24 accumulators of 32 registers, or 12 of 16.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
-constexpr Index tile_rows = 12;
-#else
-constexpr Index tile_rows = 6;
-#endif
-template <class T> constexpr Index tile_columns = 2 * static_cast<Index>(hn::MaxLanes(Tag<T>()));
-
-// How much of the inner dimension one packed panel holds: a panel of B then fits the first-level cache.
-constexpr Index block_inner = 256;
-// How many rows one thread takes at a time.
-constexpr Index block_rows = 96;
-// Products smaller than this are done by the caller's thread alone: about 20 microseconds' worth.
+// How much of the inner dimension is taken at a time, and how many numbers of A: a panel of B that long stays
+// in the second-level cache while those rows of A pass by. Longer ones save passes over C, and more of A
+// saves packing B again; found by trying on a core with 2 MB.
+template <class T> constexpr Index most_inner = 2048 / sizeof(T);
+template <class T> constexpr Index most_left = (Index{4} << 20) / sizeof(T);
+// Products smaller than this are done by the caller's thread alone: about 15 microseconds' worth.
 constexpr double parallel_products = 1 << 20;
 
-/// A tile of C in registers: R rows of `vectors` vectors, over `k` inner steps. `b` is a packed panel, or
-/// rows of B itself, `ldb` apart.
-template <class T, Index R, Index vectors>
-HWY_INLINE void tile(Index k, const T* a, Index a_row, Index a_inner, const T* b, Index ldb, T* c, Index ldc,
-                     Index columns, bool add, const T* bias) {
-  const Tag<T> d;
-  const Index step = lanes<T>();
-  const bool whole = columns == vectors * step;
-  Vector<T> sums[R][vectors];
-  for (Index j = 0; j < vectors; ++j) {
-    const Index some = std::max<Index>(0, std::min(step, columns - j * step));
-    for (Index i = 0; i < R; ++i) {
-      if (add) {
-        sums[i][j] = whole ? load<T>(c + i * ldc + j * step) : load_some<T>(c + i * ldc + j * step, some);
-      } else if (bias != nullptr) {
-        sums[i][j] = whole ? load<T>(bias + j * step) : load_some<T>(bias + j * step, some);
-      } else {
-        sums[i][j] = hn::Zero(d);
-      }
-    }
-  }
-  for (Index p = 0; p < k; ++p) {
-    Vector<T> right[vectors];
-    for (Index j = 0; j < vectors; ++j) right[j] = load<T>(b + p * ldb + j * step);
-    for (Index i = 0; i < R; ++i) {
-      const Vector<T> left = hn::Set(d, a[i * a_row + p * a_inner]);
-      for (Index j = 0; j < vectors; ++j) sums[i][j] = hn::MulAdd(left, right[j], sums[i][j]);
-    }
-  }
-  for (Index j = 0; j < vectors; ++j) {
-    const Index some = std::max<Index>(0, std::min(step, columns - j * step));
-    for (Index i = 0; i < R; ++i) {
-      if (whole) {
-        store<T>(sums[i][j], c + i * ldc + j * step);
-      } else if (some > 0) {
-        store_some<T>(sums[i][j], c + i * ldc + j * step, some);
-      }
-    }
-  }
+/// Cuts [0, size) into as few pieces of at most about `most` as there can be, equal and multiples of `unit`.
+constexpr Index even_piece(Index size, Index most, Index unit) {
+  const Index pieces = std::max<Index>(1, (size + most - 1) / most);
+  const Index piece = (size + pieces - 1) / pieces;
+  return std::max(unit, (piece + unit - 1) / unit * unit);
 }
 
-/// All tiles of `rows` rows against one panel: as many full tiles as fit, then smaller ones.
-template <class T, Index vectors>
-void panel(Index rows, Index k, MatrixRef<T> a, const T* b, Index ldb, T* c, Index ldc, Index columns,
-           bool add, const T* bias) {
-  Index i = 0;
-  const auto run = [&](auto size) HWY_ATTR {
-    constexpr Index R = decltype(size)::value;
-    for (; i + R <= rows; i += R) {
-      tile<T, R, vectors>(k, a.data + i * a.row, a.row, a.column, b, ldb, c + i * ldc, ldc, columns, add,
-                          bias);
+/// Applies the activation to a part of C that is still in cache.
+template <class T> void activate(Activation f, Index rows, Index columns, T* c, Index ldc) {
+  const auto map = [&](const auto& function) HWY_ATTR {
+    for (Index i = 0; i < rows; ++i) {
+      for_vectors<T>(columns, [&](Index j, Index count) HWY_ATTR {
+        T* const at = c + i * ldc + j;
+        store_upto<T>(function(load_upto<T>(at, count)), at, count);
+      });
     }
   };
-  run(std::integral_constant<Index, tile_rows>());
-  if constexpr (tile_rows > 8) run(std::integral_constant<Index, 8>());
-  run(std::integral_constant<Index, 4>());
-  run(std::integral_constant<Index, 2>());
-  run(std::integral_constant<Index, 1>());
-}
-
-/// Copies rows [0, k) x columns [0, columns) of B into a panel with rows `width` apart, zero where B has
-/// ended.
-template <class T> void pack(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
-  if (k == 0) return;  // no panel at all
-  if (columns < width) std::memset(to, 0, static_cast<std::size_t>(k * width) * sizeof(T));
-  if (b.column == 1) {
-    for (Index p = 0; p < k; ++p) {
-      std::memcpy(to + p * width, b.data + p * b.row, static_cast<std::size_t>(columns) * sizeof(T));
-    }
-    return;
-  }
-  // The panel is a transpose: in blocks of 4 x 4 (or 2 x 2), four loads, four shuffles twice, four stores.
-#if HWY_TARGET != HWY_SCALAR
-  constexpr Index side = 16 / sizeof(T);
-  const hn::FixedTag<T, side> d;
-  Index j = 0;
-  for (; b.row == 1 && j + side <= columns; j += side) {
-    Index p = 0;
-    for (; p + side <= k; p += side) {
-      const T* from = b.data + p + j * b.column;
-      if constexpr (side == 4) {
-        const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + b.column);
-        const auto r2 = hn::LoadU(d, from + 2 * b.column), r3 = hn::LoadU(d, from + 3 * b.column);
-        const auto a02 = hn::InterleaveLower(d, r0, r2), b02 = hn::InterleaveUpper(d, r0, r2);
-        const auto a13 = hn::InterleaveLower(d, r1, r3), b13 = hn::InterleaveUpper(d, r1, r3);
-        T* row = to + p * width + j;
-        hn::StoreU(hn::InterleaveLower(d, a02, a13), d, row);
-        hn::StoreU(hn::InterleaveUpper(d, a02, a13), d, row + width);
-        hn::StoreU(hn::InterleaveLower(d, b02, b13), d, row + 2 * width);
-        hn::StoreU(hn::InterleaveUpper(d, b02, b13), d, row + 3 * width);
-      } else {
-        const auto r0 = hn::LoadU(d, from), r1 = hn::LoadU(d, from + b.column);
-        hn::StoreU(hn::InterleaveLower(d, r0, r1), d, to + p * width + j);
-        hn::StoreU(hn::InterleaveUpper(d, r0, r1), d, to + (p + 1) * width + j);
-      }
-    }
-    for (; p < k; ++p) {
-      for (Index q = j; q < j + side; ++q) to[p * width + q] = b.data[p * b.row + q * b.column];
-    }
-  }
-#else
-  Index j = 0;
-#endif
-  for (; j < columns; ++j) {
-    for (Index p = 0; p < k; ++p) to[p * width + j] = b.data[p * b.row + j * b.column];
+  const Vector<T> zero = hn::Zero(Tag<T>());
+  switch (f) {
+    case Activation::none:
+      return;
+    case Activation::relu:  // a NaN stays one
+      return map([&](Vector<T> x) HWY_ATTR { return hn::IfThenElse(hn::Lt(x, zero), zero, x); });
+    case Activation::tanh:
+      return map([](Vector<T> x) HWY_ATTR { return tanh<T>(x); });
+    case Activation::sigmoid:
+      return map([](Vector<T> x) HWY_ATTR { return sigmoid<T>(x); });
   }
 }
 
-/// c[i] = a_i . b for rows of A and a vector, both contiguous.
-template <class T>
-void matrix_vector(Index m, Index k, const T* a, Index a_row, const T* b, T* c, Index ldc, bool add,
-                   const T* bias) {
-  const Tag<T> d;
-  const Index step = lanes<T>();
-  const auto rows = [&](auto count, Index i) HWY_ATTR {
-    constexpr Index R = decltype(count)::value;
-    Vector<T> even[R], odd[R];
-    for (Index r = 0; r < R; ++r) even[r] = odd[r] = hn::Zero(d);
-    Index p = 0;
-    for (; p + 2 * step <= k; p += 2 * step) {
-      const Vector<T> first = load<T>(b + p), second = load<T>(b + p + step);
-      for (Index r = 0; r < R; ++r) {
-        even[r] = hn::MulAdd(load<T>(a + (i + r) * a_row + p), first, even[r]);
-        odd[r] = hn::MulAdd(load<T>(a + (i + r) * a_row + p + step), second, odd[r]);
-      }
-    }
-    for (; p < k; p += step) {
-      const Index some = std::min(step, k - p);
-      const Vector<T> first = load_some<T>(b + p, some);
-      for (Index r = 0; r < R; ++r)
-        even[r] = hn::MulAdd(load_some<T>(a + (i + r) * a_row + p, some), first, even[r]);
-    }
-    for (Index r = 0; r < R; ++r) {
-      const T sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(even[r], odd[r])));
-      T& target = c[(i + r) * ldc];
-      target = sum + (add ? target : bias != nullptr ? *bias : T{0});
-    }
-  };
-  Index i = 0;
-  for (; i + 4 <= m; i += 4) rows(std::integral_constant<Index, 4>(), i);
-  for (; i < m; ++i) rows(std::integral_constant<Index, 1>(), i);
-}
-
-/// One thread's memory for packed panels; grows to the largest use and stays.
-template <class T> T* workspace(Index count) {
-  thread_local hwy::AlignedFreeUniquePtr<T[]> memory;
-  thread_local Index size = 0;
-  if (size < count) {
-    memory = hwy::AllocateAligned<T>(static_cast<std::size_t>(count));
-    size = count;
-  }
-  return memory.get();
+/// Whether A, m x k, is read where it is and not packed first. Packing pays for many columns of C when rows
+/// of A are whole pages apart, which all fall on the same lines of the cache, or when neighbours in memory
+/// are neighbours in a column, unless all of it stays in the second-level cache.
+template <class T> bool reads_left(MatrixRef<T> a, Index m, Index n, Index k) {
+  constexpr Index page = 4096 / sizeof(T), near_by = (Index{1} << 17) / sizeof(T);
+  const bool few = n <= 2 * tile_columns<T>;
+  if (a.column == 1) return few || a.row % page != 0;
+  return a.row == 1 && (few || m * k <= near_by);
 }
 
 template <class T>
 void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-             const T* bias) {
+             const T* bias, Activation f) {
   const Index width = tile_columns<T>;
-  // Few rows use each panel only once or twice: then rows of B are read where they are.
-  const bool in_place = b.column == 1 && m <= 2 * tile_rows;
-  const Index panels = (n + width - 1) / width;
   const bool parallel =
-      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products &&
-      m > block_rows;
-  T* const packed = workspace<T>(panels * width * std::min(k, block_inner));
+      static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products;
+  const Index inner_piece = even_piece(k, most_inner<T>, 8);
+  const Index row_block = even_piece(m, most_left<T> / inner_piece, tile_rows);
+  const Index panels = (n + width - 1) / width;
+  const bool left_in_place = reads_left(a, m, n, k);
+  T* const packed = left_in_place ? nullptr : workspace<T, 0>(row_block * inner_piece);
 
-  for (Index start = 0; start < k || start == 0; start += block_inner) {
-    const Index inner = std::min(block_inner, k - start);
-    const MatrixRef<T> right{b.data + start * b.row, b.row, b.column};
-    const auto pack_panels = [&](Index first, Index last) {
-      for (Index q = first; q < last; ++q) {
-        const Index columns = std::min(width, n - q * width);
-        if (in_place && columns == width) continue;
-        pack<T>(inner, columns, {right.data + q * width * right.column, right.row, right.column},
-                packed + q * width * inner, width);
-      }
-    };
-    for_pieces(panels, parallel ? std::max<Index>(1, 256 / width) : panels, pack_panels);
-
-    const auto multiply = [&](Index first, Index last) {
+  for (Index first = 0; first < m; first += row_block) {
+    const Index rows = std::min(row_block, m - first);
+    // Parts of the rows for threads. The last one is the longest, so that groups fall as they do without
+    // parts.
+    constexpr Index part_rows = 8 * tile_rows;
+    const Index parts = parallel ? std::max<Index>(1, rows / part_rows) : 1;
+    const auto part_size = [&](Index part) { return part + 1 < parts ? part_rows : rows - part * part_rows; };
+    for (Index start = 0; start < k || start == 0; start += inner_piece) {
+      const Index inner = std::min(inner_piece, k - start);
       const MatrixRef<T> left{a.data + first * a.row + start * a.column, a.row, a.column};
-      for (Index q = 0; q < panels; ++q) {
-        const Index columns = std::min(width, n - q * width);
-        const bool direct = in_place && columns == width;
-        const T* from = direct ? right.data + q * width : packed + q * width * inner;
-        T* const to = c + first * ldc + q * width;
-        const T* const shift = bias != nullptr && start == 0 ? bias + q * width : nullptr;
-        if (columns <= width / 2) {
-          panel<T, 1>(last - first, inner, left, from, width, to, ldc, columns, add || start > 0, shift);
-        } else {
-          panel<T, 2>(last - first, inner, left, from, direct ? right.row : width, to, ldc, columns,
-                      add || start > 0, shift);
-        }
+      const MatrixRef<T> right{b.data + start * b.row, b.row, b.column};
+      if (!left_in_place) {
+        for_pieces(parts, 1, [&](Index part, Index) {
+          const Index row = part * part_rows;
+          pack_left<T>(part_size(part), inner, {left.data + row * left.row, left.row, left.column},
+                       packed + row * inner);
+        });
       }
-    };
-    for_pieces(m, parallel ? block_rows : m, multiply);
+      const auto multiply = [&](Index row, Index height, Index column, Index vectors) {
+        const Index columns = std::min(vectors * lanes<T>(), n - column);
+        const MatrixRef<T> source{right.data + column * right.column, right.row, right.column};
+        T* const copy = workspace<T, 1>(width * inner);
+        Panel<T> panel{copy, vectors * lanes<T>(), nullptr};
+        if (source.column == 1 && columns == panel.step) {  // no need to rearrange
+          panel.data = source.data;
+          panel.step = source.row;
+          if (vectors == tile_vectors && height >= copying_rows && source.row > width) panel.copy = copy;
+        } else {
+          pack_right<T>(inner, columns, source, copy, panel.step);
+        }
+        const Target<T> target{c + (first + row) * ldc + column, ldc, columns, add || start > 0,
+                               bias != nullptr && start == 0 ? bias + column : nullptr};
+        const auto run = [&](const LeftRef<T>& from, auto order) HWY_ATTR {
+          if (vectors == 1) return multiply_panel<T, 1, order()>(height, inner, from, panel, target);
+          if (vectors == 2) return multiply_panel<T, 2, order()>(height, inner, from, panel, target);
+          if constexpr (tile_vectors == 4) multiply_panel<T, 4, order()>(height, inner, from, panel, target);
+        };
+        const std::integral_constant<Left, Left::rows> by_rows;
+        const std::integral_constant<Left, Left::columns> by_columns;
+        if (!left_in_place) {
+          run({packed + row * inner, inner, 0}, by_columns);
+        } else if (a.column == 1) {
+          run({left.data + row * a.row, a.row, a.row}, by_rows);
+        } else {
+          run({left.data + row, 1, a.column}, by_columns);
+        }
+        if (start + inner == k) activate<T>(f, height, columns, target.data, ldc);
+      };
+      // Threads take panels; where there are few, parts of the rows.
+      const bool by_parts = panels < 8;
+      const Index pieces = panels * (by_parts ? parts : 1);
+      for_pieces(pieces, parallel ? 1 : pieces, [&](Index begin, Index end) {
+        for (Index piece = begin; piece < end; ++piece) {
+          const Index part = by_parts ? piece % parts : 0, panel = by_parts ? piece / parts : piece;
+          const Index last = std::min(n, (panel + 1) * width);
+          for (Index column = panel * width; column < last;) {
+            const Index left_over = (last - column + lanes<T>() - 1) / lanes<T>();
+            const Index vectors = std::min<Index>(tile_vectors, left_over >= 4 ? 4 : left_over >= 2 ? 2 : 1);
+            multiply(part * part_rows, by_parts ? part_size(part) : rows, column, vectors);
+            column += vectors * lanes<T>();
+          }
+        }
+      });
+    }
   }
+}
+
+/// Where the products of rows of X and of Y go: that of rows i and j to data[i * row + j * column], plus
+/// bias[i * bias_row + j * bias_column] if there is a bias.
+template <class T> struct Dots {
+  T* data;
+  Index row, column;
+  bool add;
+  const T* bias;
+  Index bias_row, bias_column;
+};
+
+/// Products of R rows of X with S rows of Y, all k long and contiguous.
+template <class T, Index R, Index S>
+HWY_INLINE void dot_tile(Index k, const T* x, Index x_row, const T* y, Index y_row, const Dots<T>& to,
+                         Index i, Index j) {
+  const Tag<T> d;
+  Vector<T> sums[R][S];
+  for (Index r = 0; r < R; ++r) {
+    for (Index s = 0; s < S; ++s) sums[r][s] = hn::Zero(d);
+  }
+  for_vectors<T>(k, [&](Index p, Index count) HWY_ATTR {
+    Vector<T> right[S];
+    HWY_UNROLL(2) for (Index s = 0; s < S; ++s) right[s] = load_upto<T>(y + (j + s) * y_row + p, count);
+    HWY_UNROLL(8) for (Index r = 0; r < R; ++r) {
+      const Vector<T> left = load_upto<T>(x + (i + r) * x_row + p, count);
+      HWY_UNROLL(2) for (Index s = 0; s < S; ++s) sums[r][s] = hn::MulAdd(left, right[s], sums[r][s]);
+    }
+  });
+  for (Index r = 0; r < R; ++r) {
+    for (Index s = 0; s < S; ++s) {
+      T& target = to.data[(i + r) * to.row + (j + s) * to.column];
+      const T shift = to.bias == nullptr ? T{0} : to.bias[(i + r) * to.bias_row + (j + s) * to.bias_column];
+      target = hn::GetLane(hn::SumOfLanes(d, sums[r][s])) + shift + (to.add ? target : T{0});
+    }
+  }
+}
+
+/// Products of the rows [first, last) of X with `few` rows of Y: what a few rows of A and the transpose of
+/// B's make, or a matrix and a vector, without packing anything.
+template <class T>
+void dots(Index first, Index last, Index few, Index k, const T* x, Index x_row, const T* y, Index y_row,
+          const Dots<T>& to) {
+  Index i = first;
+  const auto run = [&](auto R, auto S) HWY_ATTR {
+    for (; i + R() <= last; i += R()) {
+      Index j = 0;
+      for (; j + S() <= few; j += S()) dot_tile<T, R(), S()>(k, x, x_row, y, y_row, to, i, j);
+      if (j < few) dot_tile<T, R(), 1>(k, x, x_row, y, y_row, to, i, j);
+    }
+  };
+  const std::integral_constant<Index, 1> one;
+  const std::integral_constant<Index, 2> two;
+  if (few == 1) {
+    run(std::integral_constant<Index, 8>(), one);
+  } else {
+    run(std::integral_constant<Index, 4>(), two);
+  }
+  run(one, two);
+}
+
+/// C' = B' A' for a C too narrow to fill tiles.
+template <class T>
+void narrow_product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc,
+                    Activation f) {
+  T* const transposed = workspace<T, 2>(m * n);
+  product<T>(n, m, k, {b.data, b.column, b.row}, {a.data, a.column, a.row}, transposed, m, false, nullptr, f);
+  transpose<T>(m, n, transposed, m, c, ldc);
 }
 
 template <class T>
 void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-              const T* bias) {
+              const T* bias, Activation f) {
   if (m == 0 || n == 0) return;
-  if (n == 1 && (a.column == 1 || k == 1) && (b.row == 1 || k == 1)) {
-    for_pieces(m, std::max<Index>(4, elementwise_piece / std::max<Index>(k, 1)),
-               [&](Index first, Index last) {
-                 matrix_vector<T>(last - first, k, a.data + first * a.row, a.row, b.data, c + first * ldc,
-                                  ldc, add, bias);
-               });
-    return;
+  const Index few = 8;
+  const bool rows_meet = (a.column == 1 || k == 1) && (b.row == 1 || k == 1);
+  const auto piece = [&](Index work) {
+    return std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
+  };
+  if (rows_meet && n == 1) {
+    const Dots<T> to{c, ldc, 1, add, bias, 0, 1};
+    for_pieces(m, piece(k), [&](Index first, Index last) {
+      dots<T>(first, last, 1, k, a.data, a.row, b.data, b.column, to);
+      activate<T>(f, last - first, 1, c + first * ldc, ldc);
+    });
+  } else if (rows_meet && m <= few && k >= 2 * lanes<T>()) {
+    const Dots<T> to{c, 1, ldc, add, bias, 1, 0};
+    for_pieces(n, piece(m * k), [&](Index first, Index last) {
+      dots<T>(first, last, m, k, b.data, b.column, a.data, a.row, to);
+      activate<T>(f, m, last - first, c + first, ldc);
+    });
+  } else if (n <= lanes<T>() && a.row == 1 && m > n && bias == nullptr && !add) {
+    narrow_product<T>(m, n, k, a, b, c, ldc, f);
+  } else {
+    product<T>(m, n, k, a, b, c, ldc, add, bias, f);
   }
-  product<T>(m, n, k, a, b, c, ldc, add, bias);
 }
 
-void gemm_f32(Index m, Index n, Index k, MatrixRef<float> a, MatrixRef<float> b, float* c, Index ldc,
-              bool add, const float* bias) {
-  multiply(m, n, k, a, b, c, ldc, add, bias);
-}
-void gemm_f64(Index m, Index n, Index k, MatrixRef<double> a, MatrixRef<double> b, double* c, Index ldc,
-              bool add, const double* bias) {
-  multiply(m, n, k, a, b, c, ldc, add, bias);
-}
+#define TAPER_GEMM(name, T)                                                                       \
+  void name(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, \
+            const T* bias, Activation f) {                                                        \
+    multiply(m, n, k, a, b, c, ldc, add, bias, f);                                                \
+  }
+TAPER_GEMM(gemm_f32, float)
+TAPER_GEMM(gemm_f64, double)
+#undef TAPER_GEMM
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -263,13 +256,13 @@ HWY_EXPORT(gemm_f64);
 
 template <>
 void gemm(Index m, Index n, Index k, MatrixRef<float> a, MatrixRef<float> b, float* c, Index ldc, bool add,
-          const float* bias) {
-  HWY_DYNAMIC_DISPATCH(gemm_f32)(m, n, k, a, b, c, ldc, add, bias);
+          const float* bias, Activation f) {
+  HWY_DYNAMIC_DISPATCH(gemm_f32)(m, n, k, a, b, c, ldc, add, bias, f);
 }
 template <>
 void gemm(Index m, Index n, Index k, MatrixRef<double> a, MatrixRef<double> b, double* c, Index ldc, bool add,
-          const double* bias) {
-  HWY_DYNAMIC_DISPATCH(gemm_f64)(m, n, k, a, b, c, ldc, add, bias);
+          const double* bias, Activation f) {
+  HWY_DYNAMIC_DISPATCH(gemm_f64)(m, n, k, a, b, c, ldc, add, bias, f);
 }
 
 }  // namespace taper::kernels

@@ -11,15 +11,19 @@ template <class T> struct MatrixRef {
   Index column;
 };
 
-/// C = A B + 1 bias', or with `add` C = C + A B, for A m x k, B k x n and C m x n with rows `ldc` apart.
-/// `bias` has n entries, or is null. Every entry is summed over k in the same order whatever the number of
-/// threads.
+/// Functions that a product can apply to its result before it leaves the cache.
+enum class Activation { none, relu, tanh, sigmoid };
+
+/// C = f(A B + 1 bias'), or with `add` C = f(C + A B + 1 bias'), for A m x k, B k x n and C m x n with rows
+/// `ldc` apart. `bias` has n entries, or is null. In what order an entry is summed over k depends on the
+/// sizes and strides alone, not on the number of threads.
 ///
 /// The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"
-/// (2008): B is packed into panels as wide as the register tile, A into blocks that stay in cache, and a tile
-/// of C is kept in registers over the whole inner loop.
+/// (2008), and of Van Zee and van de Geijn, "BLIS: a framework for rapidly instantiating BLAS functionality"
+/// (2015): a tile of C is kept in registers over the inner loop, a panel of B in the first-level cache, a
+/// block of A in the second. Of A and B only what the caches could not hold where it is gets copied.
 template <class T>
 void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-          const T* bias = nullptr);
+          const T* bias = nullptr, Activation f = Activation::none);
 
 }  // namespace taper::kernels

@@ -148,9 +148,8 @@ const Op<T> affine_op{{
           const View<T> y = f.output();
           const Index outputs = weight.shape()[0];
           kernels::gemm<T>(x.shape().rows(), outputs, weight.shape()[1], read<T>(x), read<T>(weight, true),
-                           y.data(), outputs, false, f.inputs() == 3 ? f.input(2).data() : nullptr);
-          const Activation function = activation(f.attributes());
-          if (function != Activation::none) kernels::unary<T>(kernel(function), y.size(), y.data(), y.data());
+                           y.data(), outputs, false, f.inputs() == 3 ? f.input(2).data() : nullptr,
+                           activation(f.attributes()));
         },
     .backward =
         [](const Backward<T>& b) {

@@ -2,11 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "../random_tensors.hpp"
+#include "targets.hpp"
 
 using namespace taper;
+using kernels::Activation;
 using kernels::MatrixRef;
 
 namespace {
@@ -18,10 +21,24 @@ struct Threads {
   int before;
 };
 
+double applied(Activation f, double x) {
+  switch (f) {
+    case Activation::relu:
+      return std::max(x, 0.0);
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    default:
+      return x;
+  }
+}
+
 /// Operands of a random product, and how they are stored and used.
 template <class T> struct Product {
   Index m, n, k, ldc;
   bool ta, tb, add, with_bias;
+  Activation f;
   Tensor<T> a, b, bias, c;
 
   Product(Rng& rng, Index rows, Index columns, Index inner, int kind)
@@ -32,7 +49,8 @@ template <class T> struct Product {
         ta(kind & 1),
         tb(kind & 2),
         add(kind & 4),
-        with_bias(!add && (kind & 8)),
+        with_bias(kind & 8),
+        f(static_cast<Activation>(kind >> 5 & 3)),
         a(random_tensor<T>(rng, {m * k}, -1, 1)),
         b(random_tensor<T>(rng, {k * n}, -1, 1)),
         bias(random_tensor<T>(rng, {n}, -1, 1)),
@@ -42,7 +60,7 @@ template <class T> struct Product {
   MatrixRef<T> right() const { return tb ? MatrixRef<T>{b.data(), 1, k} : MatrixRef<T>{b.data(), n, 1}; }
 
   void run(Tensor<T>& to) const {
-    kernels::gemm<T>(m, n, k, left(), right(), to.data(), ldc, add, with_bias ? bias.data() : nullptr);
+    kernels::gemm<T>(m, n, k, left(), right(), to.data(), ldc, add, with_bias ? bias.data() : nullptr, f);
   }
   /// Three loops in double; what lies between the rows stays.
   Tensor<double> expected() const {
@@ -50,12 +68,12 @@ template <class T> struct Product {
     for (Index i = 0; i < c.size(); ++i) result[i] = static_cast<double>(c[i]);
     for (Index i = 0; i < m; ++i) {
       for (Index j = 0; j < n; ++j) {
-        double sum = add ? result[i * ldc + j] : with_bias ? static_cast<double>(bias[j]) : 0;
+        double sum = (add ? result[i * ldc + j] : 0) + (with_bias ? static_cast<double>(bias[j]) : 0);
         for (Index p = 0; p < k; ++p) {
           sum += static_cast<double>(left().data[i * left().row + p * left().column]) *
                  static_cast<double>(right().data[p * right().row + j * right().column]);
         }
-        result[i * ldc + j] = sum;
+        result[i * ldc + j] = applied(f, sum);
       }
     }
     return result;
@@ -79,25 +97,44 @@ template <class T> void check(Rng& rng, Index m, Index n, Index k, int kind) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("gemm: all small and ragged sizes agree with three loops", T, float, double) {
-  Rng rng(1);
-  for (const Index m : {0, 1, 2, 5, 6, 7, 13, 25}) {
-    for (const Index n : {0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 33}) {
-      for (const Index k : {0, 1, 2, 3, 9, 16, 33}) check<T>(rng, m, n, k, static_cast<int>(rng.below(32)));
+  for_each_target([](const char*) {
+    Rng rng(1);
+    for (const Index m : {0, 1, 2, 5, 6, 7, 8, 13, 16, 25}) {
+      for (const Index n : {0, 1, 2, 3, 4, 7, 8, 9, 16, 17, 31, 33, 64, 65}) {
+        for (const Index k : {0, 1, 2, 3, 9, 16, 33})
+          check<T>(rng, m, n, k, static_cast<int>(rng.below(128)));
+      }
     }
-  }
+  });
 }
 
 TEST_CASE_TEMPLATE("gemm: every way to store and add, with more than one inner block", T, float, double) {
-  Rng rng(2);
-  for (int kind = 0; kind < 32; ++kind) {
-    check<T>(rng, 31, 37, 300, kind);
-    check<T>(rng, 101, 1, 515, kind);
-    check<T>(rng, 1, 70, 257, kind);
-    check<T>(rng, 3, 40, 256, kind);
-  }
-  for (int i = 0; i < 40; ++i) {
-    check<T>(rng, rng.below(150), rng.below(150), rng.below(600), static_cast<int>(rng.below(32)));
-  }
+  for_each_target([](const char*) {
+    Rng rng(2);
+    for (int kind = 0; kind < 128; kind += 3) {
+      check<T>(rng, 31, 37, 530, kind);
+      check<T>(rng, 101, 1, 515, kind);
+      check<T>(rng, 1, 70, 257, kind);
+      check<T>(rng, 3, 40, 256, kind);
+    }
+    for (int i = 0; i < 40; ++i) {
+      check<T>(rng, rng.below(150), rng.below(150), rng.below(600), static_cast<int>(rng.below(128)));
+    }
+  });
+}
+
+TEST_CASE_TEMPLATE("gemm: sizes that are packed, copied or taken in blocks", T, float, double) {
+  for_each_target([](const char*) {
+    Rng rng(4);
+    // Rows whole pages apart, both ways; a first tile that copies; narrow results; few rows; many.
+    const Index sizes[][3] = {{30, 150, 1024}, {1024, 150, 26}, {50, 200, 40},
+                              {70, 8, 90},     {8, 90, 200},    {300, 300, 64}};
+    for (const auto& size : sizes) {
+      for (const int kind : {0, 1, 2, 3, 4 + 16, 8 + 32}) check<T>(rng, size[0], size[1], size[2], kind);
+    }
+  });
+  Rng rng(5);
+  for (const int kind : {0, 1}) check<T>(rng, 4200, 9, 300, kind);  // more of A than one block
 }
 
 TEST_CASE_TEMPLATE("gemm: a result without inner dimension is zero, the bias, or what was there", T, float,
