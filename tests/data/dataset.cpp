@@ -111,6 +111,20 @@ TEST_CASE_TEMPLATE("check: row counts, names, finite entries", T, float, double)
   CHECK_ERROR(check(short_names, "fit"), "1 feature names for x 3x2: expected 2, or none");
 }
 
+TEST_CASE_TEMPLATE("check: one entry that is not finite, anywhere in a long table", T, float, double) {
+  Dataset<T> data{Tensor<T>(Shape{1500, 2}), Tensor<T>(Shape{1500, 1}), {}, ""};
+  data.x[5] = std::numeric_limits<T>::max();
+  data.x[2998] = std::numeric_limits<T>::lowest();
+  CHECK_NOTHROW(check(data, "fit"));
+  for (const Index at : {0, 1023, 1024, 2047, 2048, 2999}) {
+    data.x[at] = static_cast<T>(at % 2 == 0 ? not_a_number : infinity);
+    const std::string row = "in row " + std::to_string(at / 2) + " (";
+    const std::string feature = "feature " + std::to_string(at % 2) + " of x";
+    CHECK_ERROR(check(data, "fit"), at % 2 == 0 ? "entry nan" : "entry inf", row.c_str(), feature.c_str());
+    data.x[at] = 0;
+  }
+}
+
 TEST_CASE("to_dataset: the real tables") {
   const auto housing = real_data("california_housing_train.csv");
   const auto madelon = real_data("madelon.csv.gz");
