@@ -37,6 +37,7 @@ template <class T> struct Node {
   bool differentiable = false;    // some leaf below it wants a gradient
   bool writable = false;          // a leaf whose value the caller may replace
   bool lends_gradient = false;    // the gradient of input 0 takes the place of its own
+  bool read_late = false;         // an operation reads its value after having written its gradient
   std::uint64_t written = 0;      // the backward pass that last wrote its gradient
 };
 
@@ -148,6 +149,10 @@ template <class T> struct OpRecord {
   /// Whether `backward` also works when the gradient of input 0 takes the place of the output's: it reads an
   /// entry of the one before it writes the other's, and never again. See Tape::keep_gradients.
   bool in_place = false;
+  /// Whether `backward` never reads the value of the output.
+  bool forgets_output = false;
+  /// Bit i set: `backward` reads the value of input i only before it asks for the gradient of i.
+  unsigned read_before = 0;
 };
 
 /// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must
@@ -169,6 +174,8 @@ template <class T> class Op : public OpRecord<T> {
 
   /// Whether an input has no derivative.
   bool constant(Index input) const { return input < 32 && (this->constants >> input & 1u) != 0; }
+  /// Whether an input's value is read only before its gradient is asked for.
+  bool reads_before(Index input) const { return input < 32 && (this->read_before >> input & 1u) != 0; }
   /// Every operation there is for this scalar, in the order in which they were made.
   static std::span<const Op* const> registry();
 };

@@ -34,7 +34,7 @@ template <class T> const Shape& Var<T>::shape() const {
 }
 
 template <class T> View<const T> Var<T>::value() const {
-  const Node<T>& node = tape().node(*this, "value");
+  const Node<T>& node = tape().node_with_value(*this, "value");
   return {node.value, node.shape};
 }
 
@@ -87,6 +87,7 @@ template <class T> void Tape<T>::clear() {
   inputs_.clear();
   leaves_.clear();
   in_place_.clear();
+  lent_.clear();
   blocks_.clear();
   memo_.clear();
   values_.reset();
@@ -105,6 +106,17 @@ template <class T> Node<T>& Tape<T>::node(const Var<T>& var, std::string_view wh
     throw Error(where, "a variable was used after its tape was cleared", place(scope_));
   }
   return nodes_[var.index_];
+}
+
+/// The same for whoever reads the value.
+template <class T> Node<T>& Tape<T>::node_with_value(const Var<T>& var, std::string_view where) {
+  Node<T>& found = node(var, where);
+  for (const auto& [index, own] : lent_) {
+    if (index != var.index_) continue;
+    throw Error(where, "variable %", index, " has no value left, which gradients have replaced",
+                place(found.label), ": expected replay() before");
+  }
+  return found;
 }
 
 template <class T> Var<T> Tape<T>::at(Index index) {
@@ -212,7 +224,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     shapes_.clear();
     bool differentiable = false;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const Node<T>& input = node(inputs[i], op.name);
+      const Node<T>& input = node_with_value(inputs[i], op.name);
       shapes_.push_back(&input.shape);
       inputs_.push_back(inputs[i].index_);
       differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
@@ -233,7 +245,11 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     inputs_.resize(first_input);
     throw;
   }
-  for (const Var<T>& input : inputs) ++nodes_[input.index_].uses;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    Node<T>& input = nodes_[inputs[i].index_];
+    ++input.uses;
+    input.read_late |= !op.reads_before(static_cast<Index>(i));
+  }
   if (op.in_place && next.differentiable) in_place_.push_back(index);
   return {this, index, recording_};
 }
@@ -254,45 +270,15 @@ template <class T> void Tape<T>::replay() {
 template <class T> void Tape<T>::replay(std::uint64_t seed) {
   require_current_blocks("replay");
   const kernels::FlushDenormals flush;
+  lent_.clear();
+  compute_all(seed);
+}
+
+template <class T> void Tape<T>::compute_all(std::uint64_t seed) {
   seed_ = seed;
   for (const Node<T>& node : nodes_) {
     if (node.op != nullptr) compute(node);
   }
-}
-
-template <class T> void Tape<T>::backward(Var<T> output, Accumulate accumulate) {
-  const Node<T>& root = node(output, "backward");
-  if (root.shape.size() != 1) {
-    throw Error("backward", "an output ", root.shape, ": expected one entry, or a seed of that shape");
-  }
-  const T one = 1;
-  backward(output, View<const T>(&one, root.shape), accumulate);
-}
-
-template <class T> void Tape<T>::backward(Var<T> output, View<const T> seed, Accumulate accumulate) {
-  Node<T>& root = node(output, "backward");
-  if (seed.shape() != root.shape) {
-    throw Error("backward", "a seed ", seed.shape(), " for an output ", root.shape,
-                ": expected the same shape");
-  }
-  if (!root.differentiable)
-    throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
-  require_current_blocks("backward");
-  const kernels::FlushDenormals flush;
-  start_pass(output.index_, accumulate);
-  if (root.written == pass_) {  // a parameter that is its own output, and accumulates
-    for (Index i = 0; i < seed.size(); ++i) root.gradient[i] += seed[i];
-  } else {
-    std::copy(seed.begin(), seed.end(), root.gradient);
-    root.written = pass_;
-  }
-  for (std::uint32_t i = output.index_ + 1; i-- > 0;) {
-    const Node<T>& node = nodes_[i];
-    if (node.op == nullptr || node.written != pass_) continue;
-    node.op->backward(Backward<T>(nodes_.data(), inputs_.data() + node.first_input, node, pass_));
-    if (check_finite_) blame_gradient(node);
-  }
-  finish_pass();
 }
 
 template <class T> void Tape<T>::require_current_blocks(std::string_view where) const {
@@ -301,59 +287,6 @@ template <class T> void Tape<T>::require_current_blocks(std::string_view where) 
       throw Error(where,
                   "the model's parameters were laid out anew since this tape was recorded: record again");
     }
-  }
-}
-
-template <class T> void Tape<T>::start_pass(std::uint32_t output, Accumulate accumulate) {
-  ++pass_;
-  place_gradients(output, accumulate);
-  for (const auto& [block, version] : blocks_) {
-    if (block->writer == recording_) continue;
-    if (accumulate == Accumulate::no) std::fill_n(block->gradients.data(), block->gradients.size(), T{0});
-    // Gradients of several recordings added up belong to none: the next pass that stores clears them.
-    block->writer = accumulate == Accumulate::no ? recording_ : 0;
-  }
-  if (accumulate == Accumulate::yes) {
-    for (const std::uint32_t leaf : leaves_) {
-      if (!nodes_[leaf].writable) nodes_[leaf].written = pass_;  // what a parameter has counts as written
-    }
-  }
-}
-
-/// Gives memory to the gradients of all nodes up to the output.
-template <class T> void Tape<T>::place_gradients(std::uint32_t output, Accumulate accumulate) {
-  const auto take = [&](Node<T>& node) {
-    node.gradient = gradients_.take(static_cast<std::size_t>(node.shape.size()));
-  };
-  for (; with_gradient_ <= output; ++with_gradient_) {
-    Node<T>& node = nodes_[with_gradient_];
-    const bool later = node.op != nullptr && node.op->in_place;
-    if (node.differentiable && node.gradient == nullptr && !later) take(node);
-  }
-  // An output may lie where the gradient of its input will be when nobody else writes there. Both can change
-  // from pass to pass: who uses the input, and whether its gradient is added up.
-  for (const std::uint32_t i : in_place_) {
-    if (i > output) break;
-    Node<T>& node = nodes_[i];
-    const Node<T>& input = nodes_[inputs_[node.first_input]];
-    const bool lend = !keep_gradients_ && accumulate == Accumulate::no && input.differentiable &&
-                      !node.op->constant(0) && input.uses == 1 && input.shape.size() == node.shape.size();
-    if (lend) {
-      node.gradient = input.gradient;
-    } else if (node.gradient == nullptr || node.lends_gradient) {
-      take(node);
-    }
-    node.lends_gradient = lend;
-  }
-}
-
-template <class T> void Tape<T>::finish_pass() {
-  // A leaf that the output does not depend on has gradient zero, not what an earlier pass left.
-  for (const std::uint32_t leaf : leaves_) {
-    Node<T>& node = nodes_[leaf];
-    if (node.written == pass_ || (node.gradient == nullptr && node.shape.size() > 0)) continue;
-    std::fill_n(node.gradient, node.shape.size(), T{0});
-    node.written = pass_;
   }
 }
 

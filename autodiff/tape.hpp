@@ -25,7 +25,8 @@ template <class T> class Var {
 
   Tape<T>& tape() const;
   const Shape& shape() const;
-  /// The value as last computed. It stays readable until the tape is cleared.
+  /// The value as last computed. It stays readable until the tape is cleared; only
+  /// Tape::replay_with_gradient may lose it.
   View<const T> value() const;
   /// The gradient left by the last backward pass; throws Error if that pass did not reach this variable.
   View<const T> gradient() const;
@@ -97,6 +98,14 @@ template <class T> class Tape {
   /// sum(output * seed).
   void backward(Var<T> output, View<const T> seed, Accumulate accumulate = Accumulate::no);
 
+  /// Replays, and leaves the gradients of an output with one entry, as replay(seed) and backward(output) do
+  /// one after the other. As nothing can come between the two, and when gradients are not kept, a value that
+  /// only its gradient's way back needs may lie where the gradients will be (OpRecord::forgets_output): then
+  /// less memory is gone through. Until the next replay(), to read such a value, to record with it or to go
+  /// back is an Error.
+  void replay_with_gradient(Var<T> output, std::uint64_t seed);
+  void replay_with_gradient(Var<T> output);
+
   /// Whether every variable keeps its gradient after a backward pass, as at first. Without, only leaves are
   /// sure to: operations that can (OpRecord::in_place) then write the gradient of their input over that of
   /// their output, which takes less memory and time. gradient() of such an output is an Error.
@@ -154,24 +163,31 @@ template <class T> class Tape {
   };
 
   Node<T>& node(const Var<T>& var, std::string_view where);
+  Node<T>& node_with_value(const Var<T>& var, std::string_view where);
   Node<T>& append_leaf(const Shape& shape, std::string_view name);
   std::uint32_t label(std::string_view name);
   std::string path(std::uint32_t label) const;
   std::string place(std::uint32_t label) const;
   Error located(const Error& error, const Node<T>& node) const;
   void compute(const Node<T>& node);
+  void compute_all(std::uint64_t seed);
+  void require_scalar(Var<T> output);
   void require_current_blocks(std::string_view where) const;
   void start_pass(std::uint32_t output, Accumulate accumulate);
   void place_gradients(std::uint32_t output, Accumulate accumulate);
+  void go_back(std::uint32_t output, const T* seed);
   void finish_pass();
+  void lend_values(std::uint32_t output);
+  void return_values(bool complete);
   void blame_value(const Node<T>& node) const;
   void blame_gradient(const Node<T>& node) const;
 
   std::vector<Node<T>> nodes_;
   std::vector<std::uint32_t> inputs_;
   Arena<T> values_, gradients_;
-  std::vector<std::uint32_t> leaves_;    // those that want a gradient
-  std::vector<std::uint32_t> in_place_;  // computed by operations that can
+  std::vector<std::uint32_t> leaves_;               // those that want a gradient
+  std::vector<std::uint32_t> in_place_;             // computed by operations that can
+  std::vector<std::pair<std::uint32_t, T*>> lent_;  // values lost to gradients, their place
   std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
   std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `once` knows
   std::vector<const Shape*> shapes_;  // of the operation being recorded

@@ -119,8 +119,7 @@ struct Training {
     loss = of.loss(net(tape.constant(batch.x)), tape.constant(batch.y));
   }
   void step() {
-    tape.replay();
-    tape.backward(loss);
+    tape.replay_with_gradient(loss);
     adam.step();
   }
 };

@@ -174,14 +174,13 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       Step<T>& step = steps.at(batches.size(batch));
       batches.copy(batch, step.x.data().data(), step.y.data().data());
       if (options.check_recording || debugging) check_recording(model, loss, step, number, batch);
-      step.tape.replay(seeds.bits());
+      step.tape.replay_with_gradient(step.output, seeds.bits());
       const auto value = static_cast<double>(step.output.item());
       if (!std::isfinite(value)) {
         throw Error("fit", "the loss became ", value, " in epoch ", number, ", batch ", batch,
                     ": expected a finite number; a lower rate may help");
       }
       total += value * static_cast<double>(batches.size(batch));
-      step.tape.backward(step.output);
       optimizer.step();
     }
     Epoch epoch{number, total / static_cast<double>(data.rows()), {}, optimizer.rate(), 0};

@@ -58,6 +58,7 @@ const Op<T> hadamard_op{{
           return result;
         },
     .in_place = true,
+    .forgets_output = true,
 }};
 
 }  // namespace

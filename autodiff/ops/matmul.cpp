@@ -92,6 +92,7 @@ const Op<T> matmul_op{{
           const Product p = product(s);
           return p.rows * p.columns * p.inner;
         },
+    .read_before = 0b10,
 }};
 
 // affine: integers[0] is the activation. Inputs: x, weight, and perhaps a bias.
@@ -175,6 +176,7 @@ const Op<T> affine_op{{
     .samples = affine_samples,
     .scratch = [](const Signature& s) { return (s[0].rows() + 1) * s[1][0]; },
     .multiply_adds = [](const Signature& s) { return s[0].rows() * s[1].size(); },
+    .read_before = 0b10,
 }};
 
 }  // namespace

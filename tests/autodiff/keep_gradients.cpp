@@ -95,3 +95,100 @@ TEST_CASE("keep_gradients: a variable with other uses is not written over") {
   CHECK(a.gradient()[0] == 6);
   CHECK(a.gradient()[1] == 8);
 }
+
+TEST_CASE(
+    "replay_with_gradient: the same bits as replay and backward, for layers in a row and beside each other") {
+  Rng rng(8);
+  const auto block = std::make_shared<Block<double>>(128);
+  Tape<double> tape;
+  const auto x = tape.input({5, 6});
+  const auto u1 = tape.parameter(block, 0, {4, 6}), v1 = tape.parameter(block, 24, {6});
+  const auto u2 = tape.parameter(block, 32, {4, 3}), v2 = tape.parameter(block, 44, {4, 1});
+  const auto u3 = tape.parameter(block, 56, {4, 3}), v3 = tape.parameter(block, 72, {4, 3});
+  const auto v4 = tape.parameter(block, 88, {4, 3}), u5 = tape.parameter(block, 104, {4, 3});
+  const auto w1 = hadamard(u1, v1), w2 = hadamard(u2, v2);
+  const auto w3 = hadamard(hadamard(u3, v3), v4);  // a factor that is computed
+  const auto w5 = hadamard(u5, v3);                // read by two
+  const auto h = tanh(matmul(x, w1, Transpose::no, Transpose::yes));
+  const auto out = matmul(h, w2) + matmul(h, w3) + matmul(h, w5);
+  const auto loss = sum(square(out)) + sum(w5);
+  const std::vector<Var<double>> leaves{u1, v1, u2, v2, u3, v3, v4, u5};
+  for (int trial = 0; trial < 3; ++trial) {
+    for (int i = 0; i < 128; ++i) block->values.data()[i] = rng.uniform(-1, 1);
+    x.assign(random_tensor<double>(rng, {5, 6}).view());
+    tape.keep_gradients(true);
+    tape.replay();
+    tape.backward(loss);
+    const double value = loss.item();
+    const Gradients expected = gradients_of(leaves);
+    tape.replay_with_gradient(loss);
+    CHECK(all_same_bits(gradients_of(leaves), expected));
+    CHECK(w1.value().size() == 24);  // nothing is lost while gradients are kept
+
+    tape.keep_gradients(false);
+    for (int pass = 0; pass < 2; ++pass) {
+      std::fill_n(block->gradients.data(), 128, 7.0);
+      tape.replay_with_gradient(loss);
+      CHECK(loss.item() == value);
+      CHECK(all_same_bits(gradients_of(leaves), expected));
+      CHECK_ERROR(w1.value(), "[value]", "expected replay() before");
+      CHECK_ERROR(w2.value(), "[value]");
+      CHECK(w5.value()[4] == u5.value()[4] * v3.value()[4]);
+    }
+    CHECK_ERROR(relu(w1), "[relu]", "no value left");
+    CHECK_ERROR(tape.backward(loss), "[backward]", "expected replay() before");
+    tape.replay();
+    CHECK(w1.value()[7] == u1.value()[7] * v1.value()[1]);
+    tape.backward(loss, Accumulate::yes);
+    for (Index i = 0; i < 24; ++i) CHECK(u1.gradient()[i] == 2 * expected[0][i]);
+  }
+}
+
+TEST_CASE("replay_with_gradient: any operation may read a value that is lent") {
+  std::size_t lent = 0;
+  for (const Op<double>* op : Op<double>::registry()) {
+    CAPTURE(op->name);
+    if (op->backward == nullptr) continue;
+    Rng rng(9);
+    for (const Sample& sample : op->samples(rng)) {
+      Tape<double> tape;
+      std::vector<Var<double>> leaves, x;
+      for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+        const Shape& shape = sample.inputs[i].shape();
+        leaves.push_back(tape.variable(sample.inputs[i]));
+        if (op->constant(static_cast<Index>(i))) {
+          x.push_back(leaves.back());
+          continue;
+        }
+        Tensor<double> ones(shape);
+        std::fill(ones.begin(), ones.end(), 1.0);
+        const auto u = leaves.back();
+        leaves.push_back(tape.variable(ones));
+        x.push_back(hadamard(u, leaves.back()));
+      }
+      const Var<double> y = tape.record(*op, x, sample.attributes);
+      const auto loss = sum(y * tape.constant(random_tensor<double>(rng, y.shape())));
+      tape.replay(5);
+      tape.backward(loss);
+      const Gradients expected = gradients_of(leaves);
+      tape.keep_gradients(false);
+      tape.replay_with_gradient(loss, 5);
+      CHECK(all_same_bits(gradients_of(leaves), expected));
+      for (const auto& input : x) {
+        try {
+          static_cast<void>(input.value());
+        } catch (const Error&) {
+          ++lent;
+        }
+      }
+    }
+  }
+  CHECK(lent > 3);
+}
+
+TEST_CASE("replay_with_gradient: what it cannot go back from") {
+  Tape<double> tape;
+  const auto x = tape.variable(Tensor<double>({2}, {1, 2})), constant = tape.constant(1.0);
+  CHECK_ERROR(tape.replay_with_gradient(relu(x)), "[backward]", "expected one entry");
+  CHECK_ERROR(tape.replay_with_gradient(relu(constant)), "wants a gradient");
+}
