@@ -137,11 +137,11 @@ template <class T> void Tape<T>::place_gradients(std::uint32_t output, Accumulat
     const Node<T>& input = nodes_[inputs_[node.first_input]];
     const bool lend = !keep_gradients_ && accumulate == Accumulate::no && input.differentiable &&
                       !node.op->constant(0) && input.uses == 1 && input.shape.size() == node.shape.size();
-    if (lend) {
-      node.gradient = input.gradient;
-    } else if (node.gradient == nullptr || node.lends_gradient) {
+    if (!lend && node.own_gradient == nullptr) {
       take(node);
+      node.own_gradient = node.gradient;
     }
+    node.gradient = lend ? input.gradient : node.own_gradient;
     node.lends_gradient = lend;
   }
 }

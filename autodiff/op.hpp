@@ -27,6 +27,7 @@ template <class T> struct Node {
   const Op<T>* op = nullptr;
   T* value = nullptr;
   T* gradient = nullptr;
+  T* own_gradient = nullptr;  // its own memory for that, where operations may lend theirs
   T* scratch = nullptr;
   Shape shape;
   Attributes attributes;
@@ -149,7 +150,7 @@ template <class T> struct OpRecord {
   /// Whether `backward` also works when the gradient of input 0 takes the place of the output's: it reads an
   /// entry of the one before it writes the other's, and never again. See Tape::keep_gradients.
   bool in_place = false;
-  /// Whether `backward` never reads the value of the output.
+  /// Whether `backward` never reads the value of the output. Of use with `in_place`, where input 0 is a leaf.
   bool forgets_output = false;
   /// Bit i set: `backward` reads the value of input i only before it asks for the gradient of i.
   unsigned read_before = 0;

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 
+#include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 
 namespace taper {
@@ -12,14 +13,6 @@ namespace {
 std::uint64_t next_recording() {
   static std::atomic<std::uint64_t> last{0};
   return ++last;
-}
-
-/// The first entry that is not finite, or -1.
-template <class T> Index first_not_finite(const T* values, Index size) {
-  for (Index i = 0; i < size; ++i) {
-    if (!std::isfinite(values[i])) return i;
-  }
-  return -1;
 }
 
 }  // namespace
@@ -39,7 +32,7 @@ template <class T> View<const T> Var<T>::value() const {
 }
 
 template <class T> bool Var<T>::reached() const {
-  return tape_->pass_ != 0 && tape().node(*this, "reached").written == tape_->pass_;
+  return tape().pass_ != 0 && tape_->node(*this, "reached").written == tape_->pass_;
 }
 
 template <class T> View<const T> Var<T>::gradient() const {

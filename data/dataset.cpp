@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 
 #include <taper/autodiff/error.hpp>
+#include <taper/autodiff/finite.hpp>
 #include <taper/data/gather.hpp>
 #include <taper/data/quote.hpp>
 
@@ -21,32 +21,19 @@ template <class T> T finite(double value, Index row, const Column& column) {
       std::isfinite(value) ? ": expected a number in the range of float" : ": expected a finite number");
 }
 
-/// The first entry that is not finite, or the end. It is looked for in the first run that has one: a run
-/// alone has no early way out, so that the compiler makes vectors of it.
-template <class T> const T* first_not_finite(const T* begin, const T* end) {
-  constexpr std::ptrdiff_t run = 1024;
-  for (; begin != end; begin += std::min(run, end - begin)) {
-    const T* const stop = begin + std::min(run, end - begin);
-    int found = 0;
-    for (const T* at = begin; at != stop; ++at) found |= !(std::abs(*at) <= std::numeric_limits<T>::max());
-    if (found != 0) return std::find_if(begin, stop, [](T entry) { return !std::isfinite(entry); });
-  }
-  return end;
-}
-
 /// Throws if an entry is not finite, naming its row, and its feature by name or position.
 template <class T>
 void check_finite(const Tensor<T>& tensor, const char* name, const std::vector<std::string>& columns,
                   const char* where) {
-  const T* const bad = first_not_finite(tensor.begin(), tensor.end());
-  if (bad == tensor.end()) return;
+  const Index bad = first_not_finite(tensor.data(), tensor.size());
+  if (bad < 0) return;
   const Index length = tensor.size() / tensor.shape()[0];
-  const Index row = (bad - tensor.begin()) / length;
-  const Index column = (bad - tensor.begin()) % length;
+  const Index row = bad / length;
+  const Index column = bad % length;
   const std::string feature =
       columns.empty() ? std::to_string(column) : quote(columns[static_cast<std::size_t>(column)]);
-  throw Error(where, "entry ", *bad, " in row ", row, " (counted from 0), feature ", feature, " of ", name,
-              ": expected a finite number");
+  throw Error(where, "entry ", tensor[bad], " in row ", row, " (counted from 0), feature ", feature, " of ",
+              name, ": expected a finite number");
 }
 
 }  // namespace

@@ -58,13 +58,15 @@ template <class T> struct FitOptions {
   std::string title = "fit";
   /// Records every step anew and throws Error when that is not what is replayed: a model whose `forward` goes
   /// other ways when values, its own state or its mode have changed, or computes constants from them. Takes
-  /// about the time of one more forward pass; always on in a library that is built without NDEBUG.
+  /// about the time of one more forward pass; always on in a library that is built without NDEBUG, whose models
+  /// therefore run `forward` in every step.
   bool check_recording = false;
 };
 
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
 /// batches and the remainder) and replays it after that, so the steady state allocates nothing. What
-/// `forward` does besides recording, it does once; see FitOptions::check_recording. Leaves the model in
+/// `forward` does besides recording, it does once; see FitOptions::check_recording. Gradients of what is
+/// computed, and the values of factorized weights, are not kept on its tape. Leaves the model in
 /// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
 /// when an Error ends the training. Throws Error for a batch size of 0, fewer than 0 epochs, settings of
 /// early stopping out of range, data that are empty or not finite or do not fit the model, and a loss that

@@ -9,6 +9,8 @@
 
 #include <hwy/aligned_allocator.h>
 
+#include <new>
+
 #include <taper/autodiff/kernels/gemm-tile-inl.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
 
@@ -88,6 +90,11 @@ template <class T> void transpose(Index k, Index columns, const T* from, Index s
   }
 }
 
+/// How many numbers packed rows of A take: some vectors are written that end beyond them.
+template <class T> Index packed_left(Index rows, Index k) {
+  return rows * k + lanes<T>();
+}
+
 /// Packs rows of A for the groups that cover them: entry (i, p) of the group of R rows that starts at
 /// row `first` goes to to[first * k + p * R + i].
 template <class T> void pack_left(Index rows, Index k, MatrixRef<T> a, T* to) {
@@ -138,7 +145,9 @@ template <class T, int use> T* workspace(Index count) {
   thread_local hwy::AlignedFreeUniquePtr<T[]> memory;
   thread_local Index size = 0;
   if (size < count) {
+    size = 0;
     memory = hwy::AllocateAligned<T>(static_cast<std::size_t>(count));
+    if (memory == nullptr) throw std::bad_alloc();
     size = count;
   }
   return memory.get();

@@ -17,7 +17,7 @@ namespace taper::kernels::HWY_NAMESPACE {
 // A tile of C is what the registers hold: 24 accumulators of 32 registers, or 12 of 16. Where they allow it,
 // it is four vectors wide and 6 rows high, for which the fewest numbers are loaded for each product; narrower
 // ones are higher. Rows come in groups of `tile_rows`, and those left over in smaller groups.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON
+#if (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3) || HWY_ARCH_ARM_A64
 constexpr Index tile_rows = 12;
 constexpr Index tile_vectors = 4;
 #else
@@ -49,7 +49,7 @@ template <class T> struct Panel {
 };
 
 /// Where a tile goes.
-template <class T> struct Target {
+template <class T> struct Destination {
   T* data;
   Index ldc;
   Index columns;  // how many of the tile's there are
@@ -59,7 +59,7 @@ template <class T> struct Target {
 
 /// A tile of C: R rows of V vectors, over k inner steps.
 template <class T, Index R, Index V, Left order, bool copies>
-HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const Target<T>& c) {
+HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const Destination<T>& c) {
   const Tag<T> d;
   const Index step = lanes<T>();
   const bool whole = c.columns == V * step;
@@ -143,13 +143,13 @@ constexpr Index copying_rows = 2 * tile_rows;
 
 /// `rows` rows of A times one panel of B, V vectors wide.
 template <class T, Index V, Left order>
-void multiply_panel(Index rows, Index k, const LeftRef<T>& a, Panel<T> b, const Target<T>& c) {
+void multiply_panel(Index rows, Index k, const LeftRef<T>& a, Panel<T> b, const Destination<T>& c) {
   for_groups(rows, [&](Index first, auto size) HWY_ATTR {
     constexpr Index R = V > 2 && size() > 4 ? size() / 2 : size();
     const Index step = a.step > 0 ? a.step : size();
     for (Index i = 0; i < size(); i += R) {
       const T* const from = a.data + first * a.row + (a.step > 0 ? i * a.row : i);
-      const Target<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, c.bias};
+      const Destination<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, c.bias};
       if constexpr (V == tile_vectors && size() == tile_rows) {
         if (b.copy != nullptr) {
           tile<T, R, V, order, true>(k, from, step, b, to);

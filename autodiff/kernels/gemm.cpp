@@ -64,6 +64,7 @@ template <class T> bool reads_left(MatrixRef<T> a, Index m, Index n, Index k) {
 template <class T>
 void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
              const T* bias, Activation f) {
+  if (k == 0) a.row = a.column = b.row = b.column = 0;  // there may be no memory to walk in
   const Index width = tile_columns<T>;
   const bool parallel =
       static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products;
@@ -71,7 +72,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
   const Index row_block = even_piece(m, most_left<T> / inner_piece, tile_rows);
   const Index panels = (n + width - 1) / width;
   const bool left_in_place = reads_left(a, m, n, k);
-  T* const packed = left_in_place ? nullptr : workspace<T, 0>(row_block * inner_piece);
+  T* const packed = left_in_place ? nullptr : workspace<T, 0>(packed_left<T>(row_block, inner_piece));
 
   for (Index first = 0; first < m; first += row_block) {
     const Index rows = std::min(row_block, m - first);
@@ -103,8 +104,8 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
         } else {
           pack_right<T>(inner, columns, source, copy, panel.step);
         }
-        const Target<T> target{c + (first + row) * ldc + column, ldc, columns, add || start > 0,
-                               bias != nullptr && start == 0 ? bias + column : nullptr};
+        const Destination<T> target{c + (first + row) * ldc + column, ldc, columns, add || start > 0,
+                                    bias != nullptr && start == 0 ? bias + column : nullptr};
         const auto run = [&](const LeftRef<T>& from, auto order) HWY_ATTR {
           if (vectors == 1) return multiply_panel<T, 1, order()>(height, inner, from, panel, target);
           if (vectors == 2) return multiply_panel<T, 2, order()>(height, inner, from, panel, target);
@@ -214,21 +215,24 @@ void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, I
   if (m == 0 || n == 0) return;
   const Index few = 8;
   const bool rows_meet = (a.column == 1 || k == 1) && (b.row == 1 || k == 1);
+  // As many rows of `work` numbers as make a piece for a thread.
   const auto piece = [&](Index work) {
     return std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
   };
   if (rows_meet && n == 1) {
     const Dots<T> to{c, ldc, 1, add, bias, 0, 1};
-    for_pieces(m, piece(k), [&](Index first, Index last) {
+    const auto run = [&](Index first, Index last) {
       dots<T>(first, last, 1, k, a.data, a.row, b.data, b.column, to);
       activate<T>(f, last - first, 1, c + first * ldc, ldc);
-    });
+    };
+    for_pieces(m, piece(k), run, 2 * piece(k));
   } else if (rows_meet && m <= few && k >= 2 * lanes<T>()) {
     const Dots<T> to{c, 1, ldc, add, bias, 1, 0};
-    for_pieces(n, piece(m * k), [&](Index first, Index last) {
+    const auto run = [&](Index first, Index last) {
       dots<T>(first, last, m, k, b.data, b.column, a.data, a.row, to);
       activate<T>(f, m, last - first, c + first, ldc);
-    });
+    };
+    for_pieces(n, piece(m * k), run, 2 * piece(m * k));
   } else if (n <= lanes<T>() && a.row == 1 && m > n && bias == nullptr && !add) {
     narrow_product<T>(m, n, k, a, b, c, ldc, f);
   } else {

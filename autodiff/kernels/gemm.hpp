@@ -20,8 +20,8 @@ enum class Activation { none, relu, tanh, sigmoid };
 ///
 /// The structure is that of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication"
 /// (2008), and of Van Zee and van de Geijn, "BLIS: a framework for rapidly instantiating BLAS functionality"
-/// (2015): a tile of C is kept in registers over the inner loop, a panel of B in the first-level cache, a
-/// block of A in the second. Of A and B only what the caches could not hold where it is gets copied.
+/// (2015): a tile of C stays in registers over the inner loop, and a panel of B in cache while the rows of A
+/// pass by. Of A and B only what is not read well where it is gets packed.
 template <class T>
 void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
           const T* bias = nullptr, Activation f = Activation::none);

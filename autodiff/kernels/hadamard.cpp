@@ -10,14 +10,14 @@ struct HadamardPiece {
 /// The inner kernels of one scalar on one target, so that one dispatch finds them all.
 template <class T> struct HadamardTable {
   using Forward = void (*)(HadamardPiece piece, const T* u, const T* v, T* w);
-  using Gradient = void (*)(HadamardPiece piece, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
-                            HadamardTarget<T> gv);
+  using Gradient = void (*)(HadamardPiece piece, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                            HadamardGradient<T> gv);
   Forward columns, rows;
   Gradient columns_gradient, rows_gradient;
 };
 /// A target further on, if there is any.
-template <class T> HadamardTarget<T> ahead(HadamardTarget<T> target, Index by) {
-  return target.data == nullptr ? target : HadamardTarget<T>{target.data + by, target.add};
+template <class T> HadamardGradient<T> ahead(HadamardGradient<T> target, Index by) {
+  return target.data == nullptr ? target : HadamardGradient<T>{target.data + by, target.add};
 }
 }  // namespace taper::kernels
 #endif
@@ -63,7 +63,7 @@ template <class T> struct Hadamard {
   /// the columns, which are in memory, are loaded and stored.
   template <Index block>
   static HWY_INLINE void columns_vector(HadamardPiece p, const T* gw, const T* u, const T* v,
-                                        HadamardTarget<T> gu, HadamardTarget<T> gv, Index count) {
+                                        HadamardGradient<T> gu, HadamardGradient<T> gv, Index count) {
     const Vector<T> gate = load_upto<T>(v, count);
     Vector<T> sum = hn::Zero(Tag<T>());
     for (Index i = 0; i < block; ++i) {
@@ -77,14 +77,14 @@ template <class T> struct Hadamard {
 
   template <Index block>
   static HWY_INLINE void columns_block(HadamardPiece p, const T* gw, const T* u, const T* v,
-                                       HadamardTarget<T> gu, HadamardTarget<T> gv) {
+                                       HadamardGradient<T> gu, HadamardGradient<T> gv) {
     for_row(p.columns, [&](Index j, Index count) HWY_ATTR {
       columns_vector<block>(p, gw + j, u + j, v + j, ahead(gu, j), ahead(gv, j), count);
     });
   }
 
-  static void columns_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
-                               HadamardTarget<T> gv) {
+  static void columns_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                               HadamardGradient<T> gv) {
     constexpr Index block = 4;
     if (p.rows == 0 && gv.data != nullptr && !gv.add) std::fill_n(gv.data, p.columns, T{0});
     for (Index i = 0; i < p.rows;) {
@@ -100,8 +100,8 @@ template <class T> struct Hadamard {
     }
   }
 
-  static void rows_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardTarget<T> gu,
-                            HadamardTarget<T> gv) {
+  static void rows_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                            HadamardGradient<T> gv) {
     for (Index i = 0; i < p.rows; ++i) {
       const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
       double total = 0;  // of runs that are short enough for sums in T
@@ -155,7 +155,7 @@ template <class T> const HadamardTable<T>& best() {
 
 /// Calls f(first row, first column, piece) for pieces that cut no gate's group in two: strips of columns, or
 /// of rows. So every sum is made by one thread, and its order does not depend on the pieces.
-template <class F> void for_groups(Gates gates, Index rows, Index columns, const F& f) {
+template <class F> void for_strips(Gates gates, Index rows, Index columns, const F& f) {
   if (threads() == 1 || rows * columns <= 2 * elementwise_piece) {
     f(0, 0, HadamardPiece{rows, columns, columns});
   } else if (gates == Gates::rows) {
@@ -174,7 +174,7 @@ template <class F> void for_groups(Gates gates, Index rows, Index columns, const
 }  // namespace
 
 template <class T> void hadamard(Gates gates, Index rows, Index columns, const T* u, const T* v, T* w) {
-  for_groups(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
+  for_strips(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
     const Index at = row * columns + column;
     gates == Gates::columns ? best<T>().columns(piece, u + at, v + column, w + at)
                             : best<T>().rows(piece, u + at, v + row, w + at);
@@ -183,8 +183,8 @@ template <class T> void hadamard(Gates gates, Index rows, Index columns, const T
 
 template <class T>
 void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, const T* u, const T* v,
-                       HadamardTarget<T> gu, HadamardTarget<T> gv) {
-  for_groups(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
+                       HadamardGradient<T> gu, HadamardGradient<T> gv) {
+  for_strips(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
     const Index at = row * columns + column, gate = gates == Gates::columns ? column : row;
     const auto run = gates == Gates::columns ? best<T>().columns_gradient : best<T>().rows_gradient;
     run(piece, gw + at, u + at, v + gate, ahead(gu, at), ahead(gv, gate));
@@ -193,8 +193,8 @@ void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, cons
 
 #define TAPER_INSTANTIATE(T)                                                                            \
   template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                  \
-  template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardTarget<T>, \
-                                  HadamardTarget<T>);
+  template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardGradient<T>, \
+                                  HadamardGradient<T>);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)
 #undef TAPER_INSTANTIATE

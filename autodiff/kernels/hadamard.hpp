@@ -12,7 +12,7 @@ enum class Gates { columns, rows };
 template <class T> void hadamard(Gates gates, Index rows, Index columns, const T* u, const T* v, T* w);
 
 /// Where the gradient of a factor goes; null when nobody wants it.
-template <class T> struct HadamardTarget {
+template <class T> struct HadamardGradient {
   T* data = nullptr;
   bool add = false;  // to what is there
 };
@@ -20,8 +20,9 @@ template <class T> struct HadamardTarget {
 /// The way back in one pass over (gw, u): gu = gw v entry by entry, and gv = the sum of gw u over the column
 /// or the row of each gate, in the same order for any number of threads. Both targets may be the same memory
 /// when there is one row or one column and the second one adds: it then adds to what the first has left.
+/// gu may take the place of gw.
 template <class T>
 void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, const T* u, const T* v,
-                       HadamardTarget<T> gu, HadamardTarget<T> gv);
+                       HadamardGradient<T> gu, HadamardGradient<T> gv);
 
 }  // namespace taper::kernels

@@ -33,7 +33,7 @@ enum class Unary {
 /// y = f(x) for n numbers. `y` may be `x`.
 template <class T> void unary(Unary f, Index n, const T* x, T* y, T p = 0, T q = 0);
 
-/// gx = gy f'(x), or added to gx, with y = f(x) at hand.
+/// gx = gy f'(x), or added to gx, with y = f(x) at hand. `gx` may be `gy`.
 template <class T>
 void unary_gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p = 0, T q = 0);
 

@@ -200,6 +200,21 @@ TEST_CASE("allocations: none in the steps of a deep product with weights of its 
   for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
 }
 
+TEST_CASE("allocations: none when passes store and add up in turns, and gradients are not kept") {
+  Tape<float> tape;
+  const auto x = tape.variable(Tensor<float>({1000}));
+  const auto y = sum(relu(tanh(x)));
+  tape.keep_gradients(false);
+  const auto round = [&] {
+    tape.backward(y);
+    tape.backward(y, Accumulate::yes);
+  };
+  round();
+  const long before = allocations;
+  for (int i = 0; i < 200; ++i) round();
+  CHECK(allocations == before);
+}
+
 TEST_CASE("allocations: fit allocates the same for 3 epochs and for 30") {
   const OneThread one;
   const data::Dataset<float> set{normal_tensor<float>({100, 20}), normal_tensor<float>({100, 1}), {}, {}};

@@ -59,7 +59,7 @@ template <class T> struct Factors {
            gv.untouched();
   }
   void forward() { kernels::hadamard<T>(gates, rows, columns, u.data(), v.data(), w.data()); }
-  void backward(kernels::HadamardTarget<T> to_u, kernels::HadamardTarget<T> to_v) const {
+  void backward(kernels::HadamardGradient<T> to_u, kernels::HadamardGradient<T> to_v) const {
     kernels::hadamard_gradient<T>(gates, rows, columns, gw.data(), u.data(), v.data(), to_u, to_v);
   }
 
