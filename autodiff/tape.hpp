@@ -108,8 +108,8 @@ template <class T> class Tape {
 
   /// Whether every variable keeps its gradient after a backward pass, as at first. Without, only leaves are
   /// sure to: operations that can (OpRecord::in_place) then write the gradient of their input over that of
-  /// their output, which takes less memory and time. gradient() of such an output is an Error. It counts from the next pass
-  /// on.
+  /// their output, which takes less memory and time. gradient() of such an output is an Error. It counts from
+  /// the next pass on.
   void keep_gradients(bool on) { keep_gradients_ = on; }
 
   /// Forgets the recording and keeps its memory. All variables of it become invalid.

@@ -58,8 +58,8 @@ template <class T> struct FitOptions {
   std::string title = "fit";
   /// Records every step anew and throws Error when that is not what is replayed: a model whose `forward` goes
   /// other ways when values, its own state or its mode have changed, or computes constants from them. Takes
-  /// about the time of one more forward pass; always on in a library that is built without NDEBUG, whose models
-  /// therefore run `forward` in every step.
+  /// about the time of one more forward pass; always on in a library that is built without NDEBUG, whose
+  /// models therefore run `forward` in every step.
   bool check_recording = false;
 };
 

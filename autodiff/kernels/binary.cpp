@@ -10,7 +10,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-/// Two-argument power, lane by lane.
+/// Applies a scalar function of two arguments to each lane.
 template <class T, class F> HWY_NOINLINE Vector<T> per_lane(Vector<T> x, Vector<T> y, const F& f) {
   const Tag<T> d;
   HWY_ALIGN T left[hn::MaxLanes(d)];
@@ -28,7 +28,7 @@ template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b
   if constexpr (f == Binary::div) return hn::Div(a, b);
   if constexpr (f == Binary::pow) return per_lane<T>(a, b, [](T x, T y) { return std::pow(x, y); });
   // A NaN on either side is the result.
-  if constexpr (f == Binary::max) return keep_nan<T>(a, keep_nan<T>(b, hn::Max(a, b)));
+  if constexpr (f == Binary::max) return larger<T>(a, b);
   if constexpr (f == Binary::min) return keep_nan<T>(a, keep_nan<T>(b, hn::Min(a, b)));
 }
 

@@ -191,8 +191,8 @@ void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, cons
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                                                            \
-  template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                  \
+#define TAPER_INSTANTIATE(T)                                                                              \
+  template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                    \
   template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardGradient<T>, \
                                   HadamardGradient<T>);
 TAPER_INSTANTIATE(float)
