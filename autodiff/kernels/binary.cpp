@@ -268,7 +268,7 @@ template <class T> Strided<T> cut(const Strided<T>& x) {
 }  // namespace
 
 template <class T>
-void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<const T> b, T* c) {
+void binary(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b, T* c) {
   if (rows == 0 || columns == 0) return;
   if (rows * columns <= 2 * elementwise_piece) return map_rows(f, rows, columns, a, b, c);
   if (rows == 1) {
@@ -283,8 +283,8 @@ void binary(Binary f, Index rows, Index columns, Strided<const T> a, Strided<con
 }
 
 template <class T>
-void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const T> a, Strided<const T> b,
-                     const T* gc, Strided<T> g, bool add) {
+void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
+                     const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
   if (rows == 0 || columns == 0) return;
   if (rows * columns <= 2 * elementwise_piece)
     return map_rows_gradient(f, of, rows, columns, a, b, gc, g, add);
@@ -303,25 +303,13 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, Strided<const 
   });
 }
 
-template <class T> void binary(Binary f, Index n, const T* a, const T* b, T* c) {
-  binary<T>(f, 1, n, {a, 0, 1}, {b, 0, 1}, c);
-}
-
-template <class T>
-void binary_gradient(Binary f, int of, Index n, const T* a, const T* b, const T* gc, T* g, bool add) {
-  binary_gradient<T>(f, of, 1, n, {a, 0, 1}, {b, 0, 1}, gc, {g, 0, 1}, add);
-}
-
-template void binary(Binary, Index, const float*, const float*, float*);
-template void binary(Binary, Index, const double*, const double*, double*);
-template void binary_gradient(Binary, int, Index, const float*, const float*, const float*, float*, bool);
-template void binary_gradient(Binary, int, Index, const double*, const double*, const double*, double*, bool);
-template void binary(Binary, Index, Index, Strided<const float>, Strided<const float>, float*);
-template void binary(Binary, Index, Index, Strided<const double>, Strided<const double>, double*);
-template void binary_gradient(Binary, int, Index, Index, Strided<const float>, Strided<const float>,
-                              const float*, Strided<float>, bool);
-template void binary_gradient(Binary, int, Index, Index, Strided<const double>, Strided<const double>,
-                              const double*, Strided<double>, bool);
+template void binary(Binary, Index, Index, const Strided<const float>&, const Strided<const float>&, float*);
+template void binary(Binary, Index, Index, const Strided<const double>&, const Strided<const double>&,
+                     double*);
+template void binary_gradient(Binary, int, Index, Index, const Strided<const float>&,
+                              const Strided<const float>&, const float*, const Strided<float>&, bool);
+template void binary_gradient(Binary, int, Index, Index, const Strided<const double>&,
+                              const Strided<const double>&, const double*, const Strided<double>&, bool);
 
 }  // namespace taper::kernels
 #endif

@@ -86,6 +86,16 @@ struct Walk {
   }
 };
 
+/// The result where an operand is repeated.
+template <class T, Binary function> void repeat(const Forward<T>& f) {
+  const View<const T> a = f.input(0), b = f.input(1);
+  const Walk walk(f.output().shape(), a.shape(), b.shape());
+  walk.for_matrices([&](Index left, Index right, Index out) {
+    kernels::binary<T>(function, walk.size[2], walk.size[3], walk.operand(0, a.data() + left),
+                       walk.operand(1, b.data() + right), f.output().data() + out);
+  });
+}
+
 template <class T, Binary function, int of> void gradient(const Backward<T>& b, const Walk& walk) {
   const Gradient<T> g = b.gradient(of);
   if (!g) return;
@@ -99,6 +109,12 @@ template <class T, Binary function, int of> void gradient(const Backward<T>& b, 
                                 walk.operand(1, b.input(1).data() + right), b.output_gradient().data() + out,
                                 walk.operand(of, g.data + (of == 0 ? left : right)), g.add || repeated);
   });
+}
+
+template <class T, Binary function> void repeat_gradients(const Backward<T>& b) {
+  const Walk walk(b.output().shape(), b.input(0).shape(), b.input(1).shape());
+  gradient<T, function, 0>(b, walk);
+  gradient<T, function, 1>(b, walk);
 }
 
 /// Whether nothing is repeated: the most frequent case, and the shortest way.
@@ -149,26 +165,15 @@ const Op<T> binary{{
     .shape = [](const Signature& s) { return broadcast(s[0], s[1], binary_name(function)); },
     .forward =
         [](const Forward<T>& f) {
-          const View<const T> a = f.input(0), b = f.input(1);
-          if (same_size(f)) {
-            return kernels::binary<T>(function, a.size(), a.data(), b.data(), f.output().data());
-          }
-          const Walk walk(f.output().shape(), a.shape(), b.shape());
-          walk.for_matrices([&](Index left, Index right, Index out) {
-            kernels::binary<T>(function, walk.size[2], walk.size[3], walk.operand(0, a.data() + left),
-                               walk.operand(1, b.data() + right), f.output().data() + out);
-          });
+          if (!same_size(f)) return repeat<T, function>(f);
+          kernels::binary(function, f.output().size(), f.input(0).data(), f.input(1).data(),
+                          f.output().data());
         },
     .backward =
         [](const Backward<T>& b) {
-          if (same_size(b)) {
-            run_gradient<T, function, 0>(b);
-            run_gradient<T, function, 1>(b);
-            return;
-          }
-          const Walk walk(b.output().shape(), b.input(0).shape(), b.input(1).shape());
-          gradient<T, function, 0>(b, walk);
-          gradient<T, function, 1>(b, walk);
+          if (!same_size(b)) return repeat_gradients<T, function>(b);
+          run_gradient<T, function, 0>(b);
+          run_gradient<T, function, 1>(b);
         },
     .channels = Channels::elementwise,
     .samples = samples<function>,

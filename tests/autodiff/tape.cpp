@@ -95,6 +95,24 @@ TEST_CASE("backward: the same variable twice in one operation") {
   CHECK(apart(x.gradient(), Numbers({3}, {1, 1, 1}).view()) == 0);
 }
 
+TEST_CASE_TEMPLATE("backward: the same number twice in one operation", T, float, double) {
+  Tape<T> tape;
+  const Var<T> x = tape.variable(Tensor<T>({1, 1}, {4})), scalar = tape.variable(Tensor<T>({}, {2}));
+  const auto slope = [&](Var<T> output) {
+    tape.backward(output);
+    return x.gradient()[0];
+  };
+  CHECK(slope(x + x) == 2);
+  CHECK(slope(x - x) == 0);
+  CHECK(slope(x * x) == 8);
+  CHECK(slope(x / x) == 0);  // 1/4 - 4/16
+  CHECK(slope(x * scalar / x + x) == 1);
+  CHECK(scalar.gradient()[0] == 1);
+  CHECK((x * scalar).shape() == Shape{1, 1});
+  const Var<T> row = tape.constant(Tensor<T>({3}, {1, 2, 5}));
+  CHECK(slope(sum(x * row - x)) == 5);
+}
+
 TEST_CASE("backward: contracts with a seed") {
   Tape<double> tape;
   const Var<double> x = tape.variable(Numbers({2, 2}, {1, 2, 3, 4}));

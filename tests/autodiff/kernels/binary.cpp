@@ -172,6 +172,39 @@ TEST_CASE_TEMPLATE("binary: infinities, NaN, zeros and the ends of the range", T
   });
 }
 
+TEST_CASE_TEMPLATE("binary: one number has the bits that it has in a loop, on every target", T, float,
+                   double) {
+  const auto same = [](T x, T y) { return std::memcmp(&x, &y, sizeof(T)) == 0 || (x != x && y != y); };
+  std::vector<T> values = special_values<T>();
+  Rng rng(3);
+  for (int i = 0; i < 20; ++i) values.push_back(static_cast<T>(rng.uniform(-3, 3)));
+  for_each_target([&](const char*) {
+    bool equal = true;
+    for (const Binary f : all_binary) {
+      for (const T a : values) {
+        for (const T b : values) {
+          T alone = 7, looped = 7;
+          taper::kernels::binary<T>(f, 1, &a, &b, &alone);
+          taper::kernels::binary<T>(f, 1, 1, {&a, 0, 1}, {&b, 0, 1}, &looped);
+          equal &= same(alone, looped);
+          for (int way = 0; way < 8; ++way) {
+            const int of = way & 1;
+            const bool add = (way & 2) != 0, in_place = (way & 4) != 0;
+            const auto gc = static_cast<T>(rng.uniform(-3, 3)), before = static_cast<T>(rng.uniform(-3, 3));
+            alone = looped = in_place ? gc : before;
+            taper::kernels::binary_gradient<T>(f, of, 1, &a, &b, in_place ? &alone : &gc, &alone, add);
+            taper::kernels::binary_gradient<T>(f, of, 1, 1, {&a, 0, 1}, {&b, 0, 1}, in_place ? &looped : &gc,
+                                               {&looped, 0, 1}, add);
+            equal &= same(alone, looped);
+          }
+        }
+      }
+      CAPTURE(static_cast<int>(f));
+      CHECK(equal);
+    }
+  });
+}
+
 TEST_CASE("binary_gradient: at corners where the formula has none, a number") {
   const auto gradient = [](Binary f, int of, double a, double b) {
     const double one = 1;
