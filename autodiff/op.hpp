@@ -22,24 +22,26 @@ struct Attributes {
 };
 
 /// One line of the tape: which operation, on which inputs, giving what. A leaf has no operation: its value
-/// is put there from outside.
-template <class T> struct Node {
+/// is put there from outside. What every pass reads comes first, in one cache line.
+template <class T> struct alignas(alignment) Node {
+  Node() {}  // with `= default`, all of it would be cleared first
+
   const Op<T>* op = nullptr;
   T* value = nullptr;
   T* gradient = nullptr;
-  T* own_gradient = nullptr;  // its own memory for that, where operations may lend theirs
-  T* scratch = nullptr;
-  Shape shape;
-  Attributes attributes;
+  std::uint64_t written = 0;      // the backward pass that last wrote its gradient
   std::uint32_t first_input = 0;  // where the tape lists the inputs
   std::uint32_t inputs = 0;       // how many there are
-  std::uint32_t uses = 0;         // how many times it is an input
-  std::uint32_t label = 0;        // the module that recorded it, or a leaf's own name
   bool differentiable = false;    // some leaf below it wants a gradient
   bool writable = false;          // a leaf whose value the caller may replace
   bool lends_gradient = false;    // the gradient of input 0 takes the place of its own
   bool read_late = false;         // an operation reads its value after having written its gradient
-  std::uint64_t written = 0;      // the backward pass that last wrote its gradient
+  std::uint32_t uses = 0;         // how many times it is an input
+  Shape shape;                    // its size first
+  T* scratch = nullptr;
+  T* own_gradient = nullptr;  // its own memory for the gradient, where operations may lend theirs
+  Attributes attributes;
+  std::uint32_t label = 0;  // the module that recorded it, or a leaf's own name
 };
 
 /// The shapes that go into an operation, for the rules that need no values.

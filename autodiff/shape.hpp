@@ -44,12 +44,18 @@ class Shape {
   /// "128x32", or "scalar".
   std::string str() const;
 
-  friend bool operator==(const Shape&, const Shape&) = default;
+  friend bool operator==(const Shape& a, const Shape& b) {
+    if (a.rank_ != b.rank_) return false;
+    for (Index axis = 0; axis < a.rank_; ++axis) {
+      if (a[axis] != b[axis]) return false;
+    }
+    return true;
+  }
 
  private:
-  std::array<Index, max_rank> dimensions_{};
-  Index rank_ = 0;
   Index size_ = 1;
+  Index rank_ = 0;
+  std::array<Index, max_rank> dimensions_{};
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
