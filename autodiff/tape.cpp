@@ -17,11 +17,6 @@ std::uint64_t next_recording() {
 
 }  // namespace
 
-template <class T> Tape<T>& Var<T>::tape() const {
-  if (tape_ == nullptr) throw Error("tape", "a variable that is on no tape was used");
-  return *tape_;
-}
-
 template <class T> const Shape& Var<T>::shape() const {
   return tape().node(*this, "shape").shape;
 }
@@ -94,10 +89,7 @@ template <class T> void Tape<T>::clear() {
 }
 
 template <class T> Node<T>& Tape<T>::node(const Var<T>& var, std::string_view where) {
-  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place(scope_));
-  if (var.recording_ != recording_) {
-    throw Error(where, "a variable was used after its tape was cleared", place(scope_));
-  }
+  if (!of_this_recording(var)) refuse(var, where);
   return nodes_[var.index_];
 }
 
@@ -105,11 +97,19 @@ template <class T> Node<T>& Tape<T>::node(const Var<T>& var, std::string_view wh
 template <class T> Node<T>& Tape<T>::node_with_value(const Var<T>& var, std::string_view where) {
   Node<T>& found = node(var, where);
   for (const auto& [index, own] : lent_) {
-    if (index != var.index_) continue;
-    throw Error(where, "variable %", index, " has no value left, which gradients have replaced",
-                place(found.label), ": expected replay() before");
+    if (index == var.index_) refuse(var, where);
   }
   return found;
+}
+
+/// Says why a variable cannot be used.
+template <class T> void Tape<T>::refuse(const Var<T>& var, std::string_view where) const {
+  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place(scope_));
+  if (!of_this_recording(var)) {
+    throw Error(where, "a variable was used after its tape was cleared", place(scope_));
+  }
+  throw Error(where, "variable %", var.index_, " has no value left, which gradients have replaced",
+              place(nodes_[var.index_].label), ": expected replay() before");
 }
 
 template <class T> Var<T> Tape<T>::at(Index index) {
@@ -214,11 +214,11 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     next.label = scope_;
     next.first_input = first_input;
     next.inputs = static_cast<std::uint32_t>(inputs.size());
-    shapes_.clear();
+    shapes_.resize(inputs.size());
     bool differentiable = false;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Node<T>& input = node_with_value(inputs[i], op.name);
-      shapes_.push_back(&input.shape);
+      shapes_[i] = &input.shape;
       inputs_.push_back(inputs[i].index_);
       differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
     }
@@ -247,7 +247,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   return {this, index, recording_};
 }
 
-template <class T> void Tape<T>::compute(const Node<T>& node) {
+template <class T> inline void Tape<T>::compute(const Node<T>& node) {
   try {
     node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
   } catch (const Error& error) {

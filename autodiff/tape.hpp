@@ -23,7 +23,10 @@ template <class T> class Var {
  public:
   Var() = default;
 
-  Tape<T>& tape() const;
+  Tape<T>& tape() const {
+    if (tape_ == nullptr) throw Error("tape", "a variable that is on no tape was used");
+    return *tape_;
+  }
   const Shape& shape() const;
   /// The value as last computed. It stays readable until the tape is cleared; only
   /// Tape::replay_with_gradient may lose it.
@@ -44,11 +47,12 @@ template <class T> class Var {
  private:
   friend class Tape<T>;
   Var(Tape<T>* tape, std::uint32_t index, std::uint64_t recording)
-      : tape_(tape), index_(index), recording_(recording) {}
+      : tape_(tape), index_(index), recording_(static_cast<std::uint32_t>(recording)) {}
 
+  // Two words, so that it travels in registers.
   Tape<T>* tape_ = nullptr;
   std::uint32_t index_ = 0;
-  std::uint64_t recording_ = 0;
+  std::uint32_t recording_ = 0;  // the last bits of its number
 };
 
 /// Whether a backward pass replaces the gradients of the parameters or adds to them.
@@ -165,6 +169,10 @@ template <class T> class Tape {
 
   Node<T>& node(const Var<T>& var, std::string_view where);
   Node<T>& node_with_value(const Var<T>& var, std::string_view where);
+  bool of_this_recording(const Var<T>& var) const {
+    return var.tape_ == this && var.recording_ == static_cast<std::uint32_t>(recording_);
+  }
+  [[noreturn]] void refuse(const Var<T>& var, std::string_view where) const;
   Node<T>& append_leaf(const Shape& shape, std::string_view name);
   std::uint32_t label(std::string_view name);
   std::string path(std::uint32_t label) const;
