@@ -44,6 +44,7 @@ class Shape {
   /// "128x32", or "scalar".
   std::string str() const;
 
+  /// Whether all dimensions agree; written out, as the comparison of arrays is a call.
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.rank_ != b.rank_) return false;
     for (Index axis = 0; axis < a.rank_; ++axis) {
