@@ -179,8 +179,8 @@ TEST_CASE_TEMPLATE("binary: one number has the bits that it has in a loop, on ev
   Rng rng(3);
   for (int i = 0; i < 20; ++i) values.push_back(static_cast<T>(rng.uniform(-3, 3)));
   for_each_target([&](const char*) {
-    bool equal = true;
     for (const Binary f : all_binary) {
+      bool equal = true;
       for (const T a : values) {
         for (const T b : values) {
           T alone = 7, looped = 7;
