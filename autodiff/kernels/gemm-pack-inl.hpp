@@ -90,43 +90,44 @@ template <class T> void transpose(Index k, Index columns, const T* from, Index s
   }
 }
 
-/// How many numbers packed rows of A take: some vectors are written that end beyond them.
-template <class T> Index packed_left(Index rows, Index k) {
-  return rows * k + lanes<T>();
-}
-
 /// Packs rows of A for the groups that cover them: entry (i, p) of the group of R rows that starts at
 /// row `first` goes to to[first * k + p * R + i].
 template <class T> void pack_left(Index rows, Index k, MatrixRef<T> a, T* to) {
-  for_groups(rows, [&](Index first, auto size) HWY_ATTR {
-    const T* from = a.data + first * a.row;
-    T* target = to + first * k;
-    if (a.column == 1) {
-      transpose<T>(k, size, from, a.row, target, size);
-    } else if (a.row == 1) {
-      // Whole vectors: the lanes after the group's are overwritten by what follows, but for the last.
-      for (Index p = 0; p < k; ++p, from += a.column, target += size) {
-        for (Index i = 0; i < size; i += lanes<T>()) {
-          const Index count = std::min<Index>(lanes<T>(), size - i);
-          store_upto<T>(load_upto<T>(from + i, count), target + i, p + 1 < k ? lanes<T>() : count);
+  // A transpose is taken a few of its columns at a time, which makes few enough streams to be fetched ahead.
+  const Index block = a.row == 1 ? 8 : k;
+  for (Index start = 0; start < k; start += block) {
+    const Index end = std::min(k, start + block);
+    for_groups(rows, [&](Index first, auto size) HWY_ATTR {
+      const T* from = a.data + first * a.row + start * a.column;
+      T* target = to + first * k + start * size;
+      if (a.column == 1) {
+        transpose<T>(k, size, from, a.row, target, size);
+      } else if (a.row == 1) {
+        // Whole vectors, as long as what follows overwrites the lanes after the group's.
+        for (Index p = start; p < end; ++p, from += a.column, target += size) {
+          for (Index i = 0; i < size; i += lanes<T>()) {
+            const Index count = std::min<Index>(lanes<T>(), size - i);
+            const bool whole = (end - p) * size - i >= lanes<T>();
+            store_upto<T>(load_upto<T>(from + i, count), target + i, whole ? lanes<T>() : count);
+          }
+        }
+      } else {
+        for (Index p = start; p < end; ++p, from += a.column, target += size) {
+          for (Index i = 0; i < size; ++i) target[i] = from[i * a.row];
         }
       }
-    } else {
-      for (Index p = 0; p < k; ++p) {
-        for (Index i = 0; i < size; ++i) target[p * size + i] = from[i * a.row + p * a.column];
-      }
-    }
-  });
+    });
+  }
 }
 
 /// Packs columns of B into a panel with rows `width` apart, zero where B has ended.
 template <class T> void pack_right(Index k, Index columns, MatrixRef<T> b, T* to, Index width) {
   const Index step = lanes<T>();
   if (b.column == 1) {
-    for (Index p = 0; p < k; ++p, to += width) {
-      for (Index j = 0; j < width; j += step) {
-        store<T>(load_upto<T>(b.data + p * b.row + j, std::clamp<Index>(columns - j, 0, step)), to + j);
-      }
+    for (Index j = 0; j < width; j += step) {
+      const Index count = std::clamp<Index>(columns - j, 0, step);
+      const T* from = b.data + j;
+      for (Index p = 0; p < k; ++p, from += b.row) store<T>(load_upto<T>(from, count), to + p * width + j);
     }
     return;
   }

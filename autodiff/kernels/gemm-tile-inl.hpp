@@ -8,6 +8,7 @@
 
 #include <hwy/cache_control.h>
 
+#include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 #include <type_traits>
 
@@ -41,11 +42,13 @@ template <class T> struct LeftRef {
 };
 
 /// A panel of B: for each p, as many vectors as a tile is wide, `step` apart. What is read goes to `copy`
-/// too, unless that is null, packed.
+/// too, unless that is null, packed. `next` is the panel after this one, unless it has no data: not numbers
+/// but vectors of it, k x V, in any order, which are fetched into the cache meanwhile.
 template <class T> struct Panel {
   const T* data;
   Index step;
   T* copy;
+  MatrixRef<T> next;
 };
 
 /// Where a tile goes.
@@ -55,11 +58,20 @@ template <class T> struct Destination {
   Index columns;  // how many of the tile's there are
   bool add;
   const T* bias;
+  bool far;  // probably in no near cache
+};
+
+/// What a tile does beside its products, which hide it.
+enum class Aside {
+  nothing,
+  copy,  ///< copies what it reads of B
+  fetch  ///< fetches k / 2 vectors of B's next panel, from `fetched` on
 };
 
 /// A tile of C: R rows of V vectors, over k inner steps.
-template <class T, Index R, Index V, Left order, bool copies>
-HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const Destination<T>& c) {
+template <class T, Index R, Index V, Left order, Aside aside>
+HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const T* fetched,
+                     const Destination<T>& c) {
   const Tag<T> d;
   const Index step = lanes<T>();
   const bool whole = c.columns == V * step;
@@ -70,37 +82,48 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
     HWY_UNROLL(4) for (Index j = 0; j < V - 1; ++j) shift[j] = load<T>(c.bias + j * step);
     shift[V - 1] = load_upto<T>(c.bias + (V - 1) * step, last);
   }
-  const T* rows[R];
+  const T* rows[(R + 2) / 3];  // every third one, for want of registers: an address has room for two steps
+  HWY_UNROLL(4) for (Index i = 0; i < R; i += 3) rows[i / 3] = a + i * a_step;
   HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
-    rows[i] = order == Left::rows ? a + i * a_step : a + i;
-    HWY_UNROLL(4) for (Index j = 0; j < V; ++j) {
-      sums[i][j] = shift[j];
-      hwy::Prefetch(c.data + i * c.ldc + j * step);  // needed only at the end
+    HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = shift[j];
+  }
+  if (c.far) {  // it is needed only at the end
+    HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
+      HWY_UNROLL(4) for (Index j = 0; j < V; ++j) hwy::Prefetch(c.data + i * c.ldc + j * step);
     }
   }
   const T* right_data = b.data;
   T* copy = b.copy;
-  const auto multiply = [&](Index p) HWY_ATTR {
+  const auto multiply = [&]() HWY_ATTR {
     Vector<T> right[V];
     HWY_UNROLL(4) for (Index j = 0; j < V; ++j) right[j] = load<T>(right_data + j * step);
     right_data += b.step;
-    if constexpr (copies) {
+    if constexpr (aside == Aside::copy) {
       HWY_UNROLL(4) for (Index j = 0; j < V; ++j) store<T>(right[j], copy + j * step);
       copy += V * step;
     }
     HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
-      const Vector<T> left = hn::Set(d, order == Left::rows ? rows[i][p] : a[i]);
+      const Vector<T> left = hn::Set(d, order == Left::rows ? rows[i / 3][i % 3 * a_step] : a[i]);
       HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = hn::MulAdd(left, right[j], sums[i][j]);
     }
-    if constexpr (order == Left::columns) a += a_step;
+    if constexpr (order == Left::rows) {
+      HWY_UNROLL(4) for (Index i = 0; i < (R + 2) / 3; ++i)++ rows[i];
+    } else {
+      a += a_step;
+    }
   };
   Index p = 0;
   if constexpr (R > 2) {
-    for (; p + 4 <= k; p += 4) {
-      HWY_UNROLL(4) for (Index u = 0; u < 4; ++u) multiply(p + u);
+    for (; p + 2 <= k; p += 2) {  // longer loops cost more in fetching them than they save
+      multiply();
+      multiply();
+      if constexpr (aside == Aside::fetch) {
+        hwy::Prefetch(fetched);
+        fetched += b.next.row;
+      }
     }
   }
-  for (; p < k; ++p) multiply(p);
+  for (; p < k; ++p) multiply();
 
   const auto leave = [&](auto add, auto all) HWY_ATTR {
     HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
@@ -144,20 +167,28 @@ constexpr Index copying_rows = 2 * tile_rows;
 /// `rows` rows of A times one panel of B, V vectors wide.
 template <class T, Index V, Left order>
 void multiply_panel(Index rows, Index k, const LeftRef<T>& a, Panel<T> b, const Destination<T>& c) {
+  Index fetching = b.next.data != nullptr ? 2 * V : 0;  // so many tiles fetch half a column each
   for_groups(rows, [&](Index first, auto size) HWY_ATTR {
     constexpr Index R = V > 2 && size() > 4 ? size() / 2 : size();
     const Index step = a.step > 0 ? a.step : size();
     for (Index i = 0; i < size(); i += R) {
       const T* const from = a.data + first * a.row + (a.step > 0 ? i * a.row : i);
-      const Destination<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, c.bias};
+      const Destination<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, c.bias, c.far};
       if constexpr (V == tile_vectors && size() == tile_rows) {
         if (b.copy != nullptr) {
-          tile<T, R, V, order, true>(k, from, step, b, to);
-          b = {b.copy, V * lanes<T>(), nullptr};
+          tile<T, R, V, order, Aside::copy>(k, from, step, b, nullptr, to);
+          b = {b.copy, V * lanes<T>(), nullptr, b.next};
+          continue;
+        }
+        if (fetching > 0) {
+          --fetching;
+          const Index half = fetching / V * (k / 2);
+          const T* const fetched = b.next.data + half * b.next.row + fetching % V * b.next.column;
+          tile<T, R, V, order, Aside::fetch>(k, from, step, b, fetched, to);
           continue;
         }
       }
-      tile<T, R, V, order, false>(k, from, step, b, to);
+      tile<T, R, V, order, Aside::nothing>(k, from, step, b, nullptr, to);
     }
   });
 }

@@ -16,8 +16,12 @@ namespace taper::kernels::HWY_NAMESPACE {
 // How much of the inner dimension is taken at a time, and how many numbers of A: a panel of B that long stays
 // in the second-level cache while those rows of A pass by. Longer ones save passes over C, and more of A
 // saves packing B again; found by trying on a core with 2 MB.
-template <class T> constexpr Index most_inner = 2048 / sizeof(T);
+template <class T> constexpr Index most_inner = 4096 / sizeof(T);
 template <class T> constexpr Index most_left = (Index{4} << 20) / sizeof(T);
+// A C larger than this does not stay in the second-level cache between its inner pieces.
+template <class T> constexpr Index far_result = (Index{4} << 20) / sizeof(T);
+// So few rows of A leave little time to hide the reading of B: the panel after is fetched meanwhile.
+constexpr Index few_rows = 192;
 // Products smaller than this are done by the caller's thread alone: about 15 microseconds' worth.
 constexpr double parallel_products = 1 << 20;
 
@@ -72,7 +76,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
   const Index row_block = even_piece(m, most_left<T> / inner_piece, tile_rows);
   const Index panels = (n + width - 1) / width;
   const bool left_in_place = reads_left(a, m, n, k);
-  T* const packed = left_in_place ? nullptr : workspace<T, 0>(packed_left<T>(row_block, inner_piece));
+  T* const packed = left_in_place ? nullptr : workspace<T, 0>(row_block * inner_piece);
 
   for (Index first = 0; first < m; first += row_block) {
     const Index rows = std::min(row_block, m - first);
@@ -96,16 +100,27 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
         const Index columns = std::min(vectors * lanes<T>(), n - column);
         const MatrixRef<T> source{right.data + column * right.column, right.row, right.column};
         T* const copy = workspace<T, 1>(width * inner);
-        Panel<T> panel{copy, vectors * lanes<T>(), nullptr};
+        Panel<T> panel{copy, vectors * lanes<T>(), nullptr, {nullptr, 0, 0}};
+        const bool fetches = vectors == tile_vectors && height >= copying_rows && height <= few_rows &&
+                             column + 2 * width <= n;
         if (source.column == 1 && columns == panel.step) {  // no need to rearrange
           panel.data = source.data;
           panel.step = source.row;
-          if (vectors == tile_vectors && height >= copying_rows && source.row > width) panel.copy = copy;
+          if (vectors == tile_vectors && height >= copying_rows && source.row > width) {
+            panel.copy = copy;
+            if (fetches) panel.next = {source.data + width, source.row, lanes<T>()};
+          }
         } else {
           pack_right<T>(inner, columns, source, copy, panel.step);
+          if (fetches && source.row == 1 && source.column == inner)
+            panel.next = {source.data + width * inner, lanes<T>(), inner * lanes<T>()};
         }
-        const Destination<T> target{c + (first + row) * ldc + column, ldc, columns, add || start > 0,
-                                    bias != nullptr && start == 0 ? bias + column : nullptr};
+        const Destination<T> target{c + (first + row) * ldc + column,
+                                    ldc,
+                                    columns,
+                                    add || start > 0,
+                                    bias != nullptr && start == 0 ? bias + column : nullptr,
+                                    m * n > far_result<T>};
         const auto run = [&](const LeftRef<T>& from, auto order) HWY_ATTR {
           if (vectors == 1) return multiply_panel<T, 1, order()>(height, inner, from, panel, target);
           if (vectors == 2) return multiply_panel<T, 2, order()>(height, inner, from, panel, target);
