@@ -5,9 +5,9 @@
 /// What this machine can do at most, to be measured beside what programs do on it.
 namespace taper::bench {
 
-/// Multiplies and adds in registers alone, with the widest vectors that the machine has; returns how many
-/// operations that were, where a multiplication and an addition are two.
-template <class T> double multiply_add();
+/// Multiplies and adds in registers alone, on each of `threads` threads, with the widest vectors that the
+/// machine has; returns how many operations that were, where a multiplication and an addition are two.
+template <class T> double multiply_add(int threads = 1);
 
 /// Reads n numbers.
 template <class T> void read(std::size_t n, const T* from);

@@ -203,11 +203,11 @@ template <class T> void add_threads(std::vector<Table>& tables, const std::strin
 void add_limits(std::vector<Table>& tables) {
   Table flops{"limit/flops", "Multiplying and adding in registers", "", bench::gigaflops(), {}};
   const auto add = [&]<class T>(const char* type, T) {
-    const double work = bench::multiply_add<T>();
-    flops.cases.push_back({type, work, [work] {
+    flops.cases.push_back({type, bench::multiply_add<T>(), [] {
+                             const auto on = [](int count) { return [=] { bench::multiply_add<T>(count); }; };
                              return std::vector<Contender>{
-                                 {"one thread", Role::subject, [] { bench::multiply_add<T>(); }},
-                             };
+                                 {"two threads", Role::subject, on(2), bench::multiply_add<T>(2)},
+                                 {"one", Role::other, on(1)}};
                            }});
   };
   add("float", 0.0f), add("double", 0.0);
@@ -226,7 +226,7 @@ void add_limits(std::vector<Table>& tables) {
                bench::triad(n, p + n, p + 2 * n, 0.5f, p, count);
              };
            };
-           return std::vector<Contender>{{"one thread", Role::subject, on(1)}, {"two", Role::other, on(2)}};
+           return std::vector<Contender>{{"two threads", Role::subject, on(2)}, {"one", Role::other, on(1)}};
          }});
   }
   tables.push_back(memory);
