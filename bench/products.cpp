@@ -165,7 +165,9 @@ template <class T> std::vector<Contender> threads(Product product, Shape3 shape)
       set_threads(1);
     };
   };
-  return {{"two threads", Role::subject, on(2)}, {"one", Role::peer, on(1)}};
+  return {{"two threads", Role::subject, on(2)},
+          {"one", Role::peer, on(1)},
+          {"FMA peak on two", Role::limit, [] { bench::multiply_add<T>(2); }, bench::multiply_add<T>(2)}};
 }
 
 std::string name(Shape3 shape) {

@@ -140,7 +140,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
       // Threads take panels; where there are few, parts of the rows.
       const bool by_parts = panels < 8;
       const Index pieces = panels * (by_parts ? parts : 1);
-      for_pieces(pieces, parallel ? 1 : pieces, [&](Index begin, Index end) {
+      const auto multiply_pieces = [&](Index begin, Index end) {
         for (Index piece = begin; piece < end; ++piece) {
           const Index part = by_parts ? piece % parts : 0, panel = by_parts ? piece / parts : piece;
           const Index last = std::min(n, (panel + 1) * width);
@@ -151,7 +151,8 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
             column += vectors * lanes<T>();
           }
         }
-      });
+      };
+      for_pieces(pieces, parallel ? 1 : pieces, multiply_pieces, 0, Share::free);
     }
   }
 }

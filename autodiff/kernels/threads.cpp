@@ -20,15 +20,21 @@ void set_threads(int count) {
 }
 
 void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
-                const void* context) {
+                const void* context, Share share) {
   const Index pieces = (count + piece - 1) / piece;
+  const auto run = [&](Index k) { call(context, k * piece, std::min((k + 1) * piece, count)); };
   const unsigned mode = float_mode();  // every thread computes as the caller does
 #pragma omp parallel num_threads(threads())
   {
     const unsigned before = float_mode();
     set_float_mode(mode);
+    if (share == Share::even) {
 #pragma omp for schedule(static)
-    for (Index k = 0; k < pieces; ++k) call(context, k * piece, std::min((k + 1) * piece, count));
+      for (Index k = 0; k < pieces; ++k) run(k);
+    } else {
+#pragma omp for schedule(dynamic)
+      for (Index k = 0; k < pieces; ++k) run(k);
+    }
     set_float_mode(before);
   }
 }

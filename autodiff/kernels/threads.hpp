@@ -14,20 +14,28 @@ using Index = std::ptrdiff_t;
 int threads();
 void set_threads(int count);
 
+/// Who does which piece.
+enum class Share {
+  even,  ///< as many neighbours for each thread: it finds in its cache what the loop before left there
+  free   ///< the next one for whoever is free: for long pieces, on cores that may not be equally fast
+};
+
 /// Calls call(context, begin, end) for all pieces, on several threads.
 void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
-                const void* context);
+                const void* context, Share share);
 
 /// Calls f(begin, end) for consecutive pieces of [0, count), each `piece` long but the last. The pieces do
 /// not depend on the number of threads; up to `alone`, or with only one piece, no other thread is asked.
-template <class F> void for_pieces(Index count, Index piece, const F& f, Index alone = 0) {
+template <class F>
+void for_pieces(Index count, Index piece, const F& f, Index alone = 0, Share share = Share::even) {
   if (count <= std::max(piece, alone) || threads() == 1) {
     for (Index begin = 0; begin < count; begin += piece) f(begin, std::min(begin + piece, count));
     return;
   }
   run_pieces(
       count, piece,
-      [](const void* context, Index begin, Index end) { (*static_cast<const F*>(context))(begin, end); }, &f);
+      [](const void* context, Index begin, Index end) { (*static_cast<const F*>(context))(begin, end); }, &f,
+      share);
 }
 
 /// A piece of a loop over numbers as cheap as a sum of two. Measured by bench/elementwise (two cores of a
