@@ -54,7 +54,7 @@ class Shape {
   }
 
  private:
-  Index size_ = 1;
+  Index size_ = 1;  // first, where a tape's passes find it in the cache line that they read anyway
   Index rank_ = 0;
   std::array<Index, max_rank> dimensions_{};
 };

@@ -49,8 +49,7 @@ template <class T> class Var {
   Var(Tape<T>* tape, std::uint32_t index, std::uint64_t recording)
       : tape_(tape), index_(index), recording_(static_cast<std::uint32_t>(recording)) {}
 
-  // Two words, so that it travels in registers.
-  Tape<T>* tape_ = nullptr;
+  Tape<T>* tape_ = nullptr;  // with the rest two words, so that it travels in registers
   std::uint32_t index_ = 0;
   std::uint32_t recording_ = 0;  // the last bits of its number
 };
@@ -170,7 +169,8 @@ template <class T> class Tape {
   Node<T>& node(const Var<T>& var, std::string_view where);
   Node<T>& node_with_value(const Var<T>& var, std::string_view where);
   bool of_this_recording(const Var<T>& var) const {
-    return var.tape_ == this && var.recording_ == static_cast<std::uint32_t>(recording_);
+    return var.tape_ == this && var.recording_ == static_cast<std::uint32_t>(recording_) &&
+           var.index_ < nodes_.size();  // after 2^32 recordings, too
   }
   [[noreturn]] void refuse(const Var<T>& var, std::string_view where) const;
   Node<T>& append_leaf(const Shape& shape, std::string_view name);
@@ -227,6 +227,7 @@ template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& ta
 /// The tape as a graph in the language of Graphviz: `tape.dot | dot -Tsvg`.
 template <class T> void write_dot(std::ostream& out, const Tape<T>& tape);
 
+static_assert(sizeof(Var<float>) == sizeof(void*) + 8);
 extern template class Var<float>;
 extern template class Var<double>;
 extern template class Tape<float>;

@@ -21,6 +21,7 @@ template <class T, class F> HWY_NOINLINE Vector<T> per_lane(Vector<T> x, Vector<
   return hn::Load(d, left);
 }
 
+/// f(a, b). The formulas here and below are those of one number, too (binary.hpp).
 template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
   if constexpr (f == Binary::add) return hn::Add(a, b);
   if constexpr (f == Binary::sub) return hn::Sub(a, b);

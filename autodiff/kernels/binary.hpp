@@ -33,14 +33,17 @@ template <class T>
 void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
                      const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add);
 
-/// One number, for which the way to a loop takes longer than the operation. Those of arithmetic are rounded
-/// alike in registers of any width, so that this changes no bit.
+/// One number, for which the way to a loop takes longer than the operation. The formulas are those of the
+/// loops in binary.cpp, and arithmetic is rounded alike in registers of any width: this changes no bit,
+/// unless a compiler for one machine only makes one instruction of a product and a sum.
 namespace scalar {
 
-constexpr bool knows(Binary f) {
+/// The functions that are here.
+constexpr bool is_arithmetic(Binary f) {
   return f == Binary::add || f == Binary::sub || f == Binary::mul || f == Binary::div;
 }
 
+/// f(a, b).
 template <class T> constexpr T value(Binary f, T a, T b) {
   return f == Binary::add ? a + b : f == Binary::sub ? a - b : f == Binary::mul ? a * b : a / b;
 }
@@ -56,7 +59,7 @@ template <class T> constexpr T slope(Binary f, int of, T a, T b) {
 
 /// c = f(a, b) for n numbers each.
 template <class T> inline void binary(Binary f, Index n, const T* a, const T* b, T* c) {
-  if (n == 1 && scalar::knows(f)) {
+  if (n == 1 && scalar::is_arithmetic(f)) {
     *c = scalar::value(f, *a, *b);
   } else {
     binary<T>(f, 1, n, {a, 0, 1}, {b, 0, 1}, c);
@@ -67,7 +70,7 @@ template <class T> inline void binary(Binary f, Index n, const T* a, const T* b,
 /// does.
 template <class T>
 inline void binary_gradient(Binary f, int of, Index n, const T* a, const T* b, const T* gc, T* g, bool add) {
-  if (n == 1 && scalar::knows(f)) {
+  if (n == 1 && scalar::is_arithmetic(f)) {
     const T local = *gc * scalar::slope(f, of, *a, *b);
     *g = add ? *g + local : local;
   } else {

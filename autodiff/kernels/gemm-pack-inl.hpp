@@ -101,7 +101,7 @@ template <class T> void pack_left(Index rows, Index k, MatrixRef<T> a, T* to) {
       const T* from = a.data + first * a.row + start * a.column;
       T* target = to + first * k + start * size;
       if (a.column == 1) {
-        transpose<T>(k, size, from, a.row, target, size);
+        transpose<T>(end - start, size, from, a.row, target, size);
       } else if (a.row == 1) {
         // Whole vectors, as long as what follows overwrites the lanes after the group's.
         for (Index p = start; p < end; ++p, from += a.column, target += size) {

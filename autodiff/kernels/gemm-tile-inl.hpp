@@ -8,7 +8,6 @@
 
 #include <hwy/cache_control.h>
 
-#include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 #include <type_traits>
 
@@ -41,14 +40,20 @@ template <class T> struct LeftRef {
   Index row, step;
 };
 
+/// What is read after a panel: k x V vectors, vector (p, j) at data + p * row + j * column. A hint: where
+/// there are few tiles, or k is odd, not all of it is fetched.
+template <class T> struct Ahead {
+  const T* data;
+  Index row, column;
+};
+
 /// A panel of B: for each p, as many vectors as a tile is wide, `step` apart. What is read goes to `copy`
-/// too, unless that is null, packed. `next` is the panel after this one, unless it has no data: not numbers
-/// but vectors of it, k x V, in any order, which are fetched into the cache meanwhile.
+/// too, unless that is null, packed. `next` is fetched into the cache meanwhile, unless it has no data.
 template <class T> struct Panel {
   const T* data;
   Index step;
   T* copy;
-  MatrixRef<T> next;
+  Ahead<T> next;
 };
 
 /// Where a tile goes.
@@ -65,7 +70,7 @@ template <class T> struct Destination {
 enum class Aside {
   nothing,
   copy,  ///< copies what it reads of B
-  fetch  ///< fetches k / 2 vectors of B's next panel, from `fetched` on
+  fetch  ///< fetches k / 2 vectors of what is read next: those from `fetched` on, a row apart
 };
 
 /// A tile of C: R rows of V vectors, over k inner steps.
@@ -82,8 +87,11 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
     HWY_UNROLL(4) for (Index j = 0; j < V - 1; ++j) shift[j] = load<T>(c.bias + j * step);
     shift[V - 1] = load_upto<T>(c.bias + (V - 1) * step, last);
   }
-  const T* rows[(R + 2) / 3];  // every third one, for want of registers: an address has room for two steps
-  HWY_UNROLL(4) for (Index i = 0; i < R; i += 3) rows[i / 3] = a + i * a_step;
+  // Every third row: an address can add a register, or twice it, for the two after.
+  const T* rows[(R + 2) / 3];
+  if constexpr (order == Left::rows) {
+    HWY_UNROLL(4) for (Index i = 0; i < R; i += 3) rows[i / 3] = a + i * a_step;
+  }
   HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
     HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = shift[j];
   }
@@ -107,14 +115,14 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
       HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = hn::MulAdd(left, right[j], sums[i][j]);
     }
     if constexpr (order == Left::rows) {
-      HWY_UNROLL(4) for (Index i = 0; i < (R + 2) / 3; ++i)++ rows[i];
+      HWY_UNROLL(4) for (const T*& row : rows) row += 1;
     } else {
       a += a_step;
     }
   };
   Index p = 0;
   if constexpr (R > 2) {
-    for (; p + 2 <= k; p += 2) {  // longer loops cost more in fetching them than they save
+    for (; p + 2 <= k; p += 2) {  // no more: long loops cost more in fetching instructions than they save
       multiply();
       multiply();
       if constexpr (aside == Aside::fetch) {

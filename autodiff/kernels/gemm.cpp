@@ -18,7 +18,7 @@ namespace taper::kernels::HWY_NAMESPACE {
 // saves packing B again; found by trying on a core with 2 MB.
 template <class T> constexpr Index most_inner = 4096 / sizeof(T);
 template <class T> constexpr Index most_left = (Index{4} << 20) / sizeof(T);
-// A C larger than this does not stay in the second-level cache between its inner pieces.
+// A C larger than this is fetched before it is needed; found by trying, too.
 template <class T> constexpr Index far_result = (Index{4} << 20) / sizeof(T);
 // So few rows of A leave little time to hide the reading of B: the panel after is fetched meanwhile.
 constexpr Index few_rows = 192;
@@ -99,10 +99,10 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
       const auto multiply = [&](Index row, Index height, Index column, Index vectors) {
         const Index columns = std::min(vectors * lanes<T>(), n - column);
         const MatrixRef<T> source{right.data + column * right.column, right.row, right.column};
-        T* const copy = workspace<T, 1>(width * inner);
+        T* const copy = workspace<T, 1>(width * most_inner<T>);  // never to grow
         Panel<T> panel{copy, vectors * lanes<T>(), nullptr, {nullptr, 0, 0}};
-        const bool fetches = vectors == tile_vectors && height >= copying_rows && height <= few_rows &&
-                             column + 2 * width <= n;
+        const bool fetches =
+            vectors == tile_vectors && height >= copying_rows && rows <= few_rows && column + 2 * width <= n;
         if (source.column == 1 && columns == panel.step) {  // no need to rearrange
           panel.data = source.data;
           panel.step = source.row;

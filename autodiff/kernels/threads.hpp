@@ -4,7 +4,8 @@
 #include <cstddef>
 
 /// Loops over raw memory: SIMD, cache blocking, threads. Nothing here knows tensors or tapes, nothing
-/// allocates in the steady state, and nothing checks: callers have.
+/// allocates in the steady state (a thread does once, for its first part of a product), and nothing checks:
+/// callers have.
 namespace taper::kernels {
 
 using Index = std::ptrdiff_t;

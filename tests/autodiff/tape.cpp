@@ -1,5 +1,6 @@
 #include <taper/autodiff/tape.hpp>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -111,6 +112,30 @@ TEST_CASE_TEMPLATE("backward: the same number twice in one operation", T, float,
   CHECK((x * scalar).shape() == Shape{1, 1});
   const Var<T> row = tape.constant(Tensor<T>({3}, {1, 2, 5}));
   CHECK(slope(sum(x * row - x)) == 5);
+}
+
+TEST_CASE_TEMPLATE("backward: one number alone gets the bits that it gets among others", T, float, double) {
+  Rng rng(4);
+  bool same = true;
+  for (int i = 0; i < 200; ++i) {
+    const auto random = [&] { return static_cast<T>(rng.uniform(-3, 3)); };
+    const T x = random(), y = random(), z = random();
+    const auto gradients = [&](Index size) {
+      const Shape shape{1, size};
+      const auto filled = [&](T value) {
+        Tensor<T> numbers(shape);
+        std::fill(numbers.begin(), numbers.end(), value);
+        return numbers;
+      };
+      Tape<T> tape;
+      const Var<T> a = tape.variable(filled(x)), b = tape.variable(filled(y)), c = tape.variable(filled(z));
+      const Var<T> result = a * b + a * c - b / c;
+      tape.backward(sum(result));
+      return std::array{result.value()[0], a.gradient()[0], b.gradient()[0], c.gradient()[0]};
+    };
+    same &= gradients(1) == gradients(3);
+  }
+  CHECK(same);
 }
 
 TEST_CASE("backward: contracts with a seed") {

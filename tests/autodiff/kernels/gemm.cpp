@@ -111,8 +111,9 @@ TEST_CASE_TEMPLATE("gemm: all small and ragged sizes agree with three loops", T,
 TEST_CASE_TEMPLATE("gemm: every way to store and add, with more than one inner block", T, float, double) {
   for_each_target([](const char*) {
     Rng rng(2);
+    const Index inner = sizeof(T) == 4 ? 1030 : 530;  // longer than a block
     for (int kind = 0; kind < 128; kind += 3) {
-      check<T>(rng, 31, 37, 530, kind);
+      check<T>(rng, 31, 37, inner, kind);
       check<T>(rng, 101, 1, 515, kind);
       check<T>(rng, 1, 70, 257, kind);
       check<T>(rng, 3, 40, 256, kind);
@@ -153,7 +154,8 @@ TEST_CASE_TEMPLATE("gemm: a result without inner dimension is zero, the bias, or
 
 TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads", T, float, double) {
   Rng rng(3);
-  const Index sizes[][3] = {{300, 200, 600}, {997, 129, 131}, {100, 1000, 40}, {5000, 1, 300}};
+  const Index sizes[][3] = {
+      {300, 200, 600}, {220, 70, 1100}, {997, 129, 131}, {100, 1000, 40}, {5000, 1, 300}};
   for (const auto& size : sizes) {
     const Index m = size[0], n = size[1], k = size[2];
     for (const int kind : {0, 1, 2, 3, 4, 8 + 16}) {
@@ -171,7 +173,9 @@ TEST_CASE_TEMPLATE("gemm: the same bits for any number of threads", T, float, do
         product.run(several);
         CHECK(same_bits(several.view(), one.view()));
       }
-      if (kind == 0) CHECK(apart(one.view(), product.expected().view()) < (sizeof(T) == 4 ? 1e-5 : 1e-13));
+      if (kind != 0) continue;
+      const double error = (sizeof(T) == 4 ? 1e-6 : 1e-14) * std::sqrt(static_cast<double>(k));
+      CHECK(apart(one.view(), product.expected().view()) < error);
     }
   }
 }
