@@ -101,12 +101,13 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
         const MatrixRef<T> source{right.data + column * right.column, right.row, right.column};
         T* const copy = workspace<T, 1>(width * most_inner<T>);  // never to grow
         Panel<T> panel{copy, vectors * lanes<T>(), nullptr, {nullptr, 0, 0}};
-        const bool fetches =
-            vectors == tile_vectors && height >= copying_rows && rows <= few_rows && column + 2 * width <= n;
+        // Full groups of rows come first, whose tiles can do something beside.
+        const bool full = vectors == tile_vectors && height >= copying_rows;
+        const bool fetches = full && rows <= few_rows && column + 2 * width <= n;
         if (source.column == 1 && columns == panel.step) {  // no need to rearrange
           panel.data = source.data;
           panel.step = source.row;
-          if (vectors == tile_vectors && height >= copying_rows && source.row > width) {
+          if (full && source.row > width) {
             panel.copy = copy;
             if (fetches) panel.next = {source.data + width, source.row, lanes<T>()};
           }
