@@ -227,9 +227,10 @@ void program(const Options& options) {
   set_threads(options.threads);
   const Problem problem = prepare(options);
   sparsity::ExactOptions exact;
-  exact.tolerance = 1e-10 * problem.null_loss;
+  exact.tolerance = 1e-10;
   const CrossValidation cv =
-      sparsity::cross_validate(problem.x, problem.y, options.kind(), options.folds, options.seed,
+      sparsity::cross_validate(problem.x, problem.y, options.kind(),
+                               {.folds = options.folds, .seed = options.seed},
                                {.count = options.count, .smallest = options.smallest}, exact);
   apps::Json figures = report(options, problem, cv);
   figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -25,9 +25,9 @@ void Design::dots(std::span<const Index> columns, const double* v, double* out) 
     const auto at = [&](Index i) { return columns[static_cast<std::size_t>(i)]; };
     while (last < count && at(last) == at(last - 1) + 1) ++last;
     if (is_sparse()) {
-      for (Index i = k; i < last; ++i) out[i] = dot(at(i), v);
+      for (Index i = k; i < last; ++i) out[at(i)] = dot(at(i), v);
     } else {
-      kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + k, 1,
+      kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + at(k), 1,
                             false);
     }
     k = last;
@@ -78,6 +78,20 @@ Design::Moments Design::moments(Index j, const double* s) const {
   }
   const Eigen::Map<const Eigen::ArrayXd> x(column(j), rows_), weight(s, rows_);
   return {(weight * x).sum(), (weight * x.square()).sum()};
+}
+
+double Design::largest(Index j) const {
+  const double* const first = is_sparse() ? data_ + begin(j) : column(j);
+  double result = 0;
+  for (Index k = 0; k < entries(j); ++k) result = std::max(result, std::abs(first[k]));
+  return result;
+}
+
+void Design::read(Index j, std::vector<double>& values, std::vector<int>& rows) const {
+  const double* const first = is_sparse() ? data_ + begin(j) : column(j);
+  values.assign(first, first + entries(j));
+  rows.clear();
+  if (is_sparse()) rows.assign(inner_ + begin(j), inner_ + end(j));
 }
 
 Index Design::first_bad(Index j) const {

@@ -4,6 +4,7 @@
 #include <Eigen/SparseCore>
 #include <span>
 #include <type_traits>
+#include <vector>
 
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/shape.hpp>
@@ -37,7 +38,7 @@ class Design {
 
   /// x_j'v, for v with n entries.
   double dot(Index j, const double* v) const;
-  /// out[k] = x_j'v for column j = columns[k].
+  /// out[j] = x_j'v for the columns j.
   void dots(std::span<const Index> columns, const double* v, double* out) const;
   /// v += the sum of w[k] x_j for column j = columns[k].
   void combine(std::span<const Index> columns, const double* w, double* v) const;
@@ -45,6 +46,14 @@ class Design {
   void add(Index j, double s, double* v) const;
   /// v_i += s weights_i x_ij.
   void add_weighted(Index j, double s, const double* weights, double* v) const;
+  /// Calls f(i, x_ij) for the entries of column j that are stored.
+  template <class F> void for_entries(Index j, const F& f) const {
+    if (is_sparse()) {
+      for (Index k = begin(j); k < end(j); ++k) f(Index{inner_[k]}, data_[k]);
+    } else {
+      for (Index i = 0; i < rows_; ++i) f(i, column(j)[i]);
+    }
+  }
   /// How many numbers a pass over column j reads.
   Index entries(Index j) const { return is_sparse() ? end(j) - begin(j) : rows_; }
   /// The column written out, n entries.
@@ -54,6 +63,10 @@ class Design {
     double sum, square;
   };
   Moments moments(Index j, const double* s) const;
+  /// The largest magnitude in column j, whose entries are finite.
+  double largest(Index j) const;
+  /// The entries of column j that are stored, and their rows, or no rows when all are.
+  void read(Index j, std::vector<double>& values, std::vector<int>& rows) const;
   /// The row of the first entry of column j that is not a finite number, or -1. Throws Error for a sparse
   /// column whose row numbers do not rise from 0 to n - 1.
   Index first_bad(Index j) const;

@@ -12,10 +12,10 @@ ExactSolution solve_exact(const Design& x, const Eigen::Ref<const Eigen::VectorX
 double lambda_max(const Design& x, const Eigen::Ref<const Eigen::VectorXd>& y, ConvexLoss loss,
                   const ExactOptions& options) {
   const exact::Problem problem(x, y, loss, options, "lambda_max");
-  if (problem.ratio == 0) {
+  if (options.ratio == 0) {
     throw Error("lambda_max", "ratio 0: expected more, as squares alone set nothing to zero");
   }
-  return exact::Solver(problem).largest_slope() / problem.ratio;
+  return exact::Solver(problem).lambda_max();
 }
 
 }  // namespace taper::sparsity

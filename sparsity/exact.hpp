@@ -26,14 +26,19 @@ struct ExactOptions {
   std::vector<double> weights = {};
   /// Weight of each example, 0 or more: n entries, or none when all are equal. They are divided by their sum.
   std::vector<double> sample_weights = {};
+  /// Whether the penalty is that of the coefficients of standardized columns, each divided by its (weighted)
+  /// standard deviation, or without a free intercept by its root mean square. Coefficients are those of the
+  /// columns as they are given all the same. A column whose deviation is 0 gets the coefficient 0.
+  bool standardize = false;
   /// Whether the intercept is free; it is not penalized. If not, it stays at start_intercept.
   bool intercept = true;
   /// Which of the p coefficients are free; the others stay at their start, bit for bit.
   std::optional<Mask> mask = {};
-  /// Where to start: p entries, or none for zeros. The logistic loss starts from zeros where they are better.
+  /// Where to start: p entries, or none for zeros. Zeros are taken where they are better.
   std::vector<double> start = {};
   double start_intercept = 0;
-  /// Largest duality gap, in units of the objective.
+  /// Largest duality gap, as a share of the objective of the null model: all penalized coefficients 0, the
+  /// others fitted.
   double tolerance = 1e-8;
   /// Passes of coordinate descent over a working set, in all.
   Index max_iterations = 100'000;
@@ -44,10 +49,12 @@ struct ExactSolution {
   std::vector<double> coefficients;  ///< p entries; those of groups that are out are exactly 0.
   double intercept = 0;
   double lambda = 0;
-  double loss = 0;       ///< the weighted mean alone
-  double objective = 0;  ///< loss and penalty
-  double gap = 0;        ///< objective - minimum is at most this
-  Index iterations = 0;  ///< passes of coordinate descent
+  double loss = 0;            ///< the weighted mean alone
+  double objective = 0;       ///< loss and penalty
+  double gap = 0;             ///< objective - minimum is at most this, rounding included
+  double relative_gap = 0;    ///< the same as a share of null_objective
+  double null_objective = 0;  ///< of the null model: all penalized coefficients 0, the others fitted
+  Index iterations = 0;       ///< passes of coordinate descent
   bool converged = false;
 };
 

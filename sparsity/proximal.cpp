@@ -3,6 +3,7 @@
 #include <limits>
 
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/products.hpp>
 #include <taper/train/fit.hpp>
 
@@ -73,7 +74,8 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
       for (std::size_t i = 0; i < target.size(); ++i) {
         const auto g = static_cast<std::size_t>(product.group[i]);
         const double threshold = t * alpha * product.weight(product.group[i]);
-        target[i] = norms[g] > threshold ? (1 - threshold / norms[g]) * target[i] : 0;
+        const double by = shrinkage(norms[g], threshold);
+        target[i] = by == 0 ? 0 : by * target[i];
         const double moved = product.held[g] ? 0 : target[i] - before[k][i];
         slope += gradients.of[k][i] * moved;
         square += moved * moved;

@@ -9,16 +9,12 @@ namespace taper::sparsity::exact {
 /// objective fell, up to rounding.
 bool Solver::newton_step(double gap, double tolerance, Index limit) {
   std::vector<Index> columns;
-  Model model;
+  QuadraticModel model;
   double norms = 0, length = 0;
-  for (const Active* active : working_) {
-    const auto& members = active->group->columns;
-    model.blocks.push_back({static_cast<Index>(columns.size()),
-                            static_cast<Index>(members.size()),
-                            active->norm,
-                            active->square,
-                            0,
-                            {}});
+  for (const Index g : working_) {
+    const auto members = problem_.columns_of(g);
+    model.blocks.push_back(
+        {static_cast<Index>(columns.size()), static_cast<Index>(members.size()), l1(g), l2(g), 0, {}});
     columns.insert(columns.end(), members.begin(), members.end());
     for (const Index j : members) length += static_cast<double>(problem_.x.entries(j));
   }
@@ -45,7 +41,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
     }
     model.elimination = solve_semidefinite(free_hessian(), model.cross);
   }
-  model.design = &problem_.x;
+  model.problem = &problem_;
   model.weights = &curvature_;
   model.columns = columns;
   model.w0.resize(m);
@@ -55,8 +51,8 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
     model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
   }
   model.prepare();
-  for (const Model::Block& block : model.blocks) {
-    norms += block.norm * model.w0.segment(block.begin, block.size).norm();
+  for (const QuadraticModel::Block& block : model.blocks) {
+    norms += block.l1 * model.w0.segment(block.begin, block.size).norm();
   }
   // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
   const double target = 0.1 * std::max(tolerance, 0.01 * gap);
@@ -80,11 +76,11 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
   for (;; t /= 2) {
     if (t < 1e-9) {
       z_ = before;
-      measure();
+      update_residual();
       return false;
     }
     z_ = before + t * direction;
-    measure();
+    update_residual();
     if (problem_.kind == ConvexLoss::squared) break;  // the model is exact
     const double fresh = loss_ + (t == 1 ? model.penalty(model.w) : model.penalty(model.w0 + t * d));
     const double old = start + start_penalty;

@@ -2,8 +2,9 @@
 #include <cmath>
 #include <limits>
 
+#include <taper/autodiff/kernels/logistic.hpp>
+#include <taper/autodiff/sum.hpp>
 #include <taper/sparsity/exact/problem.hpp>
-#include <taper/sparsity/exact/sum.hpp>
 
 namespace taper::sparsity::exact {
 namespace {
@@ -30,29 +31,81 @@ void require_weights(const char* where, const char* what, const std::vector<doub
   }
 }
 
-/// The columns of each group.
-std::vector<std::vector<Index>> members(const std::vector<Index>& numbers, Index columns, const char* where) {
-  std::vector<std::vector<Index>> result;
-  if (numbers.empty()) {
-    for (Index j = 0; j < columns; ++j) result.push_back({j});
-    return result;
-  }
-  require_length(where, "group numbers", numbers.size(), columns);
-  for (std::size_t j = 0; j < numbers.size(); ++j) {
-    if (numbers[j] < 0 || numbers[j] >= columns) {
-      throw Error(where, "group ", numbers[j], " of coefficient ", j, ": expected 0 to ", columns - 1);
+/// The columns of each group, one group after the other.
+class Members {
+ public:
+  Members(const std::vector<Index>& numbers, Index columns, const char* where) {
+    if (!numbers.empty()) require_length(where, "group numbers", numbers.size(), columns);
+    Index groups = numbers.empty() ? columns : 0;
+    for (std::size_t j = 0; j < numbers.size(); ++j) {
+      if (numbers[j] < 0 || numbers[j] >= columns) {
+        throw Error(where, "group ", numbers[j], " of coefficient ", j, ": expected 0 to ", columns - 1);
+      }
+      groups = std::max(groups, numbers[j] + 1);
     }
-  }
-  result.resize(static_cast<std::size_t>(*std::ranges::max_element(numbers)) + 1);
-  for (std::size_t j = 0; j < numbers.size(); ++j) {
-    result[static_cast<std::size_t>(numbers[j])].push_back(static_cast<Index>(j));
-  }
-  for (std::size_t g = 0; g < result.size(); ++g) {
-    if (result[g].empty()) {
-      throw Error(where, "group ", g, " of ", result.size(), " is empty: expected numbers without gaps");
+    const auto group_of = [&](Index j) {
+      return static_cast<std::size_t>(numbers.empty() ? j : numbers[static_cast<std::size_t>(j)]);
+    };
+    first_.assign(static_cast<std::size_t>(groups) + 1, 0);
+    for (Index j = 0; j < columns; ++j) ++first_[group_of(j) + 1];
+    for (std::size_t g = 0; g < static_cast<std::size_t>(groups); ++g) {
+      if (first_[g + 1] == 0) {
+        throw Error(where, "group ", g, " of ", groups, " is empty: expected numbers without gaps");
+      }
+      first_[g + 1] += first_[g];
     }
+    columns_.resize(static_cast<std::size_t>(columns));
+    std::vector<Index> next(first_.begin(), first_.end() - 1);
+    for (Index j = 0; j < columns; ++j) columns_[static_cast<std::size_t>(next[group_of(j)]++)] = j;
   }
-  return result;
+
+  Index groups() const { return static_cast<Index>(first_.size()) - 1; }
+  std::span<const Index> of(Index g) const {
+    const auto at = static_cast<std::size_t>(g);
+    return {columns_.data() + first_[at], static_cast<std::size_t>(first_[at + 1] - first_[at])};
+  }
+
+ private:
+  std::vector<Index> columns_, first_;
+};
+
+/// The weights of the rows, divided by their sum; and what is checked before anything is computed.
+Eigen::VectorXd row_weights(const ExactOptions& options, const Design& x,
+                            const Eigen::Ref<const Eigen::VectorXd>& y, const char* where) {
+  const Index n = x.rows();
+  if (n == 0) throw Error(where, "a design matrix ", n, "x", x.columns(), ": expected at least one row");
+  require_length(where, "targets", static_cast<std::size_t>(y.size()), n);
+  if (!(options.ratio >= 0 && options.ratio <= 1)) {
+    throw Error(where, "ratio ", options.ratio, ": expected a number from 0 to 1");
+  }
+  if (!(options.tolerance >= 0)) throw Error(where, "tolerance ", options.tolerance, ": expected 0 or more");
+  if (options.max_iterations < 0) {
+    throw Error(where, options.max_iterations, " iterations: expected 0 or more");
+  }
+  if (!options.groups.empty()) Members(options.groups, x.columns(), where);
+  if (options.sample_weights.empty()) return Eigen::VectorXd::Constant(n, 1 / static_cast<double>(n));
+  require_length(where, "sample weights", options.sample_weights.size(), n);
+  require_weights(where, "sample weight", options.sample_weights);
+  Eigen::VectorXd s = Eigen::Map<const Eigen::VectorXd>(options.sample_weights.data(), n);
+  // Divided by the largest first, so that the sum cannot overflow.
+  if (s.maxCoeff() == 0) throw Error(where, "sample weights that are all 0: expected one above");
+  s /= s.maxCoeff();
+  return s / s.sum();
+}
+
+void require_targets(const Problem& problem, const char* where) {
+  bool seen[2] = {};
+  for (Index i = 0; i < problem.rows(); ++i) {
+    const double y = problem.y[i];
+    if (!std::isfinite(y)) throw Error(where, "target ", y, " in row ", i, ": expected finite numbers");
+    if (problem.kind == ConvexLoss::squared) continue;
+    if (y != 0 && y != 1) throw Error(where, "label ", y, " in row ", i, ": expected 0 or 1");
+    if (problem.s[i] > 0) seen[static_cast<int>(y)] = true;
+  }
+  if (problem.kind == ConvexLoss::logistic && problem.intercept && seen[0] != seen[1]) {
+    throw Error(where, "labels that are all ", seen[1] ? 1 : 0,
+                ": expected both classes, as the intercept is free");
+  }
 }
 
 }  // namespace
@@ -62,149 +115,183 @@ void require_lambda(double lambda, const char* where) {
   throw Error(where, "lambda ", lambda, ": expected a finite number, 0 or more");
 }
 
-Problem::Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& targets, ConvexLoss loss_kind,
-                 const ExactOptions& options, const char* where)
-    : x(design),
+Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::VectorXd>& targets,
+                 ConvexLoss loss_kind, const ExactOptions& options, const char* where)
+    : s(row_weights(options, given_design, targets, where)),
+      design(given_design, s, options.intercept, options.groups,
+             options.standardize && !options.groups.empty(), where),
+      x(design.x()),
       kind(loss_kind),
       y(targets),
-      start(options.start),
-      start_intercept(options.start_intercept),
-      intercept(options.intercept),
-      ratio(options.ratio) {
-  const Index n = rows(), p = columns();
-  if (n == 0) throw Error(where, "a design matrix ", n, "x", p, ": expected at least one row");
-  require_length(where, "targets", static_cast<std::size_t>(y.size()), n);
-  if (!(ratio >= 0 && ratio <= 1)) throw Error(where, "ratio ", ratio, ": expected a number from 0 to 1");
-  if (!(options.tolerance >= 0)) throw Error(where, "tolerance ", options.tolerance, ": expected 0 or more");
-  if (options.max_iterations < 0) {
-    throw Error(where, options.max_iterations, " iterations: expected 0 or more");
-  }
-
-  if (options.sample_weights.empty()) {
-    s.setConstant(n, 1 / static_cast<double>(n));
-  } else {
-    require_length(where, "sample weights", options.sample_weights.size(), n);
-    require_weights(where, "sample weight", options.sample_weights);
-    s = Eigen::Map<const Eigen::VectorXd>(options.sample_weights.data(), n);
-    // Divided by the largest first, so that the sum cannot overflow.
-    if (s.maxCoeff() == 0) throw Error(where, "sample weights that are all 0: expected one above");
-    s /= s.maxCoeff();
-    s /= s.sum();
-  }
-
-  bool seen[2] = {};
-  for (Index i = 0; i < n; ++i) {
-    if (!std::isfinite(y[i])) throw Error(where, "target ", y[i], " in row ", i, ": expected finite numbers");
-    if (kind == ConvexLoss::squared) continue;
-    if (y[i] != 0 && y[i] != 1) throw Error(where, "label ", y[i], " in row ", i, ": expected 0 or 1");
-    if (s[i] > 0) seen[static_cast<int>(y[i])] = true;
-  }
-  if (kind == ConvexLoss::logistic && intercept && seen[0] != seen[1]) {
-    throw Error(where, "labels that are all ", seen[1] ? 1 : 0,
-                ": expected both classes, as the intercept is free");
-  }
-
-  if (!std::isfinite(s.dot(y.cwiseAbs2()))) {
-    throw Error(where, "targets too large to be squared: expected smaller units");
-  }
-
-  if (start.empty()) start.assign(static_cast<std::size_t>(p), 0.0);
-  require_length(where, "coefficients to start from", start.size(), p);
-  require_finite(where, "start", start);
-  if (!std::isfinite(start_intercept)) {
-    throw Error(where, "intercept ", start_intercept, " to start from: expected a finite number");
+      given(options.start),
+      given_intercept(options.start_intercept),
+      intercept(options.intercept) {
+  const Index p = columns();
+  require_targets(*this, where);
+  if (given.empty()) given.assign(static_cast<std::size_t>(p), 0.0);
+  require_length(where, "coefficients to start from", given.size(), p);
+  require_finite(where, "start", given);
+  if (!std::isfinite(given_intercept)) {
+    throw Error(where, "intercept ", given_intercept, " to start from: expected a finite number");
   }
   if (options.mask) options.mask->require(Shape{p}, where);
-  const auto is_free = [&](Index j) { return !options.mask || options.mask->is_free(j); };
-  const auto at = [&](Index j) { return start[static_cast<std::size_t>(j)]; };
+  has_start = given_intercept != 0 || std::ranges::any_of(given, [](double w) { return w != 0; });
+  choose_units(options, where);
+  collect_groups(options, where);
+}
 
-  offset.setConstant(n, intercept ? 0 : start_intercept);
-  std::vector<double> spread(static_cast<std::size_t>(p));
-  // What the rounding of a sum of n terms may come to, as what is screened must be certain.
-  const double margin = 4 * static_cast<double>(n + 10) * std::numeric_limits<double>::epsilon();
-  for (Index j = 0; j < p; ++j) {
-    // A sparse column is read with care before it is read for good; a dense one is looked at again only when
-    // its sums say so.
-    Index bad = x.is_sparse() ? x.first_bad(j) : -1;
-    Design::Moments moments{0, 0};
-    if (bad < 0) {
-      moments = x.moments(j, s.data());
-      if (!std::isfinite(moments.square)) {
-        bad = x.first_bad(j);
-        if (bad < 0) throw Error(where, "column ", j, " too large to be squared: expected smaller units");
-      }
-    }
-    if (bad >= 0) {
-      throw Error(where, "a design matrix with an entry that is not finite in row ", bad, ", column ", j,
-                  ": expected finite numbers");
-    }
-    const auto [sum, square] = moments;
-    spread[static_cast<std::size_t>(j)] =
-        intercept ? std::max(0.0, square - sum * sum) + margin * square : square;
-    if (!is_free(j)) x.add(j, at(j), offset.data());
+/// Takes out of the targets what is fixed, and chooses their unit.
+void Problem::choose_units(const ExactOptions& options, const char* where) {
+  const Index n = rows(), p = columns();
+  const bool squared = kind == ConvexLoss::squared;
+  // Divided by the largest number there is, so that nothing overflows on the way.
+  double largest = squared ? s.cwiseSign().cwiseProduct(y.cwiseAbs()).maxCoeff() : 1;
+  if (!intercept) largest = std::max(largest, std::abs(given_intercept));
+  const int size = largest > 0 ? std::ilogb(largest) : 0;
+  const auto smaller = [&](double value) { return squared ? std::scalbn(value, -size) : value; };
+  offset.setConstant(n, intercept ? 0 : smaller(given_intercept));
+  bool any_frozen = false;
+  for (Index j = 0; options.mask && j < p; ++j) {
+    const double w = given[static_cast<std::size_t>(j)];
+    if (options.mask->is_free(j) || w == 0) continue;
+    x.add(j, smaller(w) * design.scale(j), offset.data());
+    any_frozen = true;
   }
+  if (any_frozen && !offset.allFinite()) {
+    throw Error(where, "frozen coefficients whose predictions overflow: expected smaller ones");
+  }
+  if (!squared) {
+    if (intercept) {
+      shift = any_frozen ? -s.dot(offset) : 0;
+      offset.array() += shift;
+    }
+    return;
+  }
+  const auto counted = std::ranges::find_if(s, [](double weight) { return weight > 0; }) - s.begin();
+  const double from = smaller(y[counted]) - offset[counted];
+  for (Index i = 0; i < n; ++i) y[i] = s[i] > 0 ? smaller(y[i]) - offset[i] : from;
+  if (any_frozen) {
+    baseline = offset;
+    for (double& value : baseline) value = std::scalbn(value, size);
+  }
+  offset.resize(0);
+  if (intercept) {
+    shift = from + s.dot((y.array() - from).matrix());
+    y.array() -= shift;
+    shift = std::scalbn(shift, size);
+  }
+  const double square = s.dot(y.cwiseAbs2());
+  const int exponent = square > 0 ? std::ilogb(std::sqrt(square)) : 0;
+  for (double& value : y) value = std::scalbn(value, -exponent);
+  unit = square > 0 ? std::scalbn(1.0, exponent + size) : 1;
+  if (!std::isfinite(unit * unit * 4)) {
+    throw Error(where, "targets too large to be squared: expected smaller units");
+  }
+}
 
-  const auto all = members(options.groups, p, where);
+void Problem::collect_groups(const ExactOptions& options, const char* where) {
+  const Index p = columns();
+  const double ratio = options.ratio;
+  const auto is_free = [&](Index j) { return !options.mask || options.mask->is_free(j); };
+  const Members all(options.groups, p, where);
   if (!options.weights.empty()) {
-    require_length(where, "weights of groups", options.weights.size(), static_cast<Index>(all.size()));
+    require_length(where, "weights of groups", options.weights.size(), all.groups());
     require_weights(where, "weight", options.weights);
   }
-  for (std::size_t g = 0; g < all.size(); ++g) {
-    const double weight = options.weights.empty() ? 1 : options.weights[g];
-    std::vector<Index> free;
+  // What the rounding of a sum of n terms may come to, as what is screened must be certain.
+  const double margin = 4 * static_cast<double>(rows() + 10) * std::numeric_limits<double>::epsilon();
+  first.push_back(0);
+  for (Index g = 0; g < all.groups(); ++g) {
+    const double weight = options.weights.empty() ? 1 : options.weights[static_cast<std::size_t>(g)];
     double frozen = 0, reach = 0;
-    for (const Index j : all[g]) {
-      if (is_free(j)) {
-        free.push_back(j);
-        reach += spread[static_cast<std::size_t>(j)];
+    double per_unit = 1;  // the length that the penalty sees, for each unit of ||w_g|| (and of `unit`)
+    const auto begin = static_cast<std::ptrdiff_t>(members.size());
+    for (const Index j : all.of(g)) {
+      const double mean = design.mean(j), deviation = std::sqrt(design.variance(j));
+      per_unit = options.standardize ? (options.groups.empty() ? deviation : 1) : 1 / design.scale(j);
+      if (!is_free(j)) {
+        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * per_unit);
+      } else if (options.standardize && deviation == 0) {
+        given[static_cast<std::size_t>(j)] = 0;
       } else {
-        frozen = std::hypot(frozen, at(j));
+        members.push_back(j);
+        reach += design.variance(j) + margin * (design.variance(j) + (intercept ? mean * mean : 0));
       }
     }
     if (weight == 0) {
-      unpenalized.insert(unpenalized.end(), free.begin(), free.end());
-    } else if (free.empty()) {
-      frozen_penalty += weight * (ratio * frozen + (1 - ratio) / 2 * frozen * frozen);
+      unpenalized.insert(unpenalized.end(), members.begin() + begin, members.end());
+      members.resize(static_cast<std::size_t>(begin));
+    } else if (static_cast<std::ptrdiff_t>(members.size()) == begin) {
+      frozen_penalty += weight * (ratio * frozen / unit + (1 - ratio) / 2 * frozen * frozen);
     } else if (frozen != 0) {
       throw Error(where, "group ", g,
                   " is frozen in a part that is not zero: expected groups frozen as a whole", " or at zero");
     } else {
-      groups.push_back({std::move(free), weight, std::sqrt(reach)});
+      // Beyond the range of numbers, whatever is penalized like this is 0.
+      constexpr double most = 1e300;
+      first.push_back(static_cast<Index>(members.size()));
+      l1.push_back(std::min(weight * ratio * per_unit, most));
+      l2.push_back(std::min(weight * (1 - ratio) * per_unit * per_unit, most));
+      radius_bound.push_back(std::sqrt(reach));
     }
   }
   if (intercept) unpenalized.push_back(p);
 }
 
-double Problem::loss(const Eigen::VectorXd& z) const {
-  Sum total;
-  for (Index i = 0; i < rows(); ++i) {
-    if (kind == ConvexLoss::squared) {
-      total += s[i] * (y[i] - z[i]) * (y[i] - z[i]) / 2;
-    } else {
-      const double against = y[i] != 0 ? -z[i] : z[i];  // how far on the wrong side
-      total += s[i] * (std::max(against, 0.0) + std::log1p(std::exp(-std::abs(against))));
-    }
+Point Problem::to_units(std::span<const double> coefficients, double b) const {
+  Point point{std::vector<double>(coefficients.size(), 0.0), 0};
+  for_free([&](Index j) {
+    const auto at = static_cast<std::size_t>(j);
+    point.w[at] = coefficients[at] / unit * design.scale(j);
+  });
+  if (!intercept) return point;
+  CompensatedSum moved;
+  moved += b;
+  moved += -shift;
+  for (std::size_t j = 0; j < coefficients.size(); ++j) {
+    if (coefficients[j] != 0) moved += coefficients[j] * design.shift(static_cast<Index>(j));
   }
-  return total.value();
+  point.b = moved.value() / unit;
+  return point;
+}
+
+void Problem::from_units(const Point& point, std::vector<double>& coefficients, double& b) const {
+  coefficients = given;
+  for_free([&](Index j) {
+    double& w = coefficients[static_cast<std::size_t>(j)];
+    w = point.w[static_cast<std::size_t>(j)] * (unit / design.scale(j));
+    if (!std::isfinite(w)) {
+      throw Error("exact solver", "a coefficient beyond the largest number, of column ", j,
+                  ": expected larger entries in that column");
+    }
+  });
+  b = given_intercept;
+  if (!intercept) return;
+  CompensatedSum moved;
+  moved += shift;
+  moved += point.b * unit;
+  for (std::size_t j = 0; j < coefficients.size(); ++j) {
+    if (coefficients[j] != 0) moved += -coefficients[j] * design.shift(static_cast<Index>(j));
+  }
+  b = moved.value();
+  if (!std::isfinite(b)) {
+    throw Error("exact solver", "an intercept beyond the largest number: expected columns nearer to zero");
+  }
 }
 
 double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
                             Eigen::VectorXd& curvature) const {
-  if (kind == ConvexLoss::squared) {
-    gradient = s.cwiseProduct(y - z);
-    curvature = s;
-    return loss(z);
-  }
   gradient.resize(rows());
-  curvature.resize(rows());
-  Sum total;
+  if (kind == ConvexLoss::logistic) {
+    curvature.resize(rows());
+    return kernels::logistic(rows(), z.data(), y.data(), s.data(), gradient.data(), curvature.data());
+  }
+  curvature = s;
+  CompensatedSum total;
   for (Index i = 0; i < rows(); ++i) {
-    const double against = y[i] != 0 ? -z[i] : z[i];
-    const double e = std::exp(-std::abs(against)), small = e / (1 + e);
-    const double wrong = against >= 0 ? 1 / (1 + e) : small;  // probability of the other class
-    gradient[i] = y[i] != 0 ? s[i] * wrong : -s[i] * wrong;
-    curvature[i] = s[i] * small / (1 + e);
-    total += s[i] * (std::max(against, 0.0) + std::log1p(e));
+    const double rest = y[i] - z[i];
+    gradient[i] = s[i] * rest;
+    total += gradient[i] * rest / 2;
   }
   return total.value();
 }
@@ -218,38 +305,20 @@ void Problem::majorant(const Eigen::VectorXd& z, Eigen::VectorXd& curvature) con
 }
 
 double Problem::dual(const Eigen::VectorXd& theta, double scale, double level) const {
-  Sum total;
+  if (kind == ConvexLoss::logistic) {
+    return kernels::logistic_dual(rows(), theta.data(), scale, y.data(), s.data(), offset.data(), level);
+  }
+  CompensatedSum total;
   for (Index i = 0; i < rows(); ++i) {
     if (s[i] == 0) continue;
-    const double u = scale * theta[i] / s[i];
-    const double base = offset[i] + level;
-    double part = 0;
-    if (kind == ConvexLoss::squared) {
-      part = u * (y[i] - base - u / 2);
-    } else {
-      part = -u * base;
-      const double t = y[i] != 0 ? u : -u;
-      if (!(t >= 0 && t <= 1)) return -std::numeric_limits<double>::infinity();
-      if (t > 0 && t < 1) part -= t * std::log(t) + (1 - t) * std::log1p(-t);
-    }
-    total += s[i] * part;
+    const double u = scale * theta[i];
+    total += u * (y[i] - level - u / s[i] / 2);
   }
   return total.value();
 }
 
 double Problem::radius(double gap) const {
   return std::sqrt(2 * smoothness() * gap);
-}
-
-double Problem::penalty(const std::vector<double>& w) const {
-  double total = frozen_penalty;
-  for (const Group& group : groups) {
-    double square = 0;
-    for (const Index j : group.columns)
-      square += w[static_cast<std::size_t>(j)] * w[static_cast<std::size_t>(j)];
-    total += group.weight * (ratio * std::sqrt(square) + (1 - ratio) / 2 * square);
-  }
-  return total;
 }
 
 }  // namespace taper::sparsity::exact

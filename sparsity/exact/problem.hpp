@@ -1,8 +1,10 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include <taper/sparsity/exact.hpp>
+#include <taper/sparsity/exact/standardize.hpp>
 
 /// Inside of the exact solvers: a checked problem, its loss and its dual.
 namespace taper::sparsity::exact {
@@ -10,32 +12,42 @@ namespace taper::sparsity::exact {
 /// Throws Error unless lambda is a finite number, 0 or more.
 void require_lambda(double lambda, const char* where);
 
-/// The free coefficients of one group.
-struct Group {
-  std::vector<Index> columns;
-  double weight;
-  /// An upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u, with columns centered when there is an
-  /// intercept: how far x_g'theta moves with theta, in the norm of Problem::radius.
-  double reach;
+/// Coefficients and intercept, in the units of a Problem.
+struct Point {
+  std::vector<double> w;
+  double b = 0;
 };
 
-/// A problem that has been checked. Column p stands for the intercept's column of ones.
+/// A problem that has been checked, in units of its own, so that no unit of the data changes what rounding
+/// does: columns x' (see Standardized), and for the squared loss
+///
+///     y' = (y - offset - shift) / unit,   w'_j = w_j scale_j / unit,   objective' = objective / unit^2,
+///
+/// where the offset is that of what is frozen, the shift the mean of what it leaves of y when the intercept
+/// is free, and the unit a power of two with sum_i s_i y'_i^2 from 1 to 4. For the logistic loss the unit is
+/// 1, the offset stays one, and its mean goes into the intercept. Everything below is in these units, where
+/// it is not said otherwise. Column p stands for the intercept's column of ones.
 struct Problem {
   Problem(const Design& design, const Eigen::Ref<const Eigen::VectorXd>& targets, ConvexLoss kind,
           const ExactOptions& options, const char* where);
 
   Index rows() const { return x.rows(); }
   Index columns() const { return x.columns(); }
+  /// Penalized groups with at least one free column.
+  Index groups() const { return static_cast<Index>(l1.size()); }
+  /// Their free columns.
+  std::span<const Index> columns_of(Index g) const {
+    const auto at = static_cast<std::size_t>(g);
+    return {members.data() + first[at], static_cast<std::size_t>(first[at + 1] - first[at])};
+  }
 
-  /// sum_i s_i loss(y_i, z_i).
-  double loss(const Eigen::VectorXd& z) const;
   /// The loss, its negative gradient and its second derivative for each z_i.
   double derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient, Eigen::VectorXd& curvature) const;
   /// Second derivatives of parabolas that touch each loss at z_i and are nowhere below it (Jaakkola and
   /// Jordan, Statistics and Computing 2000, equation 10): steps with them cannot overshoot.
   void majorant(const Eigen::VectorXd& z, Eigen::VectorXd& curvature) const;
-  /// The dual function of the loss at s theta, -infinity where it is not defined; what groups add is not in
-  /// it. With z = offset + x w it is -sum_i s_i loss*(-theta_i / s_i) - theta'offset. `level` is added to
+  /// The dual function of the loss at scale theta, -infinity where it is not defined; what groups add is not
+  /// in it. With z = offset + x w it is -sum_i s_i loss*(-theta_i / s_i) - theta'offset. `level` is added to
   /// the offset, which changes nothing but rounding where the intercept is free, as theta sums to 0 then.
   double dual(const Eigen::VectorXd& theta, double scale, double level) const;
   /// How far the dual optimum may be from a dual point of this gap, in the norm sqrt(sum_i theta_i^2 / s_i)
@@ -43,20 +55,47 @@ struct Problem {
   double radius(double gap) const;
   /// The largest second derivative of the loss of an example.
   double smoothness() const { return kind == ConvexLoss::squared ? 1 : 0.25; }
-  /// sum_g weight_g (ratio ||w_g|| + (1 - ratio)/2 ||w_g||^2), frozen groups included.
-  double penalty(const std::vector<double>& w) const;
 
-  Design x;
+  /// The penalty of group g at the caller's lambda: l1_of ||w_g|| + l2_of / 2 ||w_g||^2.
+  double l1_of(Index g, double lambda) const { return lambda / unit * l1[static_cast<std::size_t>(g)]; }
+  double l2_of(Index g, double lambda) const { return lambda * l2[static_cast<std::size_t>(g)]; }
+
+  /// Calls f for all free columns.
+  template <class F> void for_free(const F& f) const {
+    for (const Index j : members) f(j);
+    for (const Index j : unpenalized) {
+      if (j < columns()) f(j);
+    }
+  }
+
+  /// From the caller's units, and back. What is frozen comes back as it was given.
+  Point to_units(std::span<const double> coefficients, double intercept) const;
+  void from_units(const Point& point, std::vector<double>& coefficients, double& intercept) const;
+  /// An objective, bound or gap in the caller's units.
+  double in_given_units(double objective) const { return objective * unit * unit; }
+
+  Eigen::VectorXd s;  // weights of the rows
+  Standardized design;
+  const Design& x;
   ConvexLoss kind;
-  Eigen::VectorXd y, s;
-  Eigen::VectorXd offset;     // of what is frozen
-  std::vector<double> start;  // all coefficients
-  double start_intercept;
-  bool intercept;
-  double ratio;
-  std::vector<Group> groups;       // with weight, and at least one free column
-  std::vector<Index> unpenalized;  // free columns without weight, then p for the intercept
-  double frozen_penalty = 0;
+  Eigen::VectorXd y;
+  Eigen::VectorXd offset;     // of what is frozen, for the logistic loss
+  Eigen::VectorXd baseline;   // the same in the caller's units for the squared loss, or nothing
+  std::vector<double> given;  // all coefficients to start from, in the caller's units
+  double given_intercept;
+  bool has_start;  // whether free coefficients start elsewhere than at zero
+  bool intercept;  // whether it is free
+  double shift = 0, unit = 1;
+  std::vector<Index> members, first;  // the columns of all groups, and where each group's begin
+  std::vector<double> l1, l2;         // of each group: its penalty at lambda = 1, as l1_of has it
+  std::vector<double> radius_bound;   // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
+                                      // how far x_g'theta moves with theta, in the norm of radius()
+  std::vector<Index> unpenalized;     // free columns without weight, then p for the intercept
+  double frozen_penalty = 0;          // at lambda = 1, divided by unit^2
+
+ private:
+  void choose_units(const ExactOptions& options, const char* where);
+  void collect_groups(const ExactOptions& options, const char* where);
 };
 
 }  // namespace taper::sparsity::exact

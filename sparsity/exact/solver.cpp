@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include <taper/autodiff/sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity::exact {
@@ -11,20 +12,31 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 /// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
 constexpr double slow = 0.2;
 /// Groups that a working set gets at first.
-constexpr std::size_t first_working = 10;
-/// A gap that rounding may be the reason of, as a share of the objective.
-constexpr double noise = 1e-10;
+constexpr Index first_working = 10;
+/// A gap that rounding may be the reason of, as a share of the null model's objective.
+constexpr double noise = 1e-11;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
-constexpr int patience = 5;
+constexpr int patience = 20;
+/// A null model's loss below this share of the targets' squares is what rounding has left of 0.
+constexpr double nothing_left = 1e-20;
 
 }  // namespace
 
 Solver::Solver(const Problem& problem)
     : problem_(problem),
       hessian_(problem),
-      w_(problem.start),
-      b_(problem.intercept ? problem.start_intercept : 0),
-      slopes_(Eigen::VectorXd::Zero(problem.columns())) {}
+      w_(static_cast<std::size_t>(problem.columns()), 0.0),
+      slopes_(Eigen::VectorXd::Zero(problem.columns())),
+      scores_(static_cast<std::size_t>(problem.groups()), 0.0),
+      working_flags_(static_cast<std::size_t>(problem.groups()), 0) {
+  use_free(problem.unpenalized);
+  update_predictions();
+  update_residual();
+  fit_unpenalized();
+  null_loss_ = loss_;
+  null_objective_ = std::max(loss_, nothing_left);
+  null_ = {w_, b_};
+}
 
 double Solver::dot(Index j, const Eigen::VectorXd& v) const {
   return j == problem_.columns() ? v.sum() : problem_.x.dot(j, v.data());
@@ -39,30 +51,32 @@ void Solver::add(Index j, double s, Eigen::VectorXd& v) const {
 }
 
 /// Sorts the free coefficients into those with and without a penalty.
-void Solver::split(double lambda) {
+void Solver::partition(double lambda) {
   lambda_ = lambda;
-  groups_.clear();
-  std::vector<Index> free = problem_.unpenalized;
-  for (const Group& group : problem_.groups) {
-    const double weight = lambda * group.weight;
-    if (weight == 0) {
-      free.insert(free.begin(), group.columns.begin(), group.columns.end());
-    } else {
-      const double squares = problem_.ratio == 1 ? 0 : weight * (1 - problem_.ratio);
-      groups_.push_back({&group, weight * problem_.ratio, squares, 0, false});
-    }
-  }
   alive_.clear();
   working_.clear();
-  for (Active& active : groups_) {
-    alive_.push_back(&active);
-    active.working = std::ranges::any_of(active.group->columns, [&](Index j) { return w(j) != 0; });
-    if (active.working) working_.push_back(&active);
+  std::vector<Index> free;
+  for (Index g = 0; g < problem_.groups(); ++g) {
+    const auto columns = problem_.columns_of(g);
+    working_flags_[static_cast<std::size_t>(g)] = 0;
+    if (l1(g) == 0 && l2(g) == 0) {
+      free.insert(free.end(), columns.begin(), columns.end());
+      continue;
+    }
+    alive_.push_back(g);
+    if (std::ranges::any_of(columns, [&](Index j) { return w(j) != 0; })) {
+      working_.push_back(g);
+      working_flags_[static_cast<std::size_t>(g)] = 1;
+    }
   }
+  free.insert(free.end(), problem_.unpenalized.begin(), problem_.unpenalized.end());
+  use_free(std::move(free));
+}
+
+void Solver::use_free(std::vector<Index> free) {
   if (free == free_) return;
   free_ = std::move(free);
-  free_columns_.resize(problem_.rows(), static_cast<Index>(free_.size()));
-  free_columns_.setZero();
+  free_columns_.setZero(problem_.rows(), static_cast<Index>(free_.size()));
   for (Index k = 0; k < free_columns_.cols(); ++k) {
     Eigen::VectorXd column = Eigen::VectorXd::Zero(problem_.rows());
     add(free_[static_cast<std::size_t>(k)], 1, column);
@@ -70,81 +84,138 @@ void Solver::split(double lambda) {
   }
 }
 
-void Solver::predict() {
-  z_ = problem_.offset;
+void Solver::update_predictions() {
+  if (problem_.offset.size() > 0) {
+    z_ = problem_.offset;
+  } else {
+    z_.setZero(problem_.rows());
+  }
   z_.array() += b_;
-  for (const Group& group : problem_.groups) {
-    for (const Index j : group.columns) {
-      if (w(j) != 0) add(j, w(j), z_);
+  const auto add_all = [&](std::span<const Index> columns) {
+    for (const Index j : columns) {
+      if (j < problem_.columns() && w(j) != 0) add(j, w(j), z_);
     }
-  }
-  for (const Index j : problem_.unpenalized) {
-    if (j < problem_.columns() && w(j) != 0) add(j, w(j), z_);
-  }
+  };
+  for (const Index g : working_) add_all(problem_.columns_of(g));
+  add_all(free_);
 }
 
-void Solver::correlate(std::vector<Active*>& groups) {
+Eigen::VectorXd Solver::predictions() const {
+  if (problem_.kind == ConvexLoss::logistic) return z_;
+  Eigen::VectorXd result = problem_.unit * z_;
+  result.array() += problem_.shift;
+  if (problem_.baseline.size() > 0) result += problem_.baseline;
+  return result;
+}
+
+double Solver::penalty() const {
+  CompensatedSum total;
+  total += lambda_ * problem_.frozen_penalty;
+  for (const Index g : working_) {
+    const auto columns = problem_.columns_of(g);
+    double length = std::abs(w_[static_cast<std::size_t>(columns[0])]);
+    for (const Index j : columns.subspan(1)) length = std::hypot(length, w_[static_cast<std::size_t>(j)]);
+    if (length > 0) total += l1(g) * length + l2(g) / 2 * length * length;
+  }
+  return total.value();
+}
+
+void Solver::update_scores(const std::vector<Index>& groups) {
+  if (problem_.members.size() == scores_.size()) {  // single columns
+    std::vector<Index>& columns = scored_;
+    columns.clear();
+    for (const Index g : groups) columns.push_back(problem_.members[static_cast<std::size_t>(g)]);
+    problem_.x.dots(columns, theta_.data(), slopes_.data());
+    for (const Index g : groups) score(g) = std::abs(slopes_[problem_.members[static_cast<std::size_t>(g)]]);
+    return;
+  }
   std::vector<Index> columns;
-  for (const Active* active : groups) {
-    columns.insert(columns.end(), active->group->columns.begin(), active->group->columns.end());
+  for (const Index g : groups) {
+    const auto some = problem_.columns_of(g);
+    columns.insert(columns.end(), some.begin(), some.end());
   }
   std::ranges::sort(columns);
-  std::vector<double> dots(columns.size());
-  problem_.x.dots(columns, theta_.data(), dots.data());
-  for (std::size_t k = 0; k < columns.size(); ++k) slopes_[columns[k]] = dots[k];
-  for (Active* active : groups) {
-    double square = 0;
-    for (const Index j : active->group->columns) square += slopes_[j] * slopes_[j];
-    active->slope = std::sqrt(square);
+  problem_.x.dots(columns, theta_.data(), slopes_.data());
+  for (const Index g : groups) {
+    double length = 0;
+    for (const Index j : problem_.columns_of(g)) length = std::hypot(length, slopes_[j]);
+    score(g) = length;
   }
 }
 
-Solver::Bound Solver::bound(const std::vector<Active*>& groups) const {
+Solver::Bound Solver::bound(const std::vector<Index>& groups) {
   if (!feasible_) return {-infinity, 0};
   // With squares in the penalty, they count as further rows of the design (Ndiaye et al., 2017, section 5.3),
   // or theta may be taken as it is, as the dual then has no constraints: what is better.
   double scale = 1;
-  for (const Active* active : groups) {
-    double size = active->slope;
-    if (active->square > 0) {
-      double square = 0;
-      for (const Index j : active->group->columns) {
-        const double part = slopes_[j] - active->square * w_[static_cast<std::size_t>(j)];
-        square += part * part;
-      }
-      size = std::sqrt(square);
+  bool squares = false;
+  for (const Index g : groups) {
+    double size = score(g);
+    const double norm = l1(g), square = l2(g);
+    if (square > 0) {
+      squares = true;
+      size = 0;
+      for (const Index j : problem_.columns_of(g)) size = std::hypot(size, slopes_[j] - square * w(j));
     }
-    if (size > active->norm) scale = std::min(scale, active->norm / size);
+    if (size > norm) scale = std::min(scale, norm / size);
   }
   const auto value = [&](double s) {
-    double total = problem_.dual(theta_, s, problem_.intercept ? b_ : 0) + lambda_ * problem_.frozen_penalty;
-    for (const Active* active : groups) {
-      if (active->square == 0) continue;
-      const double excess = std::max(0.0, s * active->slope - active->norm);
-      total -= excess * excess / (2 * active->square);
+    CompensatedSum total;
+    total += problem_.dual(theta_, s, problem_.intercept ? b_ : 0);
+    total += lambda_ * problem_.frozen_penalty;
+    if (squares) {
+      for (const Index g : groups) {
+        const double excess = s * score(g) - l1(g);
+        if (excess > 0) total += l2(g) > 0 ? -excess / (2 * l2(g)) * excess : 0;
+      }
     }
-    return total;
+    const double result = total.value();
+    return std::isnan(result) ? -infinity : result;
   };
   Bound best{value(scale), scale};
-  if (problem_.ratio < 1 && scale < 1) {
+  if (squares && scale < 1) {
     const double whole = value(1);
     if (whole > best.value) best = {whole, 1};
   }
   return best;
 }
 
+double Solver::gap_of(double objective, double bound) const {
+  return std::max(objective - bound, 0.0) + certain_rounding * std::max(null_objective_, std::abs(objective));
+}
+
 void Solver::screen(const Bound& bound, double gap) {
-  const double radius = problem_.radius(std::max(gap, 0.0) + rounding * std::abs(bound.value));
-  std::erase_if(alive_, [&](const Active* active) {
-    return !active->working && bound.scale * active->slope + active->group->reach * radius < active->norm;
+  if (!std::isfinite(bound.value)) return;
+  const double radius = problem_.radius(gap);
+  std::erase_if(alive_, [&](Index g) {
+    return !works(g) &&
+           bound.scale * score(g) + problem_.radius_bound[static_cast<std::size_t>(g)] * radius < l1(g);
   });
+}
+
+/// Adds the groups that violate their optimality condition most. Returns how many.
+Index Solver::grow_working_set() {
+  std::vector<Index> violated;
+  for (const Index g : alive_) {
+    if (!works(g) && score(g) > l1(g)) violated.push_back(g);
+  }
+  const std::size_t room =
+      std::min(violated.size(), std::max<std::size_t>(first_working, 2 * working_.size()));
+  std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
+                            [&](Index g) { return l1(g) / score(g); });
+  violated.resize(room);
+  for (const Index g : violated) {
+    working_flags_[static_cast<std::size_t>(g)] = 1;
+    working_.push_back(g);
+  }
+  return static_cast<Index>(room);
 }
 
 /// Newton steps until the gap of the problem restricted to the working set is at most the tolerance. Returns
 /// whether it is.
 bool Solver::fit_working(double tolerance, Index limit) {
+  if (working_.empty()) return true;  // fit_unpenalized() has done what there is to do
   double gap = primal() - bound(working_).value;
-  if (working_.empty()) return gap <= tolerance;  // balance() has done what there is to do
   bool careful = false;
   int idle = 0;
   for (int step = 0; step < 100 && iterations_ < limit; ++step) {
@@ -152,9 +223,9 @@ bool Solver::fit_working(double tolerance, Index limit) {
     const bool was_stale = stale_;
     if (careful) problem_.majorant(z_, curvature_);
     const bool moved = newton_step(gap, tolerance, limit - iterations_);
-    balance();
+    fit_unpenalized();
     project();
-    correlate(working_);
+    update_scores(working_);
     const double now = primal() - bound(working_).value;
     if (!moved && !was_stale) {
       if (problem_.kind == ConvexLoss::squared || careful) return false;
@@ -173,117 +244,113 @@ bool Solver::fit_working(double tolerance, Index limit) {
       }
     }
     idle = now > 0.9 * gap ? idle + 1 : 0;
-    if (idle > 2 && now < noise * primal()) break;
+    if (idle > 2 && now < noise * null_objective_) break;
     gap = now;
   }
   return gap <= tolerance;
 }
 
-/// From where it stands, or from zeros where that is better: logistic losses that have saturated would take
-/// long to come back.
-void Solver::start(double lambda) {
-  split(lambda);
-  predict();
-  measure();
-  if (!std::isfinite(primal())) {
-    throw Error("solve_exact", "a start with the objective ", primal(), ": expected smaller coefficients");
+/// From where it stands. The first time that is the caller's start, or the null model where that is better:
+/// nothing is gained by a way back from far away, and much may be lost to rounding on it.
+void Solver::start() {
+  if (!started_ && problem_.has_start) {
+    const Point point = problem_.to_units(problem_.given, problem_.given_intercept);
+    w_ = point.w;
+    b_ = point.b;
   }
-  if (problem_.kind == ConvexLoss::squared) return;
-  balance();
-  const double here = primal(), intercept = b_;
-  const std::vector<double> coefficients = w_;
-  for (const Group& group : problem_.groups) {
-    for (const Index j : group.columns) w(j) = 0;
-  }
-  for (const Index j : free_) (j == problem_.columns() ? b_ : w(j)) = 0;
-  predict();
-  measure();
-  if (primal() < here) {
-    split(lambda);
-  } else {
-    w_ = coefficients;
-    b_ = intercept;
-  }
+  partition(lambda_);
+  update_predictions();
+  update_residual();
+  const bool first = !std::exchange(started_, true);
+  if (!first || !problem_.has_start) return;
+  fit_unpenalized();
+  if (primal() < null_loss_ + lambda_ * problem_.frozen_penalty) return;
+  w_ = null_.w;
+  b_ = null_.b;
+  partition(lambda_);
+  update_predictions();
+  update_residual();
+}
+
+Point Solver::start_of(double lambda) {
+  lambda_ = lambda;
+  start();
+  return {w_, b_};
 }
 
 ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
-  tolerance_ = tolerance;
-  start(lambda);
+  lambda_ = lambda;
+  tolerance_ = tolerance * null_objective_;
+  start();
   iterations_ = 0;
   // Neither loss can be negative.
   double best_bound = lambda * problem_.frozen_penalty, best_gap = infinity, gap = infinity;
-  for (int stalled = 0; stalled < (gap < noise * primal() ? 2 : patience);) {
-    predict();  // so that what is certified is that of the coefficients, whatever steps have rounded
-    measure();
-    balance();
+  for (int stalled = 0; stalled < (gap < noise * null_objective_ ? 2 : patience);) {
+    update_predictions();  // so that what is certified is that of the coefficients, whatever steps have
+                           // rounded
+    update_residual();
+    fit_unpenalized();
     project();
-    correlate(alive_);
+    update_scores(alive_);
     const Bound now = bound(alive_);
     best_bound = std::max(best_bound, now.value);
-    gap = primal() - best_bound;
-    if (gap <= tolerance || iterations_ >= max_iterations) break;
-    screen(now, primal() - now.value);
-
-    std::vector<Active*> violated;
-    for (Active* active : alive_) {
-      if (!active->working && active->slope > active->norm) violated.push_back(active);
-    }
-    const std::size_t room = std::min(violated.size(), std::max(first_working, 2 * working_.size()));
-    std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
-                              [](const Active* active) { return active->norm / active->slope; });
-    violated.resize(room);
-    for (Active* active : violated) {
-      active->working = true;
-      working_.push_back(active);
-    }
-    stalled = violated.empty() && !(gap < 0.9 * best_gap) ? stalled + 1 : 0;
+    const double objective = primal();
+    gap = gap_of(objective, best_bound);
+    if (gap <= tolerance_ || iterations_ >= max_iterations) break;
+    screen(now, gap_of(objective, now.value));
+    const Index added = grow_working_set();
+    stalled = added == 0 && !(gap < 0.9 * best_gap) ? stalled + 1 : 0;
     best_gap = std::min(best_gap, gap);
-    fit_working(std::max(0.1 * gap, 0.3 * tolerance), max_iterations);
+    fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
   }
-
-  ExactSolution solution;
-  solution.coefficients = w_;
-  solution.intercept = problem_.intercept ? b_ : problem_.start_intercept;
-  solution.lambda = lambda;
-  solution.loss = loss_;
-  solution.objective = primal();
-  solution.gap = std::max(gap, 0.0);
-  solution.iterations = iterations_;
-  solution.converged = gap <= tolerance;
-  return solution;
+  return solution(gap, tolerance_);
 }
 
-Standing Solver::stand(double lambda, const std::vector<double>& coefficients, double intercept,
-                       const char* where) {
-  w_ = coefficients;
-  b_ = problem_.intercept ? intercept : 0;
-  split(lambda);
-  predict();
-  measure();
-  if (!std::isfinite(primal())) {
-    throw Error(where, "a point with the objective ", primal(), ": expected smaller coefficients");
-  }
-  project();
-  correlate(alive_);
-  return {loss_, primal() - loss_, bound(alive_).value};
+ExactSolution Solver::solution(double gap, double tolerance) const {
+  ExactSolution result;
+  problem_.from_units({w_, b_}, result.coefficients, result.intercept);
+  result.lambda = lambda_;
+  result.loss = problem_.in_given_units(loss_);
+  result.objective = problem_.in_given_units(primal());
+  result.gap = problem_.in_given_units(gap);
+  result.relative_gap = gap / null_objective_;
+  result.null_objective = problem_.in_given_units(null_loss_ + lambda_ * problem_.frozen_penalty);
+  result.iterations = iterations_;
+  result.converged = gap <= tolerance;
+  return result;
 }
 
-double Solver::largest_slope() {
-  for (const Group& group : problem_.groups) {
-    for (const Index j : group.columns) w(j) = 0;
+DualityGap Solver::evaluate(double lambda, const Point& point, const char* where) {
+  lambda_ = lambda;
+  w_ = point.w;
+  b_ = point.b;
+  started_ = true;
+  partition(lambda);
+  update_predictions();
+  update_residual();
+  const double objective = primal();
+  if (!std::isfinite(objective)) {
+    throw Error(where, "a point with the objective ", objective, ": expected smaller coefficients");
   }
-  split(1);
-  predict();
-  measure();
-  if (!std::isfinite(loss_)) {
-    throw Error("lambda_max", "a start with the loss ", loss_, ": expected smaller coefficients");
-  }
-  balance();
   project();
-  correlate(alive_);
+  update_scores(alive_);
+  return {loss_, objective - loss_, bound(alive_).value};
+}
+
+double Solver::lambda_max() {
+  w_ = null_.w;
+  b_ = null_.b;
+  partition(1);
+  update_predictions();
+  update_residual();
+  project();
+  update_scores(alive_);
   double largest = 0;
-  for (const Active* active : alive_) largest = std::max(largest, active->slope / active->group->weight);
-  return largest;
+  for (const Index g : alive_) {
+    const double norm = problem_.l1[static_cast<std::size_t>(g)];
+    if (norm > 0) largest = std::max(largest, score(g) / norm);
+  }
+  return largest * problem_.unit;
 }
 
 }  // namespace taper::sparsity::exact

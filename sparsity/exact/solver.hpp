@@ -1,46 +1,43 @@
 #pragma once
 
-#include <algorithm>
-
-#include <taper/sparsity/exact/model.hpp>
+#include <taper/sparsity/exact/quadratic_model.hpp>
 
 /// Inside of the exact solvers: the working sets and Newton steps of solve_exact. It keeps its state from one
 /// lambda to the next, so that a path is warm-started.
 namespace taper::sparsity::exact {
 
-/// What the dual says about a point.
-struct Standing {
+/// What the dual says about a point, in the units of the problem.
+struct DualityGap {
   double loss, penalty;  ///< their sum is the objective
   double bound;          ///< of the minimum, from below; -infinity where the point tells none
-  double gap() const { return std::max(0.0, loss + penalty - bound); }
+  double objective() const { return loss + penalty; }
 };
 
-/// What an objective may be off by, as a share of it.
-inline constexpr double rounding = 4e-15;
+/// What an objective may be off by, as a share of it: in comparisons, and where something is claimed.
+inline constexpr double rounding = 4e-15, certain_rounding = 2e-14;
 
 class Solver {
  public:
-  /// Starts from the problem's start. The problem must outlive the solver.
+  /// Fits the null model. The problem must outlive the solver.
   explicit Solver(const Problem& problem);
 
   ExactSolution solve(double lambda, double tolerance, Index max_iterations);
-  /// Sets every free penalized coefficient to zero, fits the others, and returns the largest
-  /// ||x_g'theta|| / weight_g.
-  double largest_slope();
-  /// Looks at any point that agrees with the problem in what is frozen, and stays there. Throws Error where
-  /// its objective is not finite.
-  Standing stand(double lambda, const std::vector<double>& coefficients, double intercept, const char* where);
+  /// The smallest lambda for which all penalized coefficients are zero.
+  double lambda_max();
+  /// Where solve() starts from: the caller's start, or the null model where that is better.
+  Point start_of(double lambda);
+  /// Looks at a point, and stays there. Throws Error where its objective is not finite.
+  DualityGap evaluate(double lambda, const Point& point, const char* where);
+  /// objective - bound, with what rounding may hide.
+  double gap_of(double objective, double bound) const;
+  /// Of the null model, and not below what rounding leaves of the targets: what tolerances are shares of.
+  double null_objective() const { return null_objective_; }
   /// s_i (y_i - mean_i) there: x_j'residual is the negative slope of the loss in coefficient j.
   const Eigen::VectorXd& residual() const { return residual_; }
+  /// The predictions there, in the caller's units: of the mean of y, or of the log odds.
+  Eigen::VectorXd predictions() const;
 
  private:
-  /// A penalized group at the current lambda.
-  struct Active {
-    const Group* group;
-    double norm, square;  // of the penalty
-    double slope;         // ||x_g'theta||, as of the last evaluation
-    bool working;
-  };
   /// A lower bound of the minimum, from theta scaled.
   struct Bound {
     double value, scale;
@@ -49,36 +46,50 @@ class Solver {
   double& w(Index j) { return w_[static_cast<std::size_t>(j)]; }
   double dot(Index j, const Eigen::VectorXd& v) const;
   void add(Index j, double s, Eigen::VectorXd& v) const;
+  double& score(Index g) { return scores_[static_cast<std::size_t>(g)]; }
+  double l1(Index g) const { return problem_.l1_of(g, lambda_); }
+  double l2(Index g) const { return problem_.l2_of(g, lambda_); }
+  bool works(Index g) const { return working_flags_[static_cast<std::size_t>(g)] != 0; }
 
-  void split(double lambda);
-  void predict();
-  void measure() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
+  void partition(double lambda);
+  void use_free(std::vector<Index> free);
+  void start();
+  void update_predictions();
+  void update_residual() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
   Eigen::MatrixXd free_hessian() const;
-  void start(double lambda);
-  void balance();
+  void fit_unpenalized();
   void project();
-  void correlate(std::vector<Active*>& groups);
-  Bound bound(const std::vector<Active*>& groups) const;
-  double primal() const { return loss_ + lambda_ * problem_.penalty(w_); }
+  void update_scores(const std::vector<Index>& groups);
+  Bound bound(const std::vector<Index>& groups);
+  double penalty() const;
+  double primal() const { return loss_ + penalty(); }
   void screen(const Bound& bound, double gap);
+  Index grow_working_set();
   bool fit_working(double tolerance, Index limit);
   bool newton_step(double gap, double tolerance, Index limit);
+  ExactSolution solution(double gap, double tolerance) const;
 
   const Problem& problem_;
   Hessian hessian_;
   bool stale_ = false;  // the Hessian is that of another place
   double lambda_ = 0;
-  double tolerance_ = 0;
+  double tolerance_ = 0;  // in the units of the problem
   bool feasible_ = true;  // whether theta is orthogonal to what is not penalized
   std::vector<double> w_;
   double b_ = 0;
   Eigen::VectorXd z_, residual_, curvature_, theta_;
   Eigen::VectorXd slopes_;  // x_j'theta, as of the last evaluation
   double loss_ = 0;
-  std::vector<Active> groups_;
-  std::vector<Active*> alive_, working_;
-  std::vector<Index> free_;       // unpenalized at this lambda
-  Eigen::MatrixXd free_columns_;  // those columns, written out
+  double null_loss_ = 0, null_objective_ = 0;
+  Point null_;
+  bool started_ = false;
+  std::vector<double> scores_;       // ||x_g'theta||, as of the last evaluation
+  std::vector<Index> alive_;         // groups that may be nonzero, rising
+  std::vector<Index> working_;       // those that are fitted
+  std::vector<char> working_flags_;  // whether a group is among them
+  std::vector<Index> free_;          // columns without a penalty at this lambda
+  Eigen::MatrixXd free_columns_;     // those columns, written out
+  std::vector<Index> scored_;        // what update_scores works with
   Index iterations_ = 0;
 };
 

@@ -30,7 +30,7 @@ TEST_CASE("the exact solver finds what proximal gradient steps find, in every co
     const ExactSolution solution = has(6) ? solve_exact(test.sparse(), test.y, test.loss, lambda, options)
                                           : solve_exact(test.x, test.y, test.loss, lambda, options);
     CHECK(solution.converged);
-    CHECK(solution.gap <= 1e-12);
+    CHECK(solution.relative_gap <= 1e-12);
     const Point naive = test.proximal_gradient(lambda, 20'000);
     const Point exact{Eigen::Map<const VectorXd>(solution.coefficients.data(), 12), solution.intercept};
     CHECK(test.objective(exact, lambda) == doctest::Approx(solution.objective).epsilon(1e-13));
@@ -213,7 +213,8 @@ TEST_CASE(
     const ExactSolution solution =
         solve_exact(x, y, ConvexLoss::logistic, 0, {.tolerance = tolerance, .max_iterations = 1000});
     CHECK(solution.objective <= 1e-8);
-    CHECK(solution.gap == solution.objective);
+    CHECK(solution.gap >= solution.objective);
+    CHECK(solution.gap <= solution.objective + 1e-13);
     CHECK(solution.converged == (tolerance > 0));
     CHECK(std::isfinite(solution.coefficients[0]));
   }
@@ -289,10 +290,11 @@ TEST_CASE("the gap is that of the coefficients returned: far starts and targets 
 }
 
 TEST_CASE("lambda_max refuses a frozen part that overflows") {
-  const MatrixXd x = 2 * MatrixXd::Ones(4, 2);
+  MatrixXd x = 2 * MatrixXd::Ones(4, 2);
+  x(0, 0) = -2;
   const VectorXd y = VectorXd::LinSpaced(4, 0, 1);
   CHECK_ERROR(lambda_max(x, y, ConvexLoss::squared, {.mask = Mask::frozen({2}, {0}), .start = {1.7e308, 0}}),
-              "[lambda_max] a start with the loss");
+              "[lambda_max] frozen coefficients whose predictions overflow");
 }
 
 TEST_CASE("bad input to the exact solver is refused with a reason") {
@@ -333,8 +335,6 @@ TEST_CASE("bad input to the exact solver is refused with a reason") {
   CHECK_ERROR(solve_exact(bad.x, bad.y, ConvexLoss::squared, 0.1), "target nan in row 3");
   bad.y[3] = 1e200;
   CHECK_ERROR(solve_exact(bad.x, bad.y, ConvexLoss::squared, 0.1), "targets too large");
-  CHECK_ERROR(solve_exact(good.x, good.y, ConvexLoss::squared, 0.1, {.start = {1e200, 0, 0, 0}}),
-              "a start with");
   bad.y.setOnes();
   CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "all 1", "both classes");
   CHECK_ERROR(solve_exact(good.x, VectorXd(good.y.head(5)), good.loss, 0.1), "5 targets", "expected 20");
@@ -346,8 +346,9 @@ TEST_CASE("bad input to the exact solver is refused with a reason") {
     CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1, options), "not finite in row 5, column 2");
     CHECK_ERROR(solve_exact(bad.sparse(), bad.y, bad.loss, 0.1, options), "not finite in row 5, column 2");
   }
-  bad.x(5, 2) = 1e200;
-  CHECK_ERROR(solve_exact(bad.x, bad.y, bad.loss, 0.1), "column 2 too large");
+  bad.x(5, 2) = 1;
+  const MatrixXd tiny = 1e-310 * bad.x;
+  CHECK_ERROR(solve_exact(tiny, bad.y, ConvexLoss::squared, 0), "a coefficient beyond the largest number");
 }
 
 TEST_CASE("Madelon: the independent reference solutions") {

@@ -56,7 +56,7 @@ TEST_CASE("cross-validation holds each row out once, as solving by hand would") 
     test.options.sample_weights[5] = 0;
     test.y[0] = test.y[1] = 0, test.y[2] = test.y[3] = 1;  // enough of both classes
     const LambdaGrid grid{.lambdas = {0.2, 0.05}};
-    const CrossValidation result = cross_validate(test.x, test.y, loss, 12, 7, grid, test.options);
+    const CrossValidation result = cross_validate(test.x, test.y, loss, {.folds = 12, .seed = 7}, grid, test.options);
     CHECK(result.lambdas == grid.lambdas);
     for (Index k = 0; k < 2; ++k) {
       const double lambda = grid.lambdas[static_cast<std::size_t>(k)];
@@ -87,9 +87,9 @@ TEST_CASE("cross-validation chooses, depends on its seed alone, and knows what i
   for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
     Case test(200, 30, loss, rng);
     const LambdaGrid grid{.count = 20};
-    const CrossValidation one = cross_validate(test.x, test.y, loss, 5, 1, grid);
-    const CrossValidation again = cross_validate(test.x, test.y, loss, 5, 1, grid);
-    const CrossValidation other = cross_validate(test.x, test.y, loss, 5, 2, grid);
+    const CrossValidation one = cross_validate(test.x, test.y, loss, {.seed = 1}, grid);
+    const CrossValidation again = cross_validate(test.x, test.y, loss, {.seed = 1}, grid);
+    const CrossValidation other = cross_validate(test.x, test.y, loss, {.seed = 2}, grid);
     CHECK(one.loss == again.loss);
     CHECK(one.stability == again.stability);
     CHECK(one.loss != other.loss);
@@ -121,11 +121,11 @@ TEST_CASE("bad grids and folds are refused with a reason") {
   CHECK_ERROR(exact_path(good.x, good.y, good.loss, {}, {.ratio = 0}), "ratio 0");
   CHECK_ERROR(exact_path(good.x, good.y, good.loss, {}, {.mask = Mask::all_frozen({4})}), "lambda_max 0");
   CHECK_ERROR(lambda_grid(good.x, good.y, good.loss, {.count = -3}), "[lambda_grid] -3 values");
-  const auto folds = [&](Index count) { return cross_validate(good.x, good.y, good.loss, count); };
+  const auto folds = [&](Index count) { return cross_validate(good.x, good.y, good.loss, {.folds = count}); };
   CHECK_ERROR(folds(1), "[cross_validate] 1 folds of 20 rows", "2 to 20");
   CHECK_ERROR(folds(21), "21 folds");
   VectorXd lonely = VectorXd::Zero(20);
   lonely[3] = 1;  // the fold that holds it out has one class left
-  CHECK_ERROR(cross_validate(good.x, lonely, good.loss, 5), "[cross_validate] labels that are all 0");
+  CHECK_ERROR(cross_validate(good.x, lonely, good.loss), "[cross_validate] all labels 1 in fold", "none is left");
   CHECK(path({.count = 1}).size() == 1);
 }

@@ -101,9 +101,9 @@ TEST_CASE("units change nothing: targets a million times larger or smaller") {
   const Case test(40, 12, ConvexLoss::squared, rng);
   for (const double unit : {1e-6, 1.0, 1e6}) {
     const VectorXd y = unit * test.y;
-    ExactOptions options{.tolerance = 1e-9 * unit * unit};
+    ExactOptions options{.tolerance = 1e-9};
     const SmoothSolution smooth = solve_smooth(test.x, y, test.loss, 0.05 * unit, {.problem = options});
-    options.tolerance = 1e-13 * unit * unit;
+    options.tolerance = 1e-13;
     INFO("unit ", unit);
     CHECK(smooth.converged);
     CHECK(same_support(smooth, solve_exact(test.x, y, test.loss, 0.05 * unit, options)));
@@ -179,7 +179,7 @@ TEST_CASE("bad input to the smooth solver is refused with a reason") {
   CHECK_ERROR(solve({.start_gate = 0}), "[solve_smooth] a gate 0");
   CHECK_ERROR(solve({.start_gate = HUGE_VAL}), "a gate inf");
   CHECK_ERROR(solve({.problem = {.ratio = 2}}), "[solve_smooth] ratio 2");
-  CHECK_ERROR(solve({.problem = {.start = {1e200, 0, 0, 0}}}), "[solve_smooth] a start with");
+  CHECK(solve({.problem = {.start = {1e200, 0, 0, 0}}}).objective == doctest::Approx(solve({}).objective));
   CHECK_ERROR(solve({.method = {.history = 0}}), "history 0");
 }
 

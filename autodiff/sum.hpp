@@ -2,12 +2,11 @@
 
 #include <cmath>
 
-/// Inside of the exact solvers.
-namespace taper::sparsity::exact {
+namespace taper {
 
 /// A sum without the rounding of its partial sums (Kahan, 1965, as Neumaier has it): a gap is the small
 /// difference of two sums, and a line search compares them up to the last digits.
-class Sum {
+class CompensatedSum {
  public:
   void operator+=(double x) {
     const double sum = sum_ + x;
@@ -20,4 +19,4 @@ class Sum {
   double sum_ = 0, lost_ = 0;
 };
 
-}  // namespace taper::sparsity::exact
+}  // namespace taper

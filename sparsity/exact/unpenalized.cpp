@@ -22,7 +22,7 @@ Eigen::MatrixXd Solver::free_hessian() const {
 
 /// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls. Where
 /// the logistic loss has saturated, its curvature says nothing about the way back, and a majorant does.
-void Solver::balance() {
+void Solver::fit_unpenalized() {
   if (free_.empty()) return;
   const bool logistic = problem_.kind == ConvexLoss::logistic;
   for (int round = 0; round < 100; ++round) {
@@ -42,13 +42,13 @@ void Solver::balance() {
       const double slope = gradient.dot(step), least = careful || !logistic ? 1e-9 : 1e-3;
       for (t = slope > 0 ? 1 : 0; t >= least; t /= 2) {
         z_ = before + t * direction;
-        measure();
+        update_residual();
         if (loss_ <= loss - 1e-4 * t * slope + rounding * std::abs(loss)) break;
       }
       if (t >= least) break;
       t = 0;
       z_ = before;
-      measure();
+      update_residual();
       if (!logistic) break;
     }
     if (t == 0) return;

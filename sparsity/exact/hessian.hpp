@@ -1,0 +1,40 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include <taper/sparsity/exact/problem.hpp>
+
+/// Inside of the exact solvers.
+namespace taper::sparsity::exact {
+
+/// Entries x_j' D x_k of the Hessian for the columns asked for so far, with D as it was when the first of
+/// them was computed. Columns are added as the working set grows; the rest is kept.
+class Hessian {
+ public:
+  explicit Hessian(const Problem& problem) : problem_(problem) {}
+
+  bool empty() const { return columns_.empty(); }
+  /// Forgets everything; the next entries are computed with these weights.
+  void restart(const Eigen::VectorXd& weights);
+  /// Forgets everything and its weights.
+  void forget() { columns_.clear(); }
+  /// Computes what is missing for these columns.
+  void require(std::span<const Index> columns);
+  /// The entries for rows and columns, which have been required.
+  Eigen::MatrixXd block(std::span<const Index> rows, std::span<const Index> columns) const;
+
+ private:
+  void grow(Index count);
+  void add_dense(std::span<const Index> fresh);
+  void add_sparse(std::span<const Index> fresh);
+  void copy(Index column, double* to) const;
+
+  const Problem& problem_;
+  Eigen::VectorXd weights_;
+  std::vector<Index> columns_, slots_;  // what stands in which place, and where each column stands, or -1
+  Eigen::MatrixXd entries_;             // with room to grow
+  std::vector<double> gathered_;        // dense: the columns side by side
+};
+
+}  // namespace taper::sparsity::exact
