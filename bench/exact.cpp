@@ -1,19 +1,30 @@
-// How long the exact solvers take, on one thread: Madelon, when TAPER_DATA names a folder that holds it, and
-// a random problem with more columns than rows. The median of several runs. Other solvers on Madelon:
-// bench/exact_peers.py, which reads these lines.
+// One run of an exact solver on one thread, on a problem in a file, so that every run has a process of its
+// own. bench/exact_peers.py writes the files, starts the runs and measures the answers:
+//
+//     exact solve  FILE --lambda 0.01 --loss logistic
+//     exact path   FILE --loss squared --ratio 0.5
+//     exact smooth FILE --lambda 0.01 --loss logistic        (solve_smooth in place of solve_exact)
+//
+// More options: --tolerance 1e-6 (in units of the objective of the best constant), --no-intercept, --count
+// 100 and
+// --smallest 1e-2 (of a path), --answer FILE (where coefficients go). Lambda is as in solve_exact.
+//
+// A problem is, in the machine's byte order: n, p and the number of entries, -1 for a dense design, of 8
+// bytes each; of a dense design n p doubles, column by column; of a sparse one p + 1 places at which columns
+// begin and the rows of the entries, of 4 bytes each, then the entries, doubles; then n doubles, the targets.
+// An answer is, for each lambda, p + 3 doubles: lambda, the gap, the intercept, the coefficients.
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <functional>
+#include <exception>
+#include <fstream>
+#include <string>
+#include <string_view>
 
-#include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
-#include <taper/data/csv.hpp>
-#include <taper/data/dataset.hpp>
-#include <taper/data/scaler.hpp>
 #include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/smooth.hpp>
 
@@ -22,98 +33,141 @@ using sparsity::ConvexLoss;
 
 namespace {
 
-struct Time {
-  double median, least;
+struct Problem {
+  Eigen::MatrixXd dense;
+  Eigen::SparseMatrix<double> sparse;
+  Eigen::VectorXd y;
+  bool is_sparse = false;
+
+  sparsity::Design design() const { return is_sparse ? sparsity::Design(sparse) : sparsity::Design(dense); }
 };
 
-Time milliseconds(const std::function<void()>& run) {
-  std::vector<double> times;
-  for (int i = 0; i < 9; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    run();
-    times.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+template <class T> void read(std::ifstream& file, T* to, Index count) {
+  file.read(reinterpret_cast<char*>(to), static_cast<std::streamsize>(sizeof(T)) * count);
+  if (!file) throw Error("exact", "a file that ends early, or none: expected a problem");
+}
+
+Problem read_problem(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  std::int64_t sizes[3] = {};
+  read(file, sizes, 3);
+  const auto [n, p, entries] = sizes;
+  Problem problem;
+  problem.is_sparse = entries >= 0;
+  if (problem.is_sparse) {
+    problem.sparse.resize(n, p);
+    problem.sparse.resizeNonZeros(entries);
+    read(file, problem.sparse.outerIndexPtr(), p + 1);
+    read(file, problem.sparse.innerIndexPtr(), entries);
+    read(file, problem.sparse.valuePtr(), entries);
+  } else {
+    problem.dense.resize(n, p);
+    read(file, problem.dense.data(), n * p);
   }
-  std::ranges::sort(times);
-  return {times[times.size() / 2], times.front()};
+  problem.y.resize(n);
+  read(file, problem.y.data(), n);
+  return problem;
 }
 
-void report(const char* name, Time time, const sparsity::ExactSolution& solution) {
-  std::printf("%-44s %8.1f ms (least %.1f)  objective %.12f  gap %.1e  nonzero %4td  iterations %5td%s\n",
-              name, time.median, time.least, solution.objective, solution.gap,
-              std::ranges::count_if(solution.coefficients, [](double w) { return w != 0; }),
-              solution.iterations, solution.converged ? "" : "  NOT CONVERGED");
+/// What the best constant reaches, or the constant 0 where there is no intercept.
+double null_objective(const Eigen::VectorXd& y, ConvexLoss loss, bool intercept) {
+  const double mean = intercept ? y.mean() : 0;
+  if (loss == ConvexLoss::squared) return 0.5 * (y.array() - mean).square().mean();
+  return intercept ? -mean * std::log(mean) - (1 - mean) * std::log1p(-mean) : std::log(2.0);
 }
 
-void one(const char* name, const Eigen::MatrixXd& x, const Eigen::VectorXd& y, ConvexLoss loss, double lambda,
-         double gap) {
-  sparsity::ExactSolution solution;
-  const Time time =
-      milliseconds([&] { solution = sparsity::solve_exact(x, y, loss, lambda, {.tolerance = gap}); });
-  report(name, time, solution);
+struct Options {
+  std::string_view what;
+  const char* problem = nullptr;
+  const char* answer = nullptr;
+  ConvexLoss loss = ConvexLoss::squared;
+  double lambda = 0;
+  sparsity::LambdaGrid grid;
+  sparsity::ExactOptions exact{.tolerance = 1e-6};
+};
+
+Options parse(int count, char** words) {
+  if (count < 3) throw Error("exact", "too few words: expected solve, path or smooth, and a file");
+  Options options;
+  options.what = words[1], options.problem = words[2];
+  for (int i = 3; i < count; ++i) {
+    const std::string_view name = words[i];
+    if (name == "--no-intercept") {
+      options.exact.intercept = false;
+      continue;
+    }
+    if (++i == count) throw Error("exact", name, " alone: expected a value behind it");
+    if (name == "--loss") {
+      options.loss = words[i] == std::string_view("logistic") ? ConvexLoss::logistic : ConvexLoss::squared;
+    } else if (name == "--lambda") {
+      options.lambda = std::stod(words[i]);
+    } else if (name == "--ratio") {
+      options.exact.ratio = std::stod(words[i]);
+    } else if (name == "--tolerance") {
+      options.exact.tolerance = std::stod(words[i]);
+    } else if (name == "--count") {
+      options.grid.count = std::stol(words[i]);
+    } else if (name == "--smallest") {
+      options.grid.smallest = std::stod(words[i]);
+    } else if (name == "--answer") {
+      options.answer = words[i];
+    } else {
+      throw Error("exact", name, ": expected an option of those named in bench/exact.cpp");
+    }
+  }
+  return options;
 }
 
-/// The same problem through Hadamard factors, and how far that is from the exact solution.
-void smooth(const char* name, const Eigen::MatrixXd& x, const Eigen::VectorXd& y, ConvexLoss loss,
-            double lambda, double gap) {
-  const auto exact = sparsity::solve_exact(x, y, loss, lambda, {.tolerance = 1e-12});
-  sparsity::SmoothSolution solution;
-  const Time time = milliseconds(
-      [&] { solution = sparsity::solve_smooth(x, y, loss, lambda, {.problem = {.tolerance = gap}}); });
-  report(name, time, solution);
-  const bool same = std::ranges::equal(exact.coefficients, solution.coefficients,
-                                       [](double a, double b) { return (a == 0) == (b == 0); });
-  std::printf("  relative difference of the objective %.1e, support %s, %td evaluations in %td rounds\n",
-              (solution.objective - exact.objective) / exact.objective, same ? "identical" : "DIFFERENT",
-              solution.evaluations, solution.rounds);
+std::vector<sparsity::ExactSolution> run(const Options& o, const sparsity::Design& x,
+                                         const Eigen::VectorXd& y) {
+  if (o.what == "path") return sparsity::exact_path(x, y, o.loss, o.grid, o.exact);
+  if (o.what == "solve") return {sparsity::solve_exact(x, y, o.loss, o.lambda, o.exact)};
+  if (o.what == "smooth") return {sparsity::solve_smooth(x, y, o.loss, o.lambda, {.problem = o.exact})};
+  throw Error("exact", o.what, ": expected solve, path or smooth");
 }
 
-void madelon(const std::filesystem::path& path) {
-  data::Dataset<double> set = data::to_dataset<double>(data::read_csv(path), "Class");
-  data::StandardScaler<double> scaler;
-  scaler.fit(set.x);
-  scaler.transform(set.x);
-  const Eigen::MatrixXd x = set.x.matrix();
-  const Eigen::VectorXd y = (set.y.vector().array() < 0).cast<double>();
-  one("Madelon, lambda 1e-2, gap 1e-8", x, y, ConvexLoss::logistic, 1e-2, 1e-8);
-  one("Madelon, lambda 1e-2, gap 1e-10", x, y, ConvexLoss::logistic, 1e-2, 1e-10);
-  one("Madelon, lambda 1e-4, gap 1e-10", x, y, ConvexLoss::logistic, 1e-4, 1e-10);
-  smooth("Madelon, lambda 1e-2, smooth, gap 1e-8", x, y, ConvexLoss::logistic, 1e-2, 1e-8);
+void write(const char* path, const std::vector<sparsity::ExactSolution>& points) {
+  std::ofstream file(path, std::ios::binary);
+  for (const auto& point : points) {
+    const double head[] = {point.lambda, point.gap, point.intercept};
+    file.write(reinterpret_cast<const char*>(head), sizeof head);
+    file.write(reinterpret_cast<const char*>(point.coefficients.data()),
+               static_cast<std::streamsize>(sizeof(double) * point.coefficients.size()));
+  }
+  if (!file.flush()) throw Error("exact", path, ": expected a file that can be written");
+}
 
-  std::vector<sparsity::ExactSolution> points;
-  const Time time = milliseconds(
-      [&] { points = sparsity::exact_path(x, y, ConvexLoss::logistic, {}, {.tolerance = 1e-6}); });
-  report("Madelon, path of 100, gap 1e-6: the last", time, points.back());
+void measure(Options options) {
+  const Problem problem = read_problem(options.problem);
+  const sparsity::Design x = problem.design();
+  // The library's tolerance is in units of the objective: this line goes when it is relative itself.
+  options.exact.tolerance *= null_objective(problem.y, options.loss, options.exact.intercept);
+
+  const auto start = std::chrono::steady_clock::now();
+  const auto points = run(options, x, problem.y);
+  const double ms =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+
   double gap = 0;
   Index passes = 0, converged = 0;
   for (const auto& point : points)
     gap = std::max(gap, point.gap), passes += point.iterations, converged += point.converged;
-  std::printf("  largest gap %.1e, %td of %zu converged, %td passes in all\n", gap, converged, points.size(),
-              passes);
-}
-
-void wide() {
-  Rng rng(0);
-  Eigen::MatrixXd x(100, 10'000);
-  for (double& entry : x.reshaped()) entry = rng.normal();
-  Eigen::VectorXd y = Eigen::VectorXd::Zero(100);
-  for (Index j = 0; j < 20; ++j) y += (j % 2 == 0 ? 1.0 : -1.0) * x.col(500 * j);
-  for (double& entry : y) entry += 0.1 * rng.normal();
-  const double top = sparsity::lambda_max(x, y, ConvexLoss::squared);
-  one("lasso, 100 x 10,000, lambda_max / 10, gap 1e-8", x, y, ConvexLoss::squared, 0.1 * top, 1e-8);
+  const auto& last = points.back();
+  std::printf("%.3f ms, objective %.15g, largest gap %.2e, nonzero %td, passes %td, converged %td of %zu\n",
+              ms, last.objective, gap,
+              std::ranges::count_if(last.coefficients, [](double w) { return w != 0; }), passes, converged,
+              points.size());
+  if (options.answer != nullptr) write(options.answer, points);
 }
 
 }  // namespace
 
-int main() {
-  set_threads(1);
-  const char* const folder = std::getenv("TAPER_DATA");
-  const std::filesystem::path path =
-      std::filesystem::path(folder != nullptr ? folder : "") / "madelon.csv.gz";
-  if (std::filesystem::exists(path)) {
-    madelon(path);
-  } else {
-    std::printf("without Madelon: TAPER_DATA names no folder with madelon.csv.gz\n");
+int main(int count, char** words) {
+  try {
+    set_threads(1);
+    measure(parse(count, words));
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 2;
   }
-  wide();
 }

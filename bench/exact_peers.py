@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
-"""L1 logistic regression on Madelon by other solvers and, before and after them, by Taper (bench/exact), each on
-one thread, as a Markdown table. Runs what is installed of scikit-learn (liblinear and saga), celer, skglm and
-adelie; needs numpy, and TAPER_DATA to name a folder with madelon.csv.gz.
+"""Taper's exact solvers beside other solvers, each on one thread, as the tables of docs/performance.md; --write puts
+them there. Runs what is installed of scikit-learn, celer, skglm and adelie; needs numpy, scipy, and the program
+bench/exact (`cmake --preset bench`). Where TAPER_DATA names a folder with madelon.csv.gz, Madelon is measured too.
 
-Every solver minimizes mean logistic loss + lambda |w|_1, the intercept free where it can have one, at lambda 1e-2
-to a duality gap of 1e-8, and at 100 values from lambda_max to lambda_max / 100 to 1e-6 each. Each has a tolerance
-with a meaning of its own, so that a ladder of them is tried from the loosest down and the first is taken whose
-points, measured by one function for all, have gaps that small. A try that takes longer than --cap is given up,
-and the best of the earlier ones stands, which the table says. Of Taper the gap is its own, which bench/exact
-prints.
+A run of Taper is a process of its own, that of a peer is warm: what it compiles is compiled, and its data lie as it
+wants them. Each peer has a tolerance with a meaning of its own, so that a ladder of them is climbed from the loosest
+down, to the first whose points, measured by one function for all, are near enough in two ways: by the duality gap,
+which is a proof and is what Taper is asked for, and by the true excess over the best objective known, which a user
+cannot know and which is kinder to peers. Then all take turns, and medians are taken. A try is given up after --cap
+seconds, or after five when these are more than 20 times what Taper takes. Peers without a free intercept solve the smaller problem, and are held against Taper's runs of it.
 """
 
 import argparse
+import dataclasses
 import datetime
 import importlib.metadata
+import io
+import logging
+import math
 import multiprocessing
 import os
 import pathlib
@@ -22,6 +26,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 
@@ -31,310 +36,287 @@ for variable in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMBA", "VECLIB_MAXIMUM"):
 
 try:
     import numpy as np
-except ImportError:
-    np = None
+    import exact_problems
+    from exact_solvers import PEERS
+except ImportError as missing:
+    sys.exit(f"{missing}: numpy and scipy are needed")
 
-# What the two problems are called.
-SINGLE, PATH = "lambda 1e-2, gap 1e-8", "path of 100, gap 1e-6"
-
-# The median is of nine runs, or of as many, but three at least, as have taken this many seconds together.
-MOST_RUNS, FEWEST_RUNS, LONG_ENOUGH = 9, 3, 20
-
-
-def give_up(*parts):
-    print(*parts, file=sys.stderr)
-    sys.exit(2)
+# So many turns, or as many, but three at least, as have taken the peer this many seconds together.
+MOST_RUNS, FEWEST_RUNS, LONG_ENOUGH = 9, 3, 10
 
 
-def madelon(path):
-    """Columns of mean 0 and population variance 1; the label is 1 for class -1 and 0 for class 1."""
-    table = np.loadtxt(path, delimiter=",", skiprows=1)
-    x, y = table[:, :-1], (table[:, -1] < 0).astype(float)
-    return (x - x.mean(axis=0)) / x.std(axis=0), y
+def say(*parts):
+    print(*parts, file=sys.stderr, flush=True)
 
 
-def measure(x, y, w, b, lam, intercept=True):
-    """Objective and duality gap. The dual point is the residual y - sigmoid(x w + b), less its mean where there
-    is an intercept, scaled until |x' residual| / n <= lambda; its value is the mean entropy of y - residual."""
-    z = x @ w + b
-    primal = np.mean(np.logaddexp(0, z) - y * z) + lam * np.abs(w).sum()
-    residual = y - (1 + np.tanh(z / 2)) / 2
-    if intercept:
-        residual -= residual.mean()
-    residual *= min(1, lam * len(y) / max(np.abs(x.T @ residual).max(), 1e-300))
-    p = y - residual
-    # The mean may push it out of where the dual is finite; and solvers have been seen to return no numbers.
-    if not (np.isfinite(primal) and p.min() >= 0 and p.max() <= 1):
-        return primal, np.inf
-    p = np.clip(p, 1e-300, 1)
-    q = np.clip(1 - p, 1e-300, 1)
-    return primal, primal + np.mean(p * np.log(p) + q * np.log(q))
+def judge(problem, answers, best):
+    """The largest gap and excess of (coefficients, intercept) for each lambda, in units of the null objective, and
+    the last objective and number of nonzeros. `best` has the best objectives known."""
+    points = [problem.measure(w, b, lam) for (w, b), lam in zip(answers, problem.lambdas)]
+    if len(points) < len(problem.lambdas):  # stopped along the path
+        return math.inf, math.inf, math.nan, 0
+    return (max(gap for _, gap in points) / problem.null,
+            max(objective - least for (objective, _), least in zip(points, best)) / problem.null,
+            points[-1][0], np.count_nonzero(answers[-1][0]))
 
 
-# One function for each peer: from x and y to solve(lambdas, tolerance), which returns rows of coefficients and
-# the intercepts. What is done outside solve, such as laying x out as the library wants it, is not timed.
+class Taper:
+    """Runs of bench/exact on one problem."""
+
+    def __init__(self, binary, problem, folder, word=None):
+        self.problem, self.answer = problem, folder / "answer"
+        problem.write(folder / "problem")
+        self.command = [binary, word or ("path" if problem.smallest else "solve"), folder / "problem", "--loss", problem.loss,
+                        "--ratio", str(problem.ratio)]
+        if problem.smallest:
+            self.command += ["--count", str(len(problem.lambdas)), "--smallest", repr(problem.smallest)]
+        else:
+            self.command += ["--lambda", repr(float(problem.lambdas[0]))]
+        if not problem.intercept:
+            self.command.append("--no-intercept")
+
+    def run(self, tolerance, *more):
+        """Seconds."""
+        command = [*self.command, "--tolerance", repr(tolerance), *more]
+        try:
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError) as error:
+            sys.exit(f"{error}\n{getattr(error, 'stderr', '')}")
+        return float(text.split()[0]) / 1e3
+
+    def solve(self, tolerance):
+        """(Coefficients, intercept) for each lambda, and for each its gap as Taper has it."""
+        self.run(tolerance, "--answer", self.answer)
+        rows = np.fromfile(self.answer).reshape(-1, self.problem.x.shape[1] + 3)
+        self.problem.lambdas = rows[:, 0].copy()
+        return [(row[3:], row[2]) for row in rows], rows[:, 1]
 
 
-def l1(version):
-    """How scikit-learn wants L1 to be asked for."""
-    return {"l1_ratio": 1} if tuple(map(int, version.split(".")[:2])) >= (1, 8) else {"penalty": "l1"}
-
-
-def liblinear(x, y):
-    import sklearn
-    from sklearn.linear_model import LogisticRegression
-
-    def solve(lambdas, tolerance):
-        w = []
-        for lam in lambdas:
-            model = LogisticRegression(solver="liblinear", C=1 / (len(y) * lam), tol=tolerance, max_iter=10**6,
-                                       fit_intercept=False, random_state=0, **l1(sklearn.__version__))
-            w.append(model.fit(x, y).coef_[0])
-        return w, np.zeros(len(lambdas))
-    return solve
-
-
-def saga(x, y):
-    import sklearn
-    from sklearn.linear_model import LogisticRegression
-
-    def solve(lambdas, tolerance):
-        w, b = [], []
-        model = LogisticRegression(solver="saga", tol=tolerance, max_iter=10**6, warm_start=True, random_state=0,
-                                   **l1(sklearn.__version__))
-        for lam in lambdas:
-            model.set_params(C=1 / (len(y) * lam)).fit(x, y)
-            w.append(model.coef_[0].copy())
-            b.append(model.intercept_[0])
-        return w, b
-    return solve
-
-
-def celer(x, y):
-    from celer import celer_path
-    x, sign = np.asfortranarray(x), 2 * y - 1
-
-    def solve(lambdas, tolerance):
-        _, w, _ = celer_path(x, sign, "logreg", alphas=len(y) * np.asarray(lambdas), tol=tolerance, use_PN=True,
-                             max_iter=1000)
-        return w.T, np.zeros(len(lambdas))
-    return solve
-
-
-def skglm(x, y):
-    from skglm import SparseLogisticRegression
-    x = np.asfortranarray(x)
-
-    def solve(lambdas, tolerance):
-        w, b = [], []
-        model = SparseLogisticRegression(tol=tolerance, max_iter=1000, warm_start=True)
-        for lam in lambdas:
-            model.set_params(alpha=lam).fit(x, y)
-            w.append(model.coef_[0].copy())
-            b.append(float(np.ravel(model.intercept_)[0]))
-        return w, b
-    return solve
-
-
-def adelie(x, y):
-    from adelie import glm, grpnet
-    x = np.asfortranarray(x)
-
-    def solve(lambdas, tolerance):
-        state = grpnet(x, glm.binomial(y), lmda_path=np.array(lambdas), tol=tolerance, irls_tol=tolerance,
-                       early_exit=False, progress_bar=False)
-        return state.betas.toarray(), state.intercepts
-    return solve
-
-
-# name, package, how to make its solve, whether it has an intercept, what is to be known about it
-PEERS = [
-    # With intercept_scaling 1000 a tolerance of 1e-6 left a gap of 6e-8, and one of 1e-7 had not ended after 25 s.
-    ("liblinear", "scikit-learn", liblinear, False,
-     "liblinear penalizes any intercept: it solves the smaller problem without one, and its gap is that "
-     "problem's. It cannot be started from the point before, so that its path is 100 fits."),
-    ("saga", "scikit-learn", saga, True, "saga is started from the point before along the path."),
-    ("celer", "celer", celer, False,
-     "celer has no intercept: it solves the smaller problem without one, and its gap is that problem's."),
-    ("skglm", "skglm", skglm, True, "skglm has compiled its functions before it is timed."),
-    ("adelie", "adelie", adelie, True, "adelie takes the tolerance for both its loops, tol and irls_tol."),
-]
-
-
-def serve(pipe, solve, lambdas, tolerance):
+def serve(pipe, solve, problem, tolerance, best):
     warnings.simplefilter("ignore")
-    while pipe.recv():
+    logging.disable(logging.CRITICAL)
+    while (wanted := pipe.recv()) is not None:
         start = time.perf_counter()
-        w, b = solve(lambdas, tolerance)
-        pipe.send((time.perf_counter() - start, np.asarray(w), np.asarray(b)))
+        w, b = solve(problem.lambdas, tolerance)
+        seconds = time.perf_counter() - start
+        pipe.send((seconds, judge(problem, list(zip(w, b)), best) if wanted == "judge" else None))
 
 
 class Attempt:
-    """A solver at one tolerance, in a process of its own, because compiled code can be stopped in no other way."""
+    """A peer at one tolerance, in a process of its own, because compiled code can be stopped in no other way."""
 
-    def __init__(self, solve, problem, tolerance, cap, intercept):
-        x, y, lambdas, bar = problem
-        self.tolerance, self.seconds, self.gap, self.reached = tolerance, [], np.inf, False
+    def __init__(self, solve, problem, tolerance, best, cap):
+        self.tolerance, self.cap, self.failure = tolerance, cap, None
+        self.gap = self.excess = math.inf
         self.pipe, end = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=serve, args=(end, solve, lambdas, tolerance), daemon=True)
+        self.process = multiprocessing.Process(target=serve, args=(end, solve, problem, tolerance, best), daemon=True)
         self.process.start()
         end.close()
-        try:
-            result = self.run(cap)
-            if result is None:
-                return
-            points = [measure(x, y, w, b, lam, intercept) for w, b, lam in zip(result[0], result[1], lambdas)]
-            # A solver that stopped along the path has not solved it.
-            self.gap = max(gap for _, gap in points) if len(points) == len(lambdas) else np.inf
-            self.objective, self.nonzero = points[-1][0], np.count_nonzero(result[0][-1])
-            self.reached = self.gap <= bar
-            while self.reached and len(self.seconds) < MOST_RUNS and (
-                    len(self.seconds) < FEWEST_RUNS or sum(self.seconds) < LONG_ENOUGH):
-                if self.run(cap) is None:
-                    break
-        finally:
-            self.process.kill()
-            self.process.join()
+        self.first = self.run("judge")
 
-    def run(self, cap):
-        """Coefficients and intercepts, or nothing when the time was up or the solver failed."""
+    def run(self, wanted="time"):
+        """Seconds, or None when the time was up or the solver failed."""
         try:
-            self.pipe.send(True)
-            if not self.pipe.poll(cap):
-                self.failure = f"did not end within {cap:g} s"
+            self.pipe.send(wanted)
+            if not self.pipe.poll(self.cap):
+                self.failure = f"did not end within {self.cap:g} s"
                 return None
-            seconds, w, b = self.pipe.recv()
+            seconds, judged = self.pipe.recv()
         except (EOFError, OSError):
             self.failure = "ended in an error"
             return None
-        self.seconds.append(seconds)
-        return w, b
+        if judged:
+            self.gap, self.excess, self.objective, self.nonzero = judged
+        return seconds
+
+    def end(self):
+        self.process.kill()
+        self.process.join()
 
 
-def climb(solve, problem, cap, intercept):
-    """The first tolerance that reaches the bar, by whole powers of ten and then half a power back; or the best
-    until one took too long; and what is to be said about it."""
-    best = None
+def climb(name, solve, problem, best, cap):
+    """The loosest tolerances found whose gap and whose excess are within the bar, as two attempts that may be one,
+    by whole powers of ten and then half a power back; and why one is missing. Those not returned have ended."""
+    found, tried, why = {}, [], "at no tolerance"
+
+    def attempt(power):
+        this = Attempt(solve, problem, 10.0**-power, best, cap)
+        tried.append(this)
+        if this.first is not None:
+            say(f"    {name} {this.tolerance:.0e}: gap {this.gap:.1e}, excess {this.excess:.1e}, {this.first:.4f} s")
+        return this
+
     for power in range(2, 19):
-        attempt = Attempt(solve, problem, 10.0**-power, cap, intercept)
-        if not attempt.seconds:
-            return best, f"not reached: tolerance {attempt.tolerance:.0e} {attempt.failure}"
-        print(f"  {attempt.tolerance:.0e}: gap {attempt.gap:.1e}, {attempt.seconds[0]:.3f} s", file=sys.stderr)
-        if attempt.reached:
-            looser = Attempt(solve, problem, 10.0**(0.5 - power), cap, intercept)
-            return (looser if looser.reached else attempt), ""
-        if best is None or attempt.gap < best.gap:
-            best = attempt
-    return best, "not reached at any tolerance"
+        this = attempt(power)
+        if this.first is None:
+            why = f"tolerance {this.tolerance:.0e} {this.failure}"
+            break
+        new = [bar for bar in ("excess", "gap") if bar not in found and getattr(this, bar) <= problem.bar]
+        if new:
+            looser = attempt(power - 0.5)
+            for bar in new:
+                found[bar] = looser if looser.first is not None and getattr(looser, bar) <= problem.bar else this
+        if "gap" in found:
+            break
+    for this in tried:
+        if this not in found.values():
+            this.end()
+    return found, why
 
 
-def row(problem, solver, seconds, runs, tolerance, gap, objective, nonzero, remark):
-    cells = (problem, solver, seconds if isinstance(seconds, str) else f"{1e3 * seconds:.1f}", runs, tolerance,
-             gap, objective, nonzero, remark)
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+def race(taper, problem, attempts):
+    """Seconds of each turn, by contender: None is Taper."""
+    times = {None: []} | {attempt: [] for attempt in attempts}
+    for turn in range(MOST_RUNS):
+        times[None].append(taper.run(problem.bar))
+        for attempt in attempts:
+            if attempt.failure is None and (turn < FEWEST_RUNS or sum(times[attempt]) < LONG_ENOUGH):
+                seconds = attempt.run()
+                if seconds is not None:
+                    times[attempt].append(seconds)
+    for attempt in attempts:
+        attempt.end()
+    return {who: runs if runs else [who.first] for who, runs in times.items()}
 
 
-def taper(binary, folder):
-    """What bench/exact printed about the two problems: (milliseconds, gap, objective, nonzero, remark) of each."""
-    environment = dict(os.environ, TAPER_DATA=str(folder))
-    try:
-        text = subprocess.run([binary], env=environment, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        give_up(f"{binary} could not be run: {error}")
-    results = {}
-    for problem, name in ((SINGLE, "Madelon, lambda 1e-2, gap 1e-8 "), (PATH, "Madelon, path of 100, gap 1e-6:")):
-        found = re.search(re.escape(name) + r".*?([\d.]+) ms .*objective (\S+)\s+gap (\S+)\s+nonzero\s+(\d+)(.*)",
-                          text)
-        largest = re.search(r"largest gap (\S+), (\d+) of (\d+) converged", text)
-        if not found or not largest:
-            give_up(f"{binary} printed no line about {name.strip()}: expected the bench/exact of this tree")
-        gap, remark = found[3], "not reached" if "NOT CONVERGED" in found[5] else ""
-        if problem == PATH:
-            gap, remark = largest[1], "" if largest[2] == largest[3] else "not reached"
-        results[problem] = float(found[1]) / 1e3, gap, found[2], found[4], remark
-    return results
+def ms(seconds):
+    return f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:.0f}"
 
 
-def machine():
+def cells(*parts):
+    return "| " + " | ".join(map(str, parts)) + " |"
+
+
+def compare(binary, problem, peers, cap):
+    """A row of the first table, or none when no peer can be asked, and rows of the second."""
+    title = problem.name + ("" if problem.intercept else ", no intercept")
+    say(title)
+    with tempfile.TemporaryDirectory() as folder:
+        taper = Taper(binary, problem, pathlib.Path(folder))
+        answers, gaps = taper.solve(1e-9)
+        best = np.array([problem.measure(w, b, lam)[0] for (w, b), lam in zip(answers, problem.lambdas)])
+        proof = gaps.max() / problem.null
+        answers, gaps = taper.solve(problem.bar)
+        gap, excess, objective, nonzero = judge(problem, answers, best)
+        say(f"    Taper: gap {gap:.1e} (its own: {gaps.max() / problem.null:.1e}), excess {excess:.1e}, best {proof:.1e}")
+        cap = min(cap, max(5, 20 * taper.run(problem.bar)))
+        found, rows = {}, []
+        for peer in peers:
+            name, solve = peer.name, peer.make(problem)
+            if peer.compiles:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    solve(problem.lambdas[:10] if problem.smallest else 3 * problem.lambdas, 1e-2)
+            found[name], why = climb(name, solve, problem, best, cap)
+            if "gap" not in found[name]:
+                rows.append(cells(title, name, "-", "-", "-", "-", "-", "-", f"gap not reached: {why}"))
+        times = race(taper, problem, list(dict.fromkeys(a for f in found.values() for a in f.values())))
+    median = {who: statistics.median(runs) for who, runs in times.items()}
+    head = [cells(title, "**Taper**", ms(median[None]), ms(min(times[None])), "", f"{gap:.1e}", f"{excess:.1e}", nonzero,
+                  "" if gaps.max() <= problem.bar * problem.null * 1.0001 else "gap not reached")]
+    fastest = {}
+    for name, attempts in found.items():
+        for attempt in dict.fromkeys(attempts.values()):
+            least = min(times[attempt])
+            head.append(cells(title, name, ms(median[attempt]), ms(least), f"{attempt.tolerance:.0e}", f"{attempt.gap:.1e}",
+                              f"{attempt.excess:.1e}", attempt.nonzero,
+                              "" if attempt.gap <= problem.bar else "near enough, without a proof"))
+        for bar, attempt in attempts.items():
+            if bar not in fastest or median[attempt] < median[fastest[bar][1]]:
+                fastest[bar] = name, attempt
+    row = [title, ms(median[None]), f"{gap:.0e}"]
+    for bar in ("gap", "excess"):
+        if bar in fastest:
+            name, attempt = fastest[bar]
+            row += [f"{name}, {ms(median[attempt])}", f"{getattr(attempt, bar):.0e}",
+                    f"**{median[attempt] / median[None]:.2f}**"]
+        else:
+            row += ["none", "-", "-"]
+    say("   ", cells(*row))
+    return cells(*row), head + rows
+
+
+def own(binary, madelon):
+    """Rows of a table of Taper alone, on Madelon: much smaller gaps, and the way through factors."""
+    rows = []
+    for what, word, lam, gap in (("lambda 0.01, to a gap of 1e-10", "solve", 0.01, 1e-10),
+                                 ("lambda 0.0001, to 1e-10", "solve", 0.0001, 1e-10),
+                                 ("lambda 0.01, through factors and L-BFGS (`solve_smooth`), to 1e-8", "smooth", 0.01, 1e-8)):
+        problem = dataclasses.replace(madelon, lambdas=np.array([lam]))
+        with tempfile.TemporaryDirectory() as folder:
+            taper = Taper(binary, problem, pathlib.Path(folder), word)
+            (w, b), = taper.solve(gap / problem.null)[0]
+            runs = [taper.run(gap / problem.null) for _ in range(MOST_RUNS)]
+        rows.append(cells(what, f"{problem.measure(w, b, lam)[1]:.1e}", ms(statistics.median(runs)), ms(min(runs))))
+    return rows
+
+
+def machine(peers):
     try:
         names = re.findall(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     except OSError:
         names = []
-    packages = []
-    for name in ("numpy", "scipy", "scikit-learn", "celer", "skglm", "numba", "adelie"):
-        try:
-            packages.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            pass
-    return (f"{datetime.date.today()}, {names[0] if names else platform.machine()}, one thread; Python "
-            f"{platform.python_version()}, {', '.join(packages)}.")
+    packages = [f"{name} {importlib.metadata.version(name)}"
+                for name in ["numpy", "scipy", *dict.fromkeys(peer.package for peer in peers), "numba"]
+                if any(importlib.metadata.distributions(name=name))]
+    return (f"`bench/exact_peers.py`, {datetime.date.today()}, {names[0] if names else platform.machine()}, one thread; "
+            f"Python {platform.python_version()}, {', '.join(packages)}.")
 
 
 def main():
+    here = pathlib.Path(__file__).resolve().parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("binary", nargs="?", default="build/release/bench/exact",
-                        help="Taper's measurement, built with -DTAPER_BUILD_BENCH=ON (%(default)s)")
-    parser.add_argument("--cap", type=float, default=60, metavar="SECONDS",
-                        help="longest time of one try (%(default)s)")
-    parser.add_argument("--only", metavar="PEER", choices=[peer[0] for peer in PEERS], action="append",
+    parser.add_argument("binary", nargs="?", default=here.parent / "build/bench/bench/exact", help="(%(default)s)")
+    parser.add_argument("--cap", type=float, default=20, metavar="SECONDS", help="longest time of a try (%(default)s)")
+    parser.add_argument("--peer", choices=[peer.name for peer in PEERS], action="append",
                         help="this peer alone; may be given several times")
+    parser.add_argument("--problem", metavar="TEXT", action="append", default=[],
+                        help="problems alone whose name has this in it; may be given several times")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = parser.parse_args()
-    if np is None:
-        give_up("numpy is not installed.")
-    folder = pathlib.Path(os.environ.get("TAPER_DATA", "."))
-    if not (folder / "madelon.csv.gz").is_file():
-        give_up(f"{folder / 'madelon.csv.gz'} does not exist: TAPER_DATA must name the folder that holds it.")
     if not os.access(options.binary, os.X_OK) or not os.path.isfile(options.binary):
-        give_up(f"{options.binary} is no program: expected bench/exact, built with -DTAPER_BUILD_BENCH=ON.")
+        sys.exit(f"{options.binary} is no program: expected bench/exact, built with -DTAPER_BUILD_BENCH=ON")
     multiprocessing.set_start_method("fork")  # what a library has compiled is there in the new process
+    peers = [peer for peer in PEERS if not options.peer or peer.name in options.peer]
+    for peer in list(peers):
+        if not any(importlib.metadata.distributions(name=peer.package)):
+            say(f"{peer.name} is left out: {peer.package} is not installed")
+            peers.remove(peer)
 
-    x, y = madelon(folder / "madelon.csv.gz")
-    top = np.abs(x.T @ (y - y.mean())).max() / len(y)
-    problems = {SINGLE: (x, y, [1e-2], 1e-8), PATH: (x, y, list(np.geomspace(top, top / 100, 100)), 1e-6)}
-    binary = os.path.abspath(options.binary)
-    print("Taper", file=sys.stderr)
-    before = taper(binary, folder.resolve())
-
-    rows = {SINGLE: [], PATH: []}
-    notes = []
-    for name, package, make, intercept, note in PEERS:
-        if options.only and name not in options.only:
+    madelon = pathlib.Path(os.environ.get("TAPER_DATA", "")) / "madelon.csv.gz"
+    if not madelon.is_file():
+        say("Madelon is left out: TAPER_DATA names no folder with madelon.csv.gz")
+    summary, rows, alone = [], [], []
+    for problem in exact_problems.problems(madelon if madelon.is_file() else None):
+        if options.problem and not any(text in problem.name for text in options.problem):
             continue
-        title = name if name == package else f"{name} ({package})"
-        try:
-            solve = make(x, y)
-        except ImportError as error:
-            absent = isinstance(error, ModuleNotFoundError)
-            why = "skipped: not installed" if absent else f"skipped: could not be loaded: {error}"
-            for problem in problems:
-                rows[problem].append((title, *"-" * 6, why))
-            continue
-        notes.append(note)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            solve([top / 2], 1e-2)
-        for problem, what in problems.items():
-            print(f"{name}, {problem}", file=sys.stderr)
-            best, remark = climb(solve, what, options.cap, intercept)
-            rows[problem].append((title, *"-" * 6, remark) if best is None else
-                                 (title, statistics.median(best.seconds), len(best.seconds),
-                                  f"{best.tolerance:.0e}", f"{best.gap:.1e}", f"{best.objective:.12f}",
-                                  best.nonzero, remark))
+        for intercept in (True, False):
+            able = [peer for peer in peers
+                    if problem.loss in peer.losses and (problem.loss not in peer.without_intercept) == intercept
+                    and (peer.sparse or isinstance(problem.x, np.ndarray))
+                    and (peer.paths or not problem.smallest)]
+            if able:
+                one, more = compare(str(options.binary), problem if intercept else problem.without_intercept(), able,
+                                    options.cap)
+                summary.append(one)
+                rows += more
+        if problem.name.startswith("Madelon") and not problem.smallest:
+            alone = own(str(options.binary), problem)
 
-    print("Taper", file=sys.stderr)
-    after = taper(binary, folder.resolve())
-    print("| problem | solver | ms, median | of runs | tolerance | largest gap | objective (last) | nonzero (last) "
-          "| remark |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
-    for problem, lambdas_and_bar in problems.items():
-        for when, results in (("before", before), ("after", after)):
-            seconds, gap, objective, nonzero, remark = results[problem]
-            row(problem, f"Taper, {when} the others", seconds, 9, f"{lambdas_and_bar[3]:.0e}", gap, objective,
-                nonzero, remark)
-        for cells in rows[problem]:
-            row(problem, *cells)
-    print()
-    print(machine(), *notes)
+    text = io.StringIO()
+    print(cells("problem", "Taper, ms", "gap", "fastest peer to that gap, ms", "gap", "peer / Taper",
+                "fastest peer to that excess, ms", "excess", "peer / Taper"), file=text)
+    print("| --- | ---: | ---: | --- | ---: | ---: | --- | ---: | ---: |", *summary, "", sep="\n", file=text)
+    print(cells("problem", "solver", "ms, median", "ms, least", "tolerance", "gap", "excess", "nonzero", "remark"),
+          "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |", *rows, "", sep="\n", file=text)
+    if alone:
+        print(cells("Madelon, Taper alone", "gap", "ms, median", "ms, least"), "| --- | ---: | ---: | ---: |", *alone, "",
+              sep="\n", file=text)
+    print(machine(peers), *[peer.note for peer in peers if peer.note], file=text)
+    print(text.getvalue(), end="")
+    if options.write:
+        subprocess.run([sys.executable, here / "paste.py", "exact", here.parent / "docs/performance.md"], check=True,
+                       input=text.getvalue(), text=True)
 
 
 if __name__ == "__main__":
