@@ -8,7 +8,7 @@ wants them. Each peer has a tolerance with a meaning of its own, so that a ladde
 down, to the first whose points, measured by one function for all, are near enough in two ways: by the duality gap,
 which is a proof and is what Taper is asked for, and by the true excess over the best objective known, which a user
 cannot know and which is kinder to peers. Then all take turns, and medians are taken. A try is given up after --cap
-seconds, or after five when these are more than 20 times what Taper takes. Peers without a free intercept solve the smaller problem, and are held against Taper's runs of it.
+seconds, or after five when these are more than 10 times what Taper takes. Peers without a free intercept solve the smaller problem, and are held against Taper's runs of it.
 """
 
 import argparse
@@ -199,7 +199,7 @@ def compare(binary, problem, peers, cap):
         answers, gaps = taper.solve(problem.bar)
         gap, excess, objective, nonzero = judge(problem, answers, best)
         say(f"    Taper: gap {gap:.1e} (its own: {gaps.max() / problem.null:.1e}), excess {excess:.1e}, best {proof:.1e}")
-        cap = min(cap, max(5, 20 * taper.run(problem.bar)))
+        cap = min(cap, max(5, 10 * taper.run(problem.bar)))
         found, rows = {}, []
         for peer in peers:
             name, solve = peer.name, peer.make(problem)
