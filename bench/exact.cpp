@@ -69,13 +69,6 @@ Problem read_problem(const char* path) {
   return problem;
 }
 
-/// What the best constant reaches, or the constant 0 where there is no intercept.
-double null_objective(const Eigen::VectorXd& y, ConvexLoss loss, bool intercept) {
-  const double mean = intercept ? y.mean() : 0;
-  if (loss == ConvexLoss::squared) return 0.5 * (y.array() - mean).square().mean();
-  return intercept ? -mean * std::log(mean) - (1 - mean) * std::log1p(-mean) : std::log(2.0);
-}
-
 struct Options {
   std::string_view what;
   const char* problem = nullptr;
@@ -140,8 +133,6 @@ void write(const char* path, const std::vector<sparsity::ExactSolution>& points)
 void measure(Options options) {
   const Problem problem = read_problem(options.problem);
   const sparsity::Design x = problem.design();
-  // The library's tolerance is in units of the objective: this line goes when it is relative itself.
-  options.exact.tolerance *= null_objective(problem.y, options.loss, options.exact.intercept);
 
   const auto start = std::chrono::steady_clock::now();
   const auto points = run(options, x, problem.y);

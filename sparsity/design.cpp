@@ -18,18 +18,23 @@ double Design::dot(Index j, const double* v) const {
 }
 
 void Design::dots(std::span<const Index> columns, const double* v, double* out) const {
+  if (is_sparse()) {
+    const int* const rows = inner_;
+    const double* const data = data_;
+    for (const Index j : columns) {
+      double sum = 0;
+      for (Index k = begin(j), last = end(j); k < last; ++k) sum += data[k] * v[rows[k]];
+      out[j] = sum;
+    }
+    return;
+  }
   const auto count = static_cast<Index>(columns.size());
   for (Index k = 0; k < count;) {
     // Neighbouring columns are one matrix, which the kernel reads four columns at a time.
     Index last = k + 1;
     const auto at = [&](Index i) { return columns[static_cast<std::size_t>(i)]; };
     while (last < count && at(last) == at(last - 1) + 1) ++last;
-    if (is_sparse()) {
-      for (Index i = k; i < last; ++i) out[at(i)] = dot(at(i), v);
-    } else {
-      kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + at(k), 1,
-                            false);
-    }
+    kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + at(k), 1, false);
     k = last;
   }
 }
@@ -54,15 +59,6 @@ void Design::add_weighted(Index j, double s, const double* weights, double* v) c
   } else {
     const double* const x = column(j);
     for (Index i = 0; i < rows_; ++i) v[i] += s * weights[i] * x[i];
-  }
-}
-
-void Design::copy(Index j, double* to) const {
-  if (is_sparse()) {
-    std::fill_n(to, rows_, 0.0);
-    for (Index k = begin(j); k < end(j); ++k) to[inner_[k]] = data_[k];
-  } else {
-    std::copy_n(column(j), rows_, to);
   }
 }
 

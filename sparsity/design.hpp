@@ -2,6 +2,7 @@
 
 #include <Eigen/Core>
 #include <Eigen/SparseCore>
+#include <algorithm>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -56,8 +57,10 @@ class Design {
   }
   /// How many numbers a pass over column j reads.
   Index entries(Index j) const { return is_sparse() ? end(j) - begin(j) : rows_; }
-  /// The column written out, n entries.
-  void copy(Index j, double* to) const;
+  /// Some entries of a column of a dense matrix.
+  void copy(Index j, Index first, Index count, double* to) const {
+    std::copy_n(column(j) + first, count, to);
+  }
   /// The sums of s_i x_ij and of s_i x_ij^2 over the rows.
   struct Moments {
     double sum, square;

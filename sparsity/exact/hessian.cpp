@@ -6,7 +6,8 @@
 namespace taper::sparsity::exact {
 namespace {
 
-constexpr Index panel = 64;  // dense columns at a time, so that their scaled copies stay in cache
+constexpr Index panel = 1 << 15;     // entries of a panel of dense rows
+constexpr Index block_columns = 24;  // whose products with all columns before them are computed together
 
 }  // namespace
 
@@ -16,11 +17,11 @@ void Hessian::restart(const Eigen::VectorXd& weights) {
   slots_.assign(static_cast<std::size_t>(problem_.columns()) + 1, -1);
 }
 
-void Hessian::copy(Index column, double* to) const {
+void Hessian::copy(Index column, Index begin, Index rows, double* to) const {
   if (column == problem_.columns()) {
-    std::fill_n(to, problem_.rows(), 1.0);
+    std::fill_n(to, rows, 1.0);
   } else {
-    problem_.x.copy(column, to);
+    problem_.x.copy(column, begin, rows, to);
   }
 }
 
@@ -39,73 +40,87 @@ void Hessian::require(std::span<const Index> columns) {
     fresh.push_back(j);
   }
   grow(static_cast<Index>(columns_.size() + fresh.size()));
-  if (problem_.x.is_sparse()) {
-    if (!fresh.empty()) add_sparse(fresh);
-    return;
+  if (fresh.empty()) return;
+  problem_.x.is_sparse() ? add_sparse(fresh) : add_dense(fresh);
+}
+
+/// Panels of rows, whose two copies stay in cache, and of the fresh columns a few at a time, so that little is
+/// computed twice in the symmetric part.
+void Hessian::add_dense(std::span<const Index> fresh) {
+  const Index n = problem_.rows(), old = static_cast<Index>(columns_.size());
+  columns_.insert(columns_.end(), fresh.begin(), fresh.end());
+  const Index all = static_cast<Index>(columns_.size()), count = all - old;
+  const Index height = std::clamp<Index>(panel / all, 64, n < 64 ? 64 : n);
+  panels_.resize(static_cast<std::size_t>(height * (all + count)));
+  products_.setZero(all, count);
+  double* const plain = panels_.data();
+  double* const scaled = plain + height * all;
+  for (Index begin = 0; begin < n; begin += height) {
+    const Index rows = std::min(height, n - begin);
+    for (Index k = 0; k < all; ++k) {
+      double* const to = plain + k * height;
+      copy(columns_[static_cast<std::size_t>(k)], begin, rows, to);
+      if (k < old) continue;
+      Eigen::Map<Eigen::ArrayXd>(scaled + (k - old) * height, rows) =
+          Eigen::Map<const Eigen::ArrayXd>(to, rows) * weights_.segment(begin, rows).array();
+    }
+    for (Index k = 0; k < count; k += block_columns) {
+      const Index some = std::min(block_columns, count - k);
+      kernels::gemm<double>(old + k + some, some, rows, {plain, height, 1}, {scaled + k * height, 1, height},
+                            products_.data() + k, count, true);
+    }
   }
-  for (std::size_t begin = 0; begin < fresh.size(); begin += panel) {
-    add_dense(std::span(fresh).subspan(begin, std::min<std::size_t>(panel, fresh.size() - begin)));
+  for (Index k = old; k < all; ++k) {
+    for (Index other = 0; other <= k; ++other) {
+      entries_(other, k) = entries_(k, other) = products_(other, k - old);
+    }
   }
 }
 
-void Hessian::add_dense(std::span<const Index> fresh) {
-  const Index n = problem_.rows(), old = static_cast<Index>(columns_.size());
-  const Index count = static_cast<Index>(fresh.size()), all = old + count;
-  if (static_cast<Index>(gathered_.size()) < n * all) {
-    gathered_.resize(static_cast<std::size_t>(n * std::min(2 * all, problem_.columns() + 1)));
-  }
-  Eigen::MatrixXd scaled(n, count);
-  for (Index k = 0; k < count; ++k) {
-    double* const to = gathered_.data() + (old + k) * n;
-    copy(fresh[static_cast<std::size_t>(k)], to);
-    scaled.col(k) = weights_.cwiseProduct(Eigen::Map<const Eigen::VectorXd>(to, n));
-  }
-  Matrix<double> products(all, count);
-  kernels::gemm<double>(all, count, n, {gathered_.data(), n, 1}, {scaled.data(), 1, n}, products.data(),
-                        count, false);
-  entries_.block(0, old, all, count) = products;
-  entries_.block(old, 0, count, old) = products.topRows(old).transpose();
-  columns_.insert(columns_.end(), fresh.begin(), fresh.end());
+/// The rows of these columns: what stands in which place, places rising.
+void Hessian::lay_out_rows() {
+  if (laid_out_ == columns_) return;
+  laid_out_ = columns_;
+  const Index n = problem_.rows(), p = problem_.columns();
+  const auto for_entries = [&](const auto& f) {
+    for (std::size_t k = 0; k < columns_.size(); ++k) {
+      const auto place = static_cast<int>(k);
+      if (columns_[k] == p) {
+        for (Index i = 0; i < n; ++i) f(place, static_cast<std::size_t>(i), 1.0);
+      } else {
+        problem_.x.for_entries(columns_[k],
+                               [&](Index i, double value) { f(place, static_cast<std::size_t>(i), value); });
+      }
+    }
+  };
+  first_.assign(static_cast<std::size_t>(n) + 2, 0);
+  for_entries([&](int, std::size_t i, double) { ++first_[i + 2]; });
+  for (std::size_t i = 2; i < first_.size(); ++i) first_[i] += first_[i - 1];
+  places_.resize(static_cast<std::size_t>(first_.back()));
+  values_.resize(places_.size());
+  for_entries([&](int place, std::size_t i, double value) {
+    const auto at = static_cast<std::size_t>(first_[i + 1]++);
+    places_[at] = place;
+    values_[at] = value;
+  });
 }
 
 /// Row by row: a row with c of the columns has c^2 products to add, and nothing is looked for.
 void Hessian::add_sparse(std::span<const Index> fresh) {
-  const Index n = problem_.rows(), p = problem_.columns();
   const Index old = static_cast<Index>(columns_.size());
   columns_.insert(columns_.end(), fresh.begin(), fresh.end());
   const Index all = static_cast<Index>(columns_.size());
-  // The columns that are here, as rows of (place, value), places rising.
-  struct Entry {
-    Index place;
-    double value;
-  };
-  std::vector<Index> first(static_cast<std::size_t>(n) + 1, 0);
-  const auto for_entries = [&](const auto& f) {
-    for (Index k = 0; k < all; ++k) {
-      const Index j = columns_[static_cast<std::size_t>(k)];
-      if (j == p) {
-        for (Index i = 0; i < n; ++i) f(k, i, 1.0);
-      } else {
-        problem_.x.for_entries(j, [&](Index i, double value) { f(k, i, value); });
-      }
-    }
-  };
-  for_entries([&](Index, Index i, double) { ++first[static_cast<std::size_t>(i) + 1]; });
-  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) first[i + 1] += first[i];
-  std::vector<Entry> rows(static_cast<std::size_t>(first.back()));
-  std::vector<Index> next(first.begin(), first.end() - 1);
-  for_entries([&](Index k, Index i, double value) {
-    rows[static_cast<std::size_t>(next[static_cast<std::size_t>(i)]++)] = {k, value};
-  });
+  lay_out_rows();
   entries_.block(0, old, all, all - old).setZero();
-  for (Index i = 0; i < n; ++i) {
-    const Entry* const begin = rows.data() + first[static_cast<std::size_t>(i)];
-    const Entry* const end = rows.data() + first[static_cast<std::size_t>(i) + 1];
-    for (const Entry* a = begin; a != end; ++a) {
-      if (a->place < old) continue;
-      double* const column = entries_.col(a->place).data();
-      const double scaled = weights_[i] * a->value;
-      for (const Entry* b = begin; b <= a; ++b) column[b->place] += scaled * b->value;
+  for (Index i = 0; i < problem_.rows(); ++i) {
+    const double weight = weights_[i];
+    const auto begin = static_cast<std::size_t>(first_[static_cast<std::size_t>(i)]);
+    const auto end = static_cast<std::size_t>(first_[static_cast<std::size_t>(i) + 1]);
+    for (std::size_t a = begin; a < end; ++a) {
+      if (places_[a] < old) continue;
+      double* const column = entries_.col(places_[a]).data();
+      const double scaled = weight * values_[a];
+      for (std::size_t b = begin; b <= a; ++b) column[places_[b]] += scaled * values_[b];
     }
   }
   for (Index k = old; k < all; ++k) {

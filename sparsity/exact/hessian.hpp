@@ -28,13 +28,19 @@ class Hessian {
   void grow(Index count);
   void add_dense(std::span<const Index> fresh);
   void add_sparse(std::span<const Index> fresh);
-  void copy(Index column, double* to) const;
+  void lay_out_rows();
+  void copy(Index column, Index begin, Index rows, double* to) const;
 
   const Problem& problem_;
   Eigen::VectorXd weights_;
   std::vector<Index> columns_, slots_;  // what stands in which place, and where each column stands, or -1
   Eigen::MatrixXd entries_;             // with room to grow
-  std::vector<double> gathered_;        // dense: the columns side by side
+  std::vector<double> panels_;          // dense: some rows of the columns, as they are and weighted
+  Matrix<double> products_;             // dense: what is new
+  // Sparse: the columns laid out as rows, which a new start with the same columns finds as they are.
+  std::vector<Index> laid_out_, first_;
+  std::vector<int> places_;
+  std::vector<double> values_;
 };
 
 }  // namespace taper::sparsity::exact

@@ -184,6 +184,7 @@ void Problem::choose_units(const ExactOptions& options, const char* where) {
   const int exponent = square > 0 ? std::ilogb(std::sqrt(square)) : 0;
   for (double& value : y) value = std::scalbn(value, -exponent);
   unit = square > 0 ? std::scalbn(1.0, exponent + size) : 1;
+  per_unit = 1 / unit;
   if (!std::isfinite(unit * unit * 4)) {
     throw Error(where, "targets too large to be squared: expected smaller units");
   }
@@ -200,17 +201,21 @@ void Problem::collect_groups(const ExactOptions& options, const char* where) {
   }
   // What the rounding of a sum of n terms may come to, as what is screened must be certain.
   const double margin = 4 * static_cast<double>(rows() + 10) * std::numeric_limits<double>::epsilon();
+  const auto most_groups = static_cast<std::size_t>(all.groups());
+  members.reserve(static_cast<std::size_t>(p));
+  first.reserve(most_groups + 1);
+  for (std::vector<double>* values : {&l1, &l2, &radius_bound}) values->reserve(most_groups);
   first.push_back(0);
   for (Index g = 0; g < all.groups(); ++g) {
     const double weight = options.weights.empty() ? 1 : options.weights[static_cast<std::size_t>(g)];
     double frozen = 0, reach = 0;
-    double per_unit = 1;  // the length that the penalty sees, for each unit of ||w_g|| (and of `unit`)
+    double seen = 1;  // the length that the penalty sees, for each unit of ||w_g|| (and of `unit`)
     const auto begin = static_cast<std::ptrdiff_t>(members.size());
     for (const Index j : all.of(g)) {
       const double mean = design.mean(j), deviation = std::sqrt(design.variance(j));
-      per_unit = options.standardize ? (options.groups.empty() ? deviation : 1) : 1 / design.scale(j);
+      seen = options.standardize ? (options.groups.empty() ? deviation : 1) : 1 / design.scale(j);
       if (!is_free(j)) {
-        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * per_unit);
+        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * seen);
       } else if (options.standardize && deviation == 0) {
         given[static_cast<std::size_t>(j)] = 0;
       } else {
@@ -230,8 +235,8 @@ void Problem::collect_groups(const ExactOptions& options, const char* where) {
       // Beyond the range of numbers, whatever is penalized like this is 0.
       constexpr double most = 1e300;
       first.push_back(static_cast<Index>(members.size()));
-      l1.push_back(std::min(weight * ratio * per_unit, most));
-      l2.push_back(std::min(weight * (1 - ratio) * per_unit * per_unit, most));
+      l1.push_back(std::min(weight * ratio * seen, most));
+      l2.push_back(std::min(weight * (1 - ratio) * seen * seen, most));
       radius_bound.push_back(std::sqrt(reach));
     }
   }

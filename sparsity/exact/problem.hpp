@@ -57,7 +57,7 @@ struct Problem {
   double smoothness() const { return kind == ConvexLoss::squared ? 1 : 0.25; }
 
   /// The penalty of group g at the caller's lambda: l1_of ||w_g|| + l2_of / 2 ||w_g||^2.
-  double l1_of(Index g, double lambda) const { return lambda / unit * l1[static_cast<std::size_t>(g)]; }
+  double l1_of(Index g, double lambda) const { return lambda * per_unit * l1[static_cast<std::size_t>(g)]; }
   double l2_of(Index g, double lambda) const { return lambda * l2[static_cast<std::size_t>(g)]; }
 
   /// Calls f for all free columns.
@@ -85,7 +85,7 @@ struct Problem {
   double given_intercept;
   bool has_start;  // whether free coefficients start elsewhere than at zero
   bool intercept;  // whether it is free
-  double shift = 0, unit = 1;
+  double shift = 0, unit = 1, per_unit = 1;  // per_unit: 1 / unit
   std::vector<Index> members, first;  // the columns of all groups, and where each group's begin
   std::vector<double> l1, l2;         // of each group: its penalty at lambda = 1, as l1_of has it
   std::vector<double> radius_bound;   // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:

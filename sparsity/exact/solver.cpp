@@ -11,8 +11,8 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 /// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
 constexpr double slow = 0.2;
-/// Groups that a working set gets at first.
-constexpr Index first_working = 10;
+/// Groups that a working set may have, whatever its support.
+constexpr std::size_t small_working = 100;
 /// A gap that rounding may be the reason of, as a share of the null model's objective.
 constexpr double noise = 1e-11;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
@@ -35,7 +35,18 @@ Solver::Solver(const Problem& problem)
   fit_unpenalized();
   null_loss_ = loss_;
   null_objective_ = std::max(loss_, nothing_left);
-  null_ = {w_, b_};
+  for (const Index j : free_) null_.push_back(j == problem.columns() ? b_ : w(j));
+  alive_.reserve(scores_.size());
+  const auto count = static_cast<Index>(problem.members.size());
+  groups_are_columns_ = count == problem.groups() && count == problem.columns();
+}
+
+void Solver::go_to_null() {
+  std::ranges::fill(w_, 0.0);
+  for (std::size_t k = 0; k < null_.size(); ++k) {
+    const Index j = problem_.unpenalized[k];
+    (j == problem_.columns() ? b_ : w(j)) = null_[k];
+  }
 }
 
 double Solver::dot(Index j, const Eigen::VectorXd& v) const {
@@ -121,12 +132,9 @@ double Solver::penalty() const {
 }
 
 void Solver::update_scores(const std::vector<Index>& groups) {
-  if (problem_.members.size() == scores_.size()) {  // single columns
-    std::vector<Index>& columns = scored_;
-    columns.clear();
-    for (const Index g : groups) columns.push_back(problem_.members[static_cast<std::size_t>(g)]);
-    problem_.x.dots(columns, theta_.data(), slopes_.data());
-    for (const Index g : groups) score(g) = std::abs(slopes_[problem_.members[static_cast<std::size_t>(g)]]);
+  if (groups_are_columns_) {
+    problem_.x.dots(groups, theta_.data(), slopes_.data());
+    for (const Index g : groups) score(g) = std::abs(slopes_[g]);
     return;
   }
   std::vector<Index> columns;
@@ -193,14 +201,28 @@ void Solver::screen(const Bound& bound, double gap) {
   });
 }
 
-/// Adds the groups that violate their optimality condition most. Returns how many.
-Index Solver::grow_working_set() {
+/// Adds the groups that violate their optimality condition most, up to as many as are nonzero, or a few. With
+/// `prune`, those that are zero and not violated leave. Returns how many came.
+Index Solver::change_working_set(bool prune) {
+  const auto is_zero = [&](Index g) {
+    return std::ranges::all_of(problem_.columns_of(g), [&](Index j) { return w(j) == 0; });
+  };
+  const auto support = static_cast<std::size_t>(
+      std::ranges::count_if(working_, [&](Index g) { return !is_zero(g); }));
+  if (prune) {
+    std::erase_if(working_, [&](Index g) {
+      const bool leaves = score(g) <= l1(g) && is_zero(g);
+      if (leaves) working_flags_[static_cast<std::size_t>(g)] = 0;
+      return leaves;
+    });
+  }
   std::vector<Index> violated;
   for (const Index g : alive_) {
     if (!works(g) && score(g) > l1(g)) violated.push_back(g);
   }
+  const std::size_t wanted = std::max(small_working, 2 * support);
   const std::size_t room =
-      std::min(violated.size(), std::max<std::size_t>(first_working, 2 * working_.size()));
+      std::min(violated.size(), std::max(wanted, working_.size() + std::max<std::size_t>(10, support / 4)) - working_.size());
   std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
                             [&](Index g) { return l1(g) / score(g); });
   violated.resize(room);
@@ -265,8 +287,7 @@ void Solver::start() {
   if (!first || !problem_.has_start) return;
   fit_unpenalized();
   if (primal() < null_loss_ + lambda_ * problem_.frozen_penalty) return;
-  w_ = null_.w;
-  b_ = null_.b;
+  go_to_null();
   partition(lambda_);
   update_predictions();
   update_residual();
@@ -298,8 +319,9 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
     gap = gap_of(objective, best_bound);
     if (gap <= tolerance_ || iterations_ >= max_iterations) break;
     screen(now, gap_of(objective, now.value));
-    const Index added = grow_working_set();
-    stalled = added == 0 && !(gap < 0.9 * best_gap) ? stalled + 1 : 0;
+    const bool gained = gap < 0.9 * best_gap;
+    const Index added = change_working_set(gained);
+    stalled = added == 0 && !gained ? stalled + 1 : 0;
     best_gap = std::min(best_gap, gap);
     fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
   }
@@ -338,8 +360,7 @@ DualityGap Solver::evaluate(double lambda, const Point& point, const char* where
 }
 
 double Solver::lambda_max() {
-  w_ = null_.w;
-  b_ = null_.b;
+  go_to_null();
   partition(1);
   update_predictions();
   update_residual();

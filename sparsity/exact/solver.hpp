@@ -53,6 +53,7 @@ class Solver {
 
   void partition(double lambda);
   void use_free(std::vector<Index> free);
+  void go_to_null();
   void start();
   void update_predictions();
   void update_residual() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
@@ -64,7 +65,7 @@ class Solver {
   double penalty() const;
   double primal() const { return loss_ + penalty(); }
   void screen(const Bound& bound, double gap);
-  Index grow_working_set();
+  Index change_working_set(bool prune);
   bool fit_working(double tolerance, Index limit);
   bool newton_step(double gap, double tolerance, Index limit);
   ExactSolution solution(double gap, double tolerance) const;
@@ -81,7 +82,7 @@ class Solver {
   Eigen::VectorXd slopes_;  // x_j'theta, as of the last evaluation
   double loss_ = 0;
   double null_loss_ = 0, null_objective_ = 0;
-  Point null_;
+  std::vector<double> null_;  // of the null model: what is not penalized
   bool started_ = false;
   std::vector<double> scores_;       // ||x_g'theta||, as of the last evaluation
   std::vector<Index> alive_;         // groups that may be nonzero, rising
@@ -89,7 +90,7 @@ class Solver {
   std::vector<char> working_flags_;  // whether a group is among them
   std::vector<Index> free_;          // columns without a penalty at this lambda
   Eigen::MatrixXd free_columns_;     // those columns, written out
-  std::vector<Index> scored_;        // what update_scores works with
+  bool groups_are_columns_ = false;
   Index iterations_ = 0;
 };
 
