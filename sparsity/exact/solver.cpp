@@ -17,6 +17,10 @@ constexpr std::size_t small_working = 100;
 constexpr double noise = 1e-11;
 /// Rounds that bring nothing, one after the other, until the solver gives up.
 constexpr int patience = 20;
+/// Lambda falls by this factor at most from one rough solution to the next, when there is none to start from.
+constexpr double step_down = 10;
+/// The relative gap of such a solution.
+constexpr double rough = 1e-3;
 /// A null model's loss below this share of the targets' squares is what rounding has left of 0.
 constexpr double nothing_left = 1e-20;
 
@@ -275,22 +279,20 @@ bool Solver::fit_working(double tolerance, Index limit) {
 /// From where it stands. The first time that is the caller's start, or the null model where that is better:
 /// nothing is gained by a way back from far away, and much may be lost to rounding on it.
 void Solver::start() {
-  if (!started_ && problem_.has_start) {
+  const bool first = !std::exchange(started_, true);
+  if (first && problem_.has_start) {
     const Point point = problem_.to_units(problem_.given, problem_.given_intercept);
     w_ = point.w;
     b_ = point.b;
   }
   partition(lambda_);
+  if (!first || !problem_.has_start) return;
   update_predictions();
   update_residual();
-  const bool first = !std::exchange(started_, true);
-  if (!first || !problem_.has_start) return;
   fit_unpenalized();
   if (primal() < null_loss_ + lambda_ * problem_.frozen_penalty) return;
   go_to_null();
   partition(lambda_);
-  update_predictions();
-  update_residual();
 }
 
 Point Solver::start_of(double lambda) {
@@ -300,32 +302,64 @@ Point Solver::start_of(double lambda) {
 }
 
 ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
+  const bool cold = !started_ && !problem_.has_start;
   lambda_ = lambda;
-  tolerance_ = tolerance * null_objective_;
-  start();
   iterations_ = 0;
+  start();
+  if (cold) {
+    // From far above, supports are found by steps down at less than half the price. They need not be exact.
+    look();
+    double above = 0;
+    for (const Index g : alive_) {
+      if (l1(g) > 0) above = std::max(above, score(g) / l1(g));
+    }
+    if (std::isfinite(above) && above > 2 * step_down) {
+      for (above /= step_down; above > 2; above /= step_down) {
+        lambda_ = above * lambda;
+        start();
+        look();
+        approach(std::max(tolerance, rough), max_iterations);
+      }
+      lambda_ = lambda;
+      start();
+      look();
+    }
+  } else {
+    look();
+  }
+  const double gap = approach(tolerance, max_iterations);
+  return solution(gap, tolerance * null_objective_);
+}
+
+/// Evaluates everything at the coefficients, whatever steps have rounded.
+void Solver::look() {
+  update_predictions();
+  update_residual();
+  fit_unpenalized();
+  project();
+  update_scores(alive_);
+}
+
+/// Goes on until the gap is the tolerance, or nothing is gained. Returns the gap.
+double Solver::approach(double tolerance, Index max_iterations) {
+  tolerance_ = tolerance * null_objective_;
   // Neither loss can be negative.
-  double best_bound = lambda * problem_.frozen_penalty, best_gap = infinity, gap = infinity;
-  for (int stalled = 0; stalled < (gap < noise * null_objective_ ? 2 : patience);) {
-    update_predictions();  // so that what is certified is that of the coefficients, whatever steps have
-                           // rounded
-    update_residual();
-    fit_unpenalized();
-    project();
-    update_scores(alive_);
+  double best_bound = lambda_ * problem_.frozen_penalty, best_gap = infinity, gap = infinity;
+  for (int stalled = 0;;) {
     const Bound now = bound(alive_);
     best_bound = std::max(best_bound, now.value);
     const double objective = primal();
     gap = gap_of(objective, best_bound);
-    if (gap <= tolerance_ || iterations_ >= max_iterations) break;
+    if (gap <= tolerance_ || iterations_ >= max_iterations) return gap;
     screen(now, gap_of(objective, now.value));
     const bool gained = gap < 0.9 * best_gap;
     const Index added = change_working_set(gained);
     stalled = added == 0 && !gained ? stalled + 1 : 0;
+    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) return gap;
     best_gap = std::min(best_gap, gap);
     fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
+    look();
   }
-  return solution(gap, tolerance_);
 }
 
 ExactSolution Solver::solution(double gap, double tolerance) const {
@@ -362,10 +396,7 @@ DualityGap Solver::evaluate(double lambda, const Point& point, const char* where
 double Solver::lambda_max() {
   go_to_null();
   partition(1);
-  update_predictions();
-  update_residual();
-  project();
-  update_scores(alive_);
+  look();
   double largest = 0;
   for (const Index g : alive_) {
     const double norm = problem_.l1[static_cast<std::size_t>(g)];

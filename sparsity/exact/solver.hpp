@@ -55,6 +55,8 @@ class Solver {
   void use_free(std::vector<Index> free);
   void go_to_null();
   void start();
+  void look();
+  double approach(double tolerance, Index max_iterations);
   void update_predictions();
   void update_residual() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
   Eigen::MatrixXd free_hessian() const;
