@@ -34,7 +34,8 @@ void Design::dots(std::span<const Index> columns, const double* v, double* out) 
     Index last = k + 1;
     const auto at = [&](Index i) { return columns[static_cast<std::size_t>(i)]; };
     while (last < count && at(last) == at(last - 1) + 1) ++last;
-    kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + at(k), 1, false);
+    kernels::gemm<double>(last - k, 1, rows_, {column(at(k)), stride_, 1}, {v, 1, rows_}, out + at(k), 1,
+                          false);
     k = last;
   }
 }

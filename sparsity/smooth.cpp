@@ -3,7 +3,7 @@
 #include <limits>
 #include <numeric>
 
-#include <taper/autodiff/sum.hpp>
+#include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
 #include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/smooth.hpp>
@@ -58,7 +58,7 @@ class Factored {
     }
     z_.array() += at_.b;
     problem_.x.combine(columns_, values_.data(), z_.data());
-    CompensatedSum total;  // as line searches compare it up to the last digits
+    kernels::CompensatedSum total;  // as line searches compare it up to the last digits
     total += problem_.derivatives(z_, residual_, curvature_);
     total += lambda_ * problem_.frozen_penalty;
     problem_.x.dots(columns_, residual_.data(), slopes_.data());
@@ -283,6 +283,7 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
     variables = factored.balanced(sparse);
   }
   problem.from_units(best_point, best.coefficients, best.intercept);
+  best_gap += problem.rounding_of(best.intercept);
   best.lambda = lambda;
   best.loss = problem.in_given_units(best_loss);
   best.objective = problem.in_given_units(best_objective);

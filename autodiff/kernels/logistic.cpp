@@ -1,6 +1,6 @@
 #include <taper/autodiff/kernels/logistic.hpp>
 
-#include <taper/autodiff/sum.hpp>
+#include <taper/autodiff/kernels/compensated_sum.hpp>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/logistic.cpp"

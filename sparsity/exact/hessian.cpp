@@ -44,8 +44,8 @@ void Hessian::require(std::span<const Index> columns) {
   problem_.x.is_sparse() ? add_sparse(fresh) : add_dense(fresh);
 }
 
-/// Panels of rows, whose two copies stay in cache, and of the fresh columns a few at a time, so that little is
-/// computed twice in the symmetric part.
+/// Panels of rows, whose two copies stay in cache, and of the fresh columns a few at a time, so that little
+/// is computed twice in the symmetric part.
 void Hessian::add_dense(std::span<const Index> fresh) {
   const Index n = problem_.rows(), old = static_cast<Index>(columns_.size());
   columns_.insert(columns_.end(), fresh.begin(), fresh.end());

@@ -2,8 +2,8 @@
 #include <cmath>
 #include <limits>
 
+#include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/autodiff/kernels/logistic.hpp>
-#include <taper/autodiff/sum.hpp>
 #include <taper/sparsity/exact/problem.hpp>
 
 namespace taper::sparsity::exact {
@@ -233,7 +233,7 @@ void Problem::collect_groups(const ExactOptions& options, const char* where) {
                   " is frozen in a part that is not zero: expected groups frozen as a whole", " or at zero");
     } else {
       // Beyond the range of numbers, whatever is penalized like this is 0.
-      constexpr double most = 1e300;
+      constexpr double most = 1e305;
       first.push_back(static_cast<Index>(members.size()));
       l1.push_back(std::min(weight * ratio * seen, most));
       l2.push_back(std::min(weight * (1 - ratio) * seen * seen, most));
@@ -250,11 +250,11 @@ Point Problem::to_units(std::span<const double> coefficients, double b) const {
     point.w[at] = coefficients[at] / unit * design.scale(j);
   });
   if (!intercept) return point;
-  CompensatedSum moved;
+  kernels::CompensatedSum moved;
   moved += b;
   moved += -shift;
   for (std::size_t j = 0; j < coefficients.size(); ++j) {
-    if (coefficients[j] != 0) moved += coefficients[j] * design.shift(static_cast<Index>(j));
+    moved.add_product(coefficients[j], design.shift(static_cast<Index>(j)));
   }
   point.b = moved.value() / unit;
   return point;
@@ -272,11 +272,11 @@ void Problem::from_units(const Point& point, std::vector<double>& coefficients, 
   });
   b = given_intercept;
   if (!intercept) return;
-  CompensatedSum moved;
+  kernels::CompensatedSum moved;
   moved += shift;
-  moved += point.b * unit;
+  moved.add_product(point.b, unit);
   for (std::size_t j = 0; j < coefficients.size(); ++j) {
-    if (coefficients[j] != 0) moved += -coefficients[j] * design.shift(static_cast<Index>(j));
+    moved.add_product(-coefficients[j], design.shift(static_cast<Index>(j)));
   }
   b = moved.value();
   if (!std::isfinite(b)) {
@@ -292,7 +292,7 @@ double Problem::derivatives(const Eigen::VectorXd& z, Eigen::VectorXd& gradient,
     return kernels::logistic(rows(), z.data(), y.data(), s.data(), gradient.data(), curvature.data());
   }
   curvature = s;
-  CompensatedSum total;
+  kernels::CompensatedSum total;
   for (Index i = 0; i < rows(); ++i) {
     const double rest = y[i] - z[i];
     gradient[i] = s[i] * rest;
@@ -313,7 +313,7 @@ double Problem::dual(const Eigen::VectorXd& theta, double scale, double level) c
   if (kind == ConvexLoss::logistic) {
     return kernels::logistic_dual(rows(), theta.data(), scale, y.data(), s.data(), offset.data(), level);
   }
-  CompensatedSum total;
+  kernels::CompensatedSum total;
   for (Index i = 0; i < rows(); ++i) {
     if (s[i] == 0) continue;
     const double u = scale * theta[i];

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -71,6 +72,12 @@ struct Problem {
   /// From the caller's units, and back. What is frozen comes back as it was given.
   Point to_units(std::span<const double> coefficients, double intercept) const;
   void from_units(const Point& point, std::vector<double>& coefficients, double& intercept) const;
+  /// How far rounding an intercept in the caller's units moves the objective at most, where the slope in it
+  /// is 0.
+  double rounding_of(double b) const {
+    const double by = b / unit * (std::numeric_limits<double>::epsilon() / 2);
+    return intercept ? smoothness() / 2 * by * by : 0;
+  }
   /// An objective, bound or gap in the caller's units.
   double in_given_units(double objective) const { return objective * unit * unit; }
 
@@ -83,15 +90,15 @@ struct Problem {
   Eigen::VectorXd baseline;   // the same in the caller's units for the squared loss, or nothing
   std::vector<double> given;  // all coefficients to start from, in the caller's units
   double given_intercept;
-  bool has_start;  // whether free coefficients start elsewhere than at zero
-  bool intercept;  // whether it is free
+  bool has_start;                            // whether free coefficients start elsewhere than at zero
+  bool intercept;                            // whether it is free
   double shift = 0, unit = 1, per_unit = 1;  // per_unit: 1 / unit
-  std::vector<Index> members, first;  // the columns of all groups, and where each group's begin
-  std::vector<double> l1, l2;         // of each group: its penalty at lambda = 1, as l1_of has it
-  std::vector<double> radius_bound;   // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
-                                      // how far x_g'theta moves with theta, in the norm of radius()
-  std::vector<Index> unpenalized;     // free columns without weight, then p for the intercept
-  double frozen_penalty = 0;          // at lambda = 1, divided by unit^2
+  std::vector<Index> members, first;         // the columns of all groups, and where each group's begin
+  std::vector<double> l1, l2;                // of each group: its penalty at lambda = 1, as l1_of has it
+  std::vector<double> radius_bound;  // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
+                                     // how far x_g'theta moves with theta, in the norm of radius()
+  std::vector<Index> unpenalized;    // free columns without weight, then p for the intercept
+  double frozen_penalty = 0;         // at lambda = 1, divided by unit^2
 
  private:
   void choose_units(const ExactOptions& options, const char* where);

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <limits>
 
-#include <taper/autodiff/sum.hpp>
+#include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity::exact {
@@ -124,7 +124,7 @@ Eigen::VectorXd Solver::predictions() const {
 }
 
 double Solver::penalty() const {
-  CompensatedSum total;
+  kernels::CompensatedSum total;
   total += lambda_ * problem_.frozen_penalty;
   for (const Index g : working_) {
     const auto columns = problem_.columns_of(g);
@@ -172,7 +172,7 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
     if (size > norm) scale = std::min(scale, norm / size);
   }
   const auto value = [&](double s) {
-    CompensatedSum total;
+    kernels::CompensatedSum total;
     total += problem_.dual(theta_, s, problem_.intercept ? b_ : 0);
     total += lambda_ * problem_.frozen_penalty;
     if (squares) {
@@ -211,8 +211,8 @@ Index Solver::change_working_set(bool prune) {
   const auto is_zero = [&](Index g) {
     return std::ranges::all_of(problem_.columns_of(g), [&](Index j) { return w(j) == 0; });
   };
-  const auto support = static_cast<std::size_t>(
-      std::ranges::count_if(working_, [&](Index g) { return !is_zero(g); }));
+  const auto support =
+      static_cast<std::size_t>(std::ranges::count_if(working_, [&](Index g) { return !is_zero(g); }));
   if (prune) {
     std::erase_if(working_, [&](Index g) {
       const bool leaves = score(g) <= l1(g) && is_zero(g);
@@ -226,7 +226,8 @@ Index Solver::change_working_set(bool prune) {
   }
   const std::size_t wanted = std::max(small_working, 2 * support);
   const std::size_t room =
-      std::min(violated.size(), std::max(wanted, working_.size() + std::max<std::size_t>(10, support / 4)) - working_.size());
+      std::min(violated.size(),
+               std::max(wanted, working_.size() + std::max<std::size_t>(10, support / 4)) - working_.size());
   std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
                             [&](Index g) { return l1(g) / score(g); });
   violated.resize(room);
@@ -365,6 +366,7 @@ double Solver::approach(double tolerance, Index max_iterations) {
 ExactSolution Solver::solution(double gap, double tolerance) const {
   ExactSolution result;
   problem_.from_units({w_, b_}, result.coefficients, result.intercept);
+  gap += problem_.rounding_of(result.intercept);
   result.lambda = lambda_;
   result.loss = problem_.in_given_units(loss_);
   result.objective = problem_.in_given_units(primal());

@@ -12,6 +12,8 @@ namespace {
 constexpr double far = 4;
 /// Standard deviations between 1 / wide and wide are taken as they are.
 constexpr double wide = 1 << 20;
+/// Of a scale, so that its inverse is a number.
+constexpr int least_exponent = -1000;
 
 /// The entries of a column that are stored; of a dense one all.
 struct Column {
@@ -128,7 +130,8 @@ void Standardized::copy(const Design& given, const Eigen::VectorXd& s, bool cent
     column.normalize(s, center, n);
     if (column.variance > 0) {
       int& largest = exponents[group_of(j)];
-      largest = std::max(largest, column.exponent + std::ilogb(std::sqrt(column.variance)));
+      largest = std::max(largest, column.exponent + std::ilogb(std::sqrt(2 * column.variance)));
+      largest = std::max(largest, least_exponent);
     }
   }
   shift_.resize(at(p));

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-namespace taper {
+namespace taper::kernels {
 
 /// A sum without the rounding of its partial sums (Kahan, 1965, as Neumaier has it): a gap is the small
 /// difference of two sums, and a line search compares them up to the last digits.
@@ -13,10 +13,16 @@ class CompensatedSum {
     lost_ += std::abs(sum_) >= std::abs(x) ? (sum_ - sum) + x : (x - sum) + sum_;
     sum_ = sum;
   }
+  /// Adds a b, the rounding of the product included.
+  void add_product(double a, double b) {
+    const double product = a * b;
+    operator+=(product);
+    if (product != 0) lost_ += std::fma(a, b, -product);
+  }
   double value() const { return sum_ + lost_; }
 
  private:
   double sum_ = 0, lost_ = 0;
 };
 
-}  // namespace taper
+}  // namespace taper::kernels
