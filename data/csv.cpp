@@ -2,74 +2,28 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
-#include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <functional>
 #include <limits>
-#include <map>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include <taper/autodiff/error.hpp>
 #include <taper/data/file.hpp>
+#include <taper/data/label_index.hpp>
+#include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/data/scanner.hpp>
 
 namespace taper::data {
 namespace {
 
 /// Not so for what a number can hold (is "1.5" one cell or two?), for quotes, and for control characters
 /// other than tab.
-bool can_separate(char c) {
+bool can_separate(char c, char decimal) {
   const auto byte = static_cast<unsigned char>(c);
-  return byte < ' ' ? c == '\t' : std::isalnum(byte) == 0 && std::strchr("+-.\"", c) == nullptr;
-}
-
-bool is_line_break(char c) {
-  return c == '\n' || c == '\r';
-}
-
-/// Number of lines that end within `text`: CRLF is one line break, not two.
-Index line_breaks(std::string_view text) {
-  Index count = std::ranges::count(text, '\n');
-  for (std::size_t at = text.find('\r'); at != text.npos; at = text.find('\r', at + 1)) {
-    if (at + 1 == text.size() || text[at + 1] != '\n') ++count;
-  }
-  return count;
-}
-
-/// Reads numbers like 485 or -122.050000 into `value` and returns where they end; `first` when there is none
-/// or it has more than 15 digits. Up to there the digits and the power of ten are both exact doubles, so that
-/// one division rounds correctly (Clinger, "How to read floating point numbers accurately", 1990, section 4).
-const char* short_decimal(const char* first, const char* last, double& value) {
-  static constexpr double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                      1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-  constexpr std::ptrdiff_t most_digits = 15;
-  const char* at = first;
-  std::uint64_t digits = 0;  // may wrap around in a longer number, which is then not used
-  const auto read_digits = [&] {
-    const char* const begin = at;
-    for (; at != last && '0' <= *at && *at <= '9'; ++at) {
-      digits = 10 * digits + static_cast<unsigned>(*at - '0');
-    }
-    return at - begin;
-  };
-  const bool negative = at != last && *at == '-';
-  if (negative) ++at;
-  std::ptrdiff_t count = read_digits();
-  std::ptrdiff_t decimals = 0;
-  if (at != last && *at == '.') {
-    ++at;
-    decimals = read_digits();
-    count += decimals;
-  }
-  if (count == 0 || count > most_digits) return first;
-  value = static_cast<double>(digits) / powers[decimals];
-  if (negative) value = -value;
-  return at;
+  return c != decimal &&
+         (byte < ' ' ? c == '\t' : std::isalnum(byte) == 0 && std::strchr("+-.\"", c) == nullptr);
 }
 
 bool begins_with_number(std::string_view text) {
@@ -78,106 +32,37 @@ bool begins_with_number(std::string_view text) {
          std::isfinite(value);
 }
 
-/// Walks over a text cell by cell and knows nothing of columns.
-class Scanner {
- public:
-  Scanner(std::string_view text, char separator, std::string_view source)
-      : at_(text.data()), end_(text.data() + text.size()), separator_(separator), source_(source) {}
+/// `text` without a byte order mark in front and line breaks at the end.
+std::string_view trim(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  while (!text.empty() && is_line_break(text.back())) text.remove_suffix(1);
+  return text;
+}
 
-  /// Whether everything is read. Asked between rows.
-  bool done() const { return at_ == end_; }
-  /// Whether the next line is empty. Asked between rows.
-  bool blank() const { return is_line_break(*at_); }
-  /// Whether the row goes on after the cell read last.
-  bool more() const { return more_; }
-  /// The line that the next cell is on.
-  Index line() const { return line_; }
-
-  /// The next cell, if it is nothing but a finite number. This is the fast way, and the usual one.
-  bool number(double& value) {
-    const char* stop = short_decimal(at_, end_, value);
-    if (stop == at_ || !ends_cell(stop)) {
-      const auto [last, problem] = std::from_chars(at_, end_, value);
-      if (problem != std::errc{} || !ends_cell(last) || !std::isfinite(value)) return false;
-      stop = last;
+/// The numbers of cells in the first rows of a text; fewer rows where a quote is out of place.
+std::vector<Index> cells_in_rows(std::string_view text, char separator) {
+  constexpr std::size_t most_rows = 20;
+  std::vector<Index> counts;
+  Scanner scanner(text, separator, '.', "");
+  try {
+    while (!scanner.done() && counts.size() < most_rows) {
+      Index count = 0;
+      do {
+        scanner.cell();
+        ++count;
+      } while (scanner.more());
+      counts.push_back(count);
     }
-    at_ = stop;
-    step();
-    return true;
+  } catch (const Error&) {  // what is wrong with the text is for its reader to say
   }
-
-  /// The next cell, whatever it is: without its quotes or the blanks around it. Lives until the next call.
-  std::string_view cell() {
-    skip_blanks();
-    const std::string_view text = at_ != end_ && *at_ == '"' ? quoted() : plain();
-    step();
-    return text;
-  }
-
- private:
-  bool ends_cell(const char* at) const { return at == end_ || *at == separator_ || is_line_break(*at); }
-  bool is_blank(char c) const { return (c == ' ' || c == '\t') && c != separator_; }
-
-  void skip_blanks() {
-    while (at_ != end_ && is_blank(*at_)) ++at_;
-  }
-
-  std::string_view plain() {
-    const char* const first = at_;
-    while (!ends_cell(at_)) ++at_;
-    const char* last = at_;
-    while (last != first && is_blank(last[-1])) --last;
-    return {first, last};
-  }
-
-  std::string_view quoted() {
-    const Index first_line = line_;
-    unquoted_.clear();
-    do {
-      ++at_;  // the opening quote, or the second one of a pair
-      const auto* closing =
-          static_cast<const char*>(std::memchr(at_, '"', static_cast<std::size_t>(end_ - at_)));
-      if (closing == nullptr) {
-        throw Error("read_csv", source_, ": the quote opened on line ", first_line, " never closes");
-      }
-      unquoted_.append(at_, closing + 1);  // with the closing quote, which is kept only where it is doubled
-      at_ = closing + 1;
-    } while (at_ != end_ && *at_ == '"');
-    unquoted_.pop_back();
-    line_ += line_breaks(unquoted_);
-    skip_blanks();
-    if (!ends_cell(at_)) {
-      throw Error("read_csv", source_, ": text after the closing quote on line ", line_, ": expected ",
-                  quote({&separator_, 1}), " or the end of the line");
-    }
-    return unquoted_;
-  }
-
-  /// Past what ended the cell: a separator, a line break, or the end of the text.
-  void step() {
-    more_ = at_ != end_ && *at_ == separator_;
-    if (at_ == end_) return;
-    if (!more_) {
-      ++line_;
-      if (*at_ == '\r' && at_ + 1 != end_ && at_[1] == '\n') ++at_;
-    }
-    ++at_;
-  }
-
-  const char* at_;
-  const char* end_;
-  char separator_;
-  std::string_view source_;
-  bool more_ = false;
-  Index line_ = 1;
-  std::string unquoted_;
-};
+  return counts;
+}
 
 /// Turns cells into the columns of a table.
 class Reader {
  public:
-  Reader(std::string_view text, const CsvOptions& options, std::string_view source)
-      : options_(options), source_(source), scanner_(text, options.separator, source) {
+  Reader(std::string_view text, const CsvOptions& options, char separator, std::string_view source)
+      : options_(options), source_(source), scanner_(text, separator, options.decimal, source) {
     if (scanner_.blank()) throw Error("read_csv", source_, ": line 1 is blank: expected cells");
     if (options.header) {
       read_names(scanner_);
@@ -201,6 +86,7 @@ class Reader {
       throw Error("read_csv", source_, " has a header and no rows: expected at least one row");
     }
     while (!scanner_.done()) read_row();
+    check_labels();
     Table table{std::move(columns_)};
     if (options_.missing == Missing::drop_row) {
       drop_missing_rows(table);
@@ -210,6 +96,9 @@ class Reader {
   }
 
  private:
+  /// What a column holds; `open` as long as only missing cells were seen.
+  enum class Kind : char { numbers, labels, open, text };
+
   static std::string name_by_position(std::size_t k) { return "V" + std::to_string(k + 1); }
 
   void read_names(Scanner& scanner) {
@@ -225,14 +114,14 @@ class Reader {
     for (const Column& column : columns_) {
       if (!seen.insert(column.name).second) {
         throw Error("read_csv", source_, " has two columns ", quote(column.name),
-                    ": expected distinct names (if line 1 holds data, set header to false)");
+                    ": expected distinct names (if line 1 holds data, the file has no header)");
       }
     }
   }
 
   void find_categorical() {
     positions_.resize(columns_.size());
-    categorical_.resize(columns_.size());
+    kinds_.assign(columns_.size(), options_.text ? Kind::open : Kind::numbers);
     for (const std::string& name : options_.categorical) {
       const auto found = std::ranges::find(columns_, name, &Column::name);
       if (found == columns_.end()) {
@@ -241,7 +130,7 @@ class Reader {
         throw Error("read_csv", source_, " has no column ", quote(name),
                     " to read as labels: expected one of ", quote_some(names));
       }
-      categorical_[static_cast<std::size_t>(found - columns_.begin())] = true;
+      kinds_[static_cast<std::size_t>(found - columns_.begin())] = Kind::labels;
     }
   }
 
@@ -253,7 +142,8 @@ class Reader {
     std::size_t cells = 0;
     do {
       if (cells < columns_.size()) {
-        columns_[cells].values.push_back(categorical_[cells] ? read_label(cells) : read_number(cells));
+        const bool number = kinds_[cells] == Kind::numbers || kinds_[cells] == Kind::open;
+        columns_[cells].values.push_back(number ? read_number(cells) : read_label(cells));
       } else {
         scanner_.cell();
       }
@@ -267,37 +157,53 @@ class Reader {
 
   double read_number(std::size_t k) {
     double value;
-    if (!numbers_can_be_missing_ && scanner_.number(value)) return value;
-
+    const bool open = kinds_[k] == Kind::open;
+    if (!numbers_can_be_missing_ && scanner_.number(value)) {
+      if (open) kinds_[k] = Kind::numbers;
+      return value;
+    }
     const Index line = scanner_.line();
     const std::string_view cell = scanner_.cell();
     if (is_missing(cell)) return missing(line, k);
-    std::string_view digits = cell;
-    if (digits.starts_with('+') && !digits.starts_with("+-"))
-      digits.remove_prefix(1);  // from_chars takes none
-    const char* const end = digits.data() + digits.size();
-    const auto [stop, problem] = std::from_chars(digits.data(), end, value);
-    if (stop != end || problem == std::errc::invalid_argument) {
+    const NumberKind kind = parse_number(cell, value, options_.decimal);
+    if (kind == NumberKind::none) {
+      const char* const other = options_.decimal == '.' ? "comma" : "point";
+      if (options_.text && is_number(cell, options_.decimal == '.' ? ',' : '.')) {
+        throw Error("read_csv", source_, ": ", quote(cell), place(line, k),
+                    " is not a number: expected one (is the decimal mark a ", other, "?)");
+      }
+      if (open) {
+        kinds_[k] = Kind::text;
+        return positions_[k](cell, columns_[k].labels);
+      }
       throw Error("read_csv", source_, ": ", quote(cell), place(line, k),
-                  " is not a number: expected one (or name the column in categorical)");
+                  " is not a number: expected one (a column of labels is named as categorical)");
     }
-    if (problem == std::errc::result_out_of_range || !std::isfinite(value)) {
+    if (kind == NumberKind::out_of_range) {
       throw Error("read_csv", source_, ": ", quote(cell), place(line, k),
                   ": expected a finite number in the range of double");
     }
+    if (open) kinds_[k] = Kind::numbers;
     return value;
   }
 
   double read_label(std::size_t k) {
     const Index line = scanner_.line();
     const std::string_view cell = scanner_.cell();
-    if (is_missing(cell)) return missing(line, k);
-    auto found = positions_[k].find(cell);
-    if (found == positions_[k].end()) {
-      found = positions_[k].emplace(cell, static_cast<double>(positions_[k].size())).first;
-      columns_[k].labels.emplace_back(cell);
+    return is_missing(cell) ? missing(line, k) : positions_[k](cell, columns_[k].labels);
+  }
+
+  /// A number among text is one or the other by mistake.
+  void check_labels() const {
+    for (std::size_t k = 0; k < columns_.size(); ++k) {
+      if (kinds_[k] != Kind::text) continue;
+      const auto number = std::ranges::find_if(
+          columns_[k].labels, [&](const std::string& label) { return is_number(label, options_.decimal); });
+      if (number == columns_[k].labels.end()) continue;
+      throw Error("read_csv", source_, ": column ", quote(columns_[k].name), " holds ",
+                  quote(columns_[k].labels.front()), " and ", quote(*number),
+                  ": expected numbers, or text (a column of labels is named as categorical)");
     }
-    return found->second;
   }
 
   bool is_missing(std::string_view cell) const {
@@ -307,7 +213,7 @@ class Reader {
   double missing(Index line, std::size_t k) const {
     if (options_.missing == Missing::refuse) {
       throw Error("read_csv", source_, ": missing cell", place(line, k),
-                  ": expected a value (Missing::keep reads it as NaN, Missing::drop_row leaves its row out)");
+                  ": expected a value (missing cells can be kept, or their rows left out)");
     }
     return std::numeric_limits<double>::quiet_NaN();
   }
@@ -321,25 +227,43 @@ class Reader {
   Scanner scanner_;
   bool numbers_can_be_missing_ = false;  // then the fast way would miss a word like -99
   std::vector<Column> columns_;
-  std::vector<char> categorical_;                                      // by column
-  std::vector<std::map<std::string, double, std::less<>>> positions_;  // of the labels, by column
+  std::vector<Kind> kinds_;            // by column
+  std::vector<LabelIndex> positions_;  // by column
 };
 
 }  // namespace
 
+char find_separator(std::string_view text, char decimal) {
+  text = trim(text);
+  char best = decimal == ',' ? ';' : ',';
+  std::size_t most = 0;
+  for (const char separator : {'\t', ';', ',', ' '}) {
+    if (separator == decimal) continue;
+    const std::vector<Index> counts = cells_in_rows(text, separator);
+    if (counts.empty() || counts.front() < 2) continue;
+    const auto alike = static_cast<std::size_t>(std::ranges::count(counts, counts.front()));
+    if (alike > most && 2 * alike >= counts.size()) best = separator, most = alike;
+  }
+  return best;
+}
+
 Table parse_csv(std::string_view text, const CsvOptions& options, std::string_view source) {
-  if (!can_separate(options.separator)) {
-    throw Error("read_csv", "separator ", quote({&options.separator, 1}),
+  if (options.decimal != '.' && options.decimal != ',') {
+    throw Error("read_csv", "decimal mark ", quote({&options.decimal, 1}), ": expected \".\" or \",\"");
+  }
+  if (options.separator && !can_separate(*options.separator, options.decimal)) {
+    throw Error("read_csv", "separator ", quote({&*options.separator, 1}),
                 ": expected a character that is no part of numbers, quotes or line breaks");
   }
   if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
     throw Error("read_csv", source, " is UTF-16: expected UTF-8");
   }
-  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
-  while (!text.empty() && is_line_break(text.back())) text.remove_suffix(1);
-  if (text.empty())
+  text = trim(text);
+  if (text.empty()) {
     throw Error("read_csv", source, " is empty: expected ", options.header ? "a header and " : "", "rows");
-  return Reader(text, options, source).read();
+  }
+  const char separator = options.separator ? *options.separator : find_separator(text, options.decimal);
+  return Reader(text, options, separator, source).read();
 }
 
 Table read_csv(const std::filesystem::path& path, const CsvOptions& options) {

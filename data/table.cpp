@@ -35,6 +35,7 @@ void renumber(Column& column) {
   std::vector<double> position(column.labels.size(), unseen);
   std::vector<std::string> kept;
   for (double& value : column.values) {
+    if (std::isnan(value)) continue;
     const auto old = static_cast<std::size_t>(value);
     if (position[old] == unseen) {
       position[old] = static_cast<double>(kept.size());
@@ -45,32 +46,56 @@ void renumber(Column& column) {
   column.labels = std::move(kept);
 }
 
+std::size_t find_column(const Table& table, std::string_view name) {
+  const auto found = std::ranges::find(table.columns, name, &Column::name);
+  if (found != table.columns.end()) return static_cast<std::size_t>(found - table.columns.begin());
+  std::vector<std::string> names;
+  for (const Column& column : table.columns) names.push_back(column.name);
+  throw Error("table", "no column ", quote(name), ": expected one of ", quote_some(names));
+}
+
+void mark_missing(const Column& column, std::vector<bool>& missing) {
+  for (std::size_t row = 0; row < missing.size(); ++row) {
+    if (std::isnan(column.values[row])) missing[row] = true;
+  }
+}
+
+void drop_rows(Table& table, const std::vector<bool>& dropped) {
+  for (Column& column : table.columns) {
+    std::size_t kept = 0;
+    for (std::size_t row = 0; row < dropped.size(); ++row) {
+      if (!dropped[row]) column.values[kept++] = column.values[row];
+    }
+    column.values.resize(kept);
+    renumber(column);
+  }
+}
+
 }  // namespace
 
 const Column& Table::column(std::string_view name) const {
-  const auto found = std::ranges::find(columns, name, &Column::name);
-  if (found != columns.end()) return *found;
-  std::vector<std::string> names;
-  for (const Column& column : columns) names.push_back(column.name);
-  throw Error("table", "no column ", quote(name), ": expected one of ", quote_some(names));
+  return columns[find_column(*this, name)];
+}
+
+Column Table::take(std::string_view name) {
+  const auto at = columns.begin() + static_cast<std::ptrdiff_t>(find_column(*this, name));
+  Column column = std::move(*at);
+  columns.erase(at);
+  return column;
 }
 
 void drop_missing_rows(Table& table) {
   check(table, "drop_missing_rows");
   std::vector<bool> missing(static_cast<std::size_t>(table.rows()));
-  for (const Column& column : table.columns) {
-    for (std::size_t row = 0; row < missing.size(); ++row) {
-      if (std::isnan(column.values[row])) missing[row] = true;
-    }
-  }
-  for (Column& column : table.columns) {
-    std::size_t kept = 0;
-    for (std::size_t row = 0; row < missing.size(); ++row) {
-      if (!missing[row]) column.values[kept++] = column.values[row];
-    }
-    column.values.resize(kept);
-    renumber(column);
-  }
+  for (const Column& column : table.columns) mark_missing(column, missing);
+  drop_rows(table, missing);
+}
+
+void drop_missing_rows(Table& table, std::string_view name) {
+  check(table, "drop_missing_rows");
+  std::vector<bool> missing(static_cast<std::size_t>(table.rows()));
+  mark_missing(table.column(name), missing);
+  drop_rows(table, missing);
 }
 
 }  // namespace taper::data

@@ -24,10 +24,14 @@ struct Table {
   Index rows() const { return columns.empty() ? 0 : static_cast<Index>(columns.front().values.size()); }
   /// The column of that name. Throws Error, listing some of the names, when there is none.
   const Column& column(std::string_view name) const;
+  /// Removes that column and returns it. Throws Error like column.
+  Column take(std::string_view name);
 };
 
-/// Takes out every row that has a missing cell. Labels that are gone with their rows leave `labels`, too.
-/// Throws Error when columns differ in length, or a value of a categorical one is no position in its labels.
+/// Takes out every row that has a missing cell, or one in the column named. Labels that are gone with their
+/// rows leave `labels`, too. Throws Error when columns differ in length, a value of a categorical one is no
+/// position in its labels, or no column has that name.
 void drop_missing_rows(Table& table);
+void drop_missing_rows(Table& table, std::string_view name);
 
 }  // namespace taper::data

@@ -103,8 +103,83 @@ TEST_CASE("parse_csv: separators and headers") {
   CHECK(unnamed.column("V1").values == Numbers{1, 3});
   CHECK(unnamed.column("V2").values == Numbers{2, 4});
   CHECK(parse_csv(",b\n1,2").columns[0].name == "V1");
-  CHECK_ERROR(parse_csv("a,b,a\n1,2,3"), "two columns \"a\": expected distinct names", "set header to false");
+  CHECK_ERROR(parse_csv("a,b,a\n1,2,3"), "two columns \"a\": expected distinct names",
+              "the file has no header");
   CHECK_ERROR(parse_csv("a,b\n1,2", {.separator = ';'}), "\"1,2\" on line 2, column \"a,b\" is not a number");
+}
+
+TEST_CASE("parse_csv: blanks between cells, one or more of them") {
+  const CsvOptions options{.separator = ' ', .text = true};
+  for (const std::string text :
+       {"a b c\n1 2.5 x\n-3 4 y\n", "  a\tb \t c  \r\n\t1   2.5 x \r\n -3 4 \"y\"\t"}) {
+    CAPTURE(text);
+    const Table table = parse_csv(text, options);
+    REQUIRE(table.columns.size() == 3);
+    CHECK(table.column("a").values == Numbers{1, -3});
+    CHECK(table.column("b").values == Numbers{2.5, 4});
+    CHECK(table.column("c").labels == Names{"x", "y"});
+  }
+  CHECK_ERROR(parse_csv("a b\n1 2 3\n", options), "line 2 has 3 cells: expected 2");
+  CHECK_ERROR(parse_csv("a b\n1 2\n \t\n3 4\n", options), "line 3 is blank");
+  CHECK(parse_csv("a b\n1 2\n  \n\n", options).rows() == 1);
+}
+
+TEST_CASE("parse_csv: a decimal comma") {
+  const CsvOptions options{.separator = ';', .decimal = ','};
+  const Table table = parse_csv("a;b\n1,5;-0,25\n2;+1,5e3\n123456789,123456789;\"7,0\"\n", options);
+  CHECK(table.column("a").values == Numbers{1.5, 2, 123456789.123456789});
+  CHECK(table.column("b").values == Numbers{-0.25, 1500, 7});
+  CHECK_ERROR(parse_csv("a;b\n1.5;2\n", options), "\"1.5\" on line 2, column \"a\" is not a number");
+  CHECK_ERROR(parse_csv("a;b\n1.234,5;2\n", options), "is not a number");
+  CHECK_ERROR(parse_csv("a,b\n1,2\n", {.decimal = ','}), "separator \",\"");
+  CHECK_ERROR(parse_csv("a\n1\n", {.decimal = ';'}), "decimal mark \";\": expected");
+  // The other decimal mark is a mistake, and no label.
+  CHECK_ERROR(parse_csv("a;b\n1,5;x\n", {.separator = ';', .text = true}),
+              "\"1,5\" on line 2, column \"a\" is not a number", "is the decimal mark a comma?");
+  CHECK_ERROR(parse_csv("a;b\n1.5;x\n", {.separator = ';', .decimal = ',', .text = true}),
+              "is the decimal mark a point?");
+}
+
+TEST_CASE("parse_csv: text columns are found by their first cells") {
+  const CsvOptions options{.missing = Missing::keep, .text = true};
+  const Table table = parse_csv("a,k,n,flag\n1,,,TRUE\n2,red,7,FALSE\n3,blue,NA,TRUE\n", options);
+  CHECK(table.column("a").labels.empty());
+  CHECK(table.column("k").labels == Names{"red", "blue"});
+  CHECK(std::isnan(table.column("k").values[0]));
+  CHECK(table.column("k").values[2] == 1);
+  CHECK(table.column("n").labels.empty());
+  CHECK(table.column("n").values[1] == 7);
+  CHECK(table.column("flag").labels == Names{"TRUE", "FALSE"});
+  CHECK_ERROR(parse_csv("a,k\n1,2\n2,two\n", options), "\"two\" on line 3, column \"k\" is not a number");
+  CHECK_ERROR(parse_csv("k\nunknown\n2\n", options), "column \"k\" holds \"unknown\" and \"2\"");
+  CHECK_ERROR(parse_csv("k\ninf\n2\n", options), "\"inf\" on line 2", "finite");
+  const CsvOptions named{.categorical = {"k"}, .text = true};
+  CHECK(
+      parse_csv("k\nunknown\n2\ninf\n1,5\n\"1,5\"\n", {.separator = ';', .categorical = {"k"}, .text = true})
+          .column("k")
+          .labels == Names{"unknown", "2", "inf", "1,5"});
+  CHECK(parse_csv("k,b\n2,1\nx,2\n", named).column("k").labels == Names{"2", "x"});
+}
+
+TEST_CASE("find_separator: the one that cuts the lines alike") {
+  CHECK(find_separator("a,b\n1,2\n") == ',');
+  CHECK(find_separator("a;b\n1,5;2,5\n", ',') == ';');
+  CHECK(find_separator("a;b\n1,5;2,5\n") == ';');
+  CHECK(find_separator("1,5;2,5\n3,5;4,5\n") == ';');
+  CHECK(find_separator("a\tb c\n1\t2\n") == '\t');
+  CHECK(find_separator("a b  c\n 1 2\t3\n") == ' ');
+  CHECK(find_separator("first name,last name\nA B,C\nD,E\n") == ',');
+  CHECK(find_separator("\"a;x\",\"b;y\"\n1,2\n\"3;\n;\",4\n") == ',');
+  CHECK(find_separator("my value\n1\n2\n3\n") == ',');  // one column
+  CHECK(find_separator("value\n1,5\n", ',') == ';');
+  CHECK(find_separator("a,b\n1,2\n3\n4,5\n") == ',');  // a ragged row is for the reader to find
+  CHECK(find_separator("") == ',');
+  CHECK(find_separator("\"never closed") == ',');
+  CHECK(parse_csv("\xef\xbb\xbf"
+                  "a;b\n1;2\n",
+                  {.separator = std::nullopt})
+            .column("b")
+            .values == Numbers{2});
 }
 
 TEST_CASE("parse_csv: categorical columns") {
@@ -200,7 +275,7 @@ struct Sample {
     std::string text;
     for (const auto& row : cells) {
       for (std::size_t k = 0; k < row.size(); ++k)
-        text += (k > 0 ? std::string(1, options.separator) : "") + row[k];
+        text += (k > 0 ? std::string(1, *options.separator) : "") + row[k];
       text += line_end;
     }
     if (blank_lines == 0) text.resize(text.size() - line_end.size());
@@ -323,6 +398,10 @@ TEST_CASE("parse_csv: damaged texts give a table or an Error, nothing else") {
     Sample sample = random_sample(rng);
     sample.options.missing = static_cast<Missing>(rng.below(3));
     sample.options.header = rng.below(4) > 0;
+    sample.options.text = rng.below(2) == 0;
+    if (rng.below(4) == 0) sample.options.separator = std::nullopt;
+    if (rng.below(4) == 0) sample.options.separator = ' ';
+    if (sample.options.separator != ',' && rng.below(4) == 0) sample.options.decimal = ',';
     if (!sample.options.header) sample.options.categorical.clear();
     std::string text = sample.text();
     for (Index k = 1 + rng.below(4); k > 0; --k) {

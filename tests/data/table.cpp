@@ -1,5 +1,6 @@
 #include <taper/data/table.hpp>
 
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -30,6 +31,25 @@ TEST_CASE("drop_missing_rows: rows go from all columns, labels with them") {
   Table none{{{"x", {missing}, {}}}};
   drop_missing_rows(none);
   CHECK(none.rows() == 0);
+}
+
+TEST_CASE("drop_missing_rows: those of one column; other missing labels stay") {
+  Table table{{{"x", {1, missing, 3, 4}, {}}, {"kind", {0, 1, missing, 2}, {"red", "green", "blue"}}}};
+  drop_missing_rows(table, "x");
+  CHECK(table.column("x").values == std::vector<double>{1, 3, 4});
+  CHECK(table.column("kind").labels == std::vector<std::string>{"red", "blue"});
+  CHECK(table.column("kind").values[0] == 0);
+  CHECK(std::isnan(table.column("kind").values[1]));
+  CHECK(table.column("kind").values[2] == 1);
+  CHECK_ERROR(drop_missing_rows(table, "y"), "no column \"y\"");
+}
+
+TEST_CASE("table: a column is taken out") {
+  Table table{{{"a", {1, 2}, {}}, {"b", {3, 4}, {}}, {"c", {5, 6}, {}}}};
+  CHECK(table.take("b").values == std::vector<double>{3, 4});
+  CHECK(table.columns.size() == 2);
+  CHECK(table.columns[1].name == "c");
+  CHECK_ERROR(table.take("b"), "[table] no column \"b\": expected one of \"a\", \"c\"");
 }
 
 TEST_CASE("drop_missing_rows: columns that do not fit") {
