@@ -97,7 +97,7 @@ class Reader {
 
  private:
   /// What a column holds; `open` as long as only missing cells were seen.
-  enum class Kind : char { numbers, labels, open, text };
+  enum class Kind : char { numbers, open, labels, text };
 
   static std::string name_by_position(std::size_t k) { return "V" + std::to_string(k + 1); }
 
@@ -142,7 +142,7 @@ class Reader {
     std::size_t cells = 0;
     do {
       if (cells < columns_.size()) {
-        const bool number = kinds_[cells] == Kind::numbers || kinds_[cells] == Kind::open;
+        const bool number = kinds_[cells] <= Kind::open;
         columns_[cells].values.push_back(number ? read_number(cells) : read_label(cells));
       } else {
         scanner_.cell();
@@ -157,14 +157,19 @@ class Reader {
 
   double read_number(std::size_t k) {
     double value;
-    const bool open = kinds_[k] == Kind::open;
     if (!numbers_can_be_missing_ && scanner_.number(value)) {
-      if (open) kinds_[k] = Kind::numbers;
+      kinds_[k] = Kind::numbers;
       return value;
     }
+    return read_other(k);
+  }
+
+  /// A cell that is not simply a number.
+  double read_other(std::size_t k) {
     const Index line = scanner_.line();
     const std::string_view cell = scanner_.cell();
     if (is_missing(cell)) return missing(line, k);
+    double value;
     const NumberKind kind = parse_number(cell, value, options_.decimal);
     if (kind == NumberKind::none) {
       const char* const other = options_.decimal == '.' ? "comma" : "point";
@@ -172,7 +177,7 @@ class Reader {
         throw Error("read_csv", source_, ": ", quote(cell), place(line, k),
                     " is not a number: expected one (is the decimal mark a ", other, "?)");
       }
-      if (open) {
+      if (kinds_[k] == Kind::open) {
         kinds_[k] = Kind::text;
         return positions_[k](cell, columns_[k].labels);
       }
@@ -183,7 +188,7 @@ class Reader {
       throw Error("read_csv", source_, ": ", quote(cell), place(line, k),
                   ": expected a finite number in the range of double");
     }
-    if (open) kinds_[k] = Kind::numbers;
+    kinds_[k] = Kind::numbers;
     return value;
   }
 

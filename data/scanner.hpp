@@ -118,18 +118,18 @@ class Scanner {
 
   /// Past what ended the cell: a separator, a line break, or the end of the text.
   void step() {
+    more_ = !blanks_ && at_ != end_ && *at_ == separator_;
+    if (more_) {
+      ++at_;
+      return;
+    }
     if (blanks_) {
       skip_separators();
       more_ = at_ != end_ && !is_line_break(*at_);
-      if (more_) return;
-    } else {
-      more_ = at_ != end_ && *at_ == separator_;
     }
-    if (at_ == end_) return;
-    if (!more_) {
-      ++line_;
-      if (*at_ == '\r' && at_ + 1 != end_ && at_[1] == '\n') ++at_;
-    }
+    if (more_ || at_ == end_) return;
+    ++line_;
+    if (*at_ == '\r' && at_ + 1 != end_ && at_[1] == '\n') ++at_;
     ++at_;
     if (blanks_) skip_separators();  // at the beginning of a line
   }
