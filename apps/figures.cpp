@@ -11,110 +11,25 @@
 namespace taper::apps {
 namespace {
 
-/// A series of some columns of the path, behind the lambdas.
-Series columns_of(const Path& path, const char* name, const std::vector<std::size_t>& columns) {
-  Series series{name, {"lambda"}, {}};
-  for (const std::size_t j : columns) series.columns.push_back(quoted(path.names[j]));
-  for (std::size_t k = 0; k < path.lambdas.size(); ++k) {
-    std::vector<double> row{path.lambdas[k]};
-    for (const std::size_t j : columns) row.push_back(path.coefficients[k][j]);
-    series.rows.push_back(std::move(row));
-  }
-  return series;
-}
-
-Series losses_of(const Path& path) {
-  Series series{"loss", {"lambda", "loss", "minus_se", "plus_se"}, {}};
-  for (std::size_t k = 0; k < path.lambdas.size(); ++k) {
-    const double loss = path.loss[k], error = path.standard_error[k];
-    series.rows.push_back({path.lambdas[k], loss, loss - error, loss + error});
-  }
-  return series;
-}
-
-/// The names of the largest coefficients at the end of the path, beside it.
-std::string names_at_end(const Path& path, double range) {
-  constexpr std::size_t most = 12;
-  const std::vector<double>& end = path.coefficients.back();
-  std::vector<std::size_t> named;
-  for (std::size_t j = 0; j < end.size(); ++j) {
-    if (end[j] != 0) named.push_back(j);
-  }
-  std::ranges::stable_sort(named, std::ranges::greater(), [&](std::size_t j) { return std::abs(end[j]); });
-  named.resize(std::min(named.size(), most));
-  const double apart = 0.055 * range;
-  std::vector<double> heights;
-  for (bool crowded = true; crowded;) {  // a name far from its line helps nobody
-    heights.clear();
-    for (const std::size_t j : named) heights.push_back(end[j]);
-    heights = spread(heights, apart);
-    crowded = false;
-    for (std::size_t i = 0; i < named.size(); ++i) {
-      crowded = crowded || std::abs(heights[i] - end[named[i]]) > apart;
-    }
-    if (crowded) named.pop_back();
-  }
-  std::string labels;
-  for (std::size_t i = 0; i < named.size(); ++i) {
-    const bool chosen = path.coefficients[path.one_standard_error][named[i]] != 0;
-    labels +=
-        fmt::format("  set label {} noenhanced at graph 1.015, first {:.6g} font \",9\" textcolor rgb {}\n",
-                    quoted(path.names[named[i]]), heights[i], chosen ? "blue" : "grey");
-  }
-  return labels;
-}
-
-/// Lines at both choices, from the axis to a little above the panel.
-std::string marks(const Path& path, double above) {
-  std::string text;
-  for (const auto& [place, dashes] : {std::pair{path.one_standard_error, "dashtype 2"}, {path.best, ""}}) {
-    text += fmt::format(
-        "  set arrow from first {0:.9g}, graph 0 to first {0:.9g}, graph {1} nohead {2} linewidth 0.8 "
-        "linecolor rgb ink\n",
-        path.lambdas[place], above, dashes);
-  }
-  return text;
-}
-
-std::string names_of_marks(const Path& path) {
-  const char* const format =
-      "  set label \"{}\" at first {:.9g}, graph 1.06 {} font \",9\" textcolor rgb ink\n";
-  const double best = path.lambdas[path.best], sparse = path.lambdas[path.one_standard_error];
-  if (best == sparse)
-    return fmt::format(fmt::runtime(format), "best, one s.e.", best, "left offset character -1,0");
-  return fmt::format(fmt::runtime(format), "one s.e.", sparse, "right offset character 1.5,0") +
-         fmt::format(fmt::runtime(format), "best", best, "left offset character -1,0");
-}
-
-/// Tics with names at 1, 2 and 5 times the powers of ten of a range with few of those.
-std::string tics_between(double low, double high) {
-  std::string tics;
-  for (double power = std::pow(10, std::floor(std::log10(low))); power <= high; power *= 10) {
-    for (const int digit : {1, 2, 5}) {
-      const double at = digit * power;
-      if (at >= low && at <= high)
-        tics += fmt::format("{}\"{:.3g}\" {:.9g}", tics.empty() ? "" : ", ", at, at);
-    }
-  }
-  return "(" + tics + ")";
-}
-
-/// A name for the vertical axis, at the same place in every panel.
-std::string side(const std::string& name) {
-  return fmt::format("  set label \"{}\" at screen 0.03, graph 0.5 center rotate textcolor rgb ink\n", name);
-}
-
 /// A whole number with a minus sign of its width.
 std::string exponent(int power) {
   return power < 0 ? fmt::format("−{}", -power) : fmt::format("{}", power);
 }
 
-/// Positions and names of tics at 0 and powers of ten on an axis of asinh(x / scale).
-std::string asinh_tics(double scale, double most) {
-  std::string tics = "(\"0\" 0";
+/// Positions and names of tics at 0 and powers of ten on an axis of asinh(x / scale); names keep `apart`,
+/// tics between them have none.
+std::string asinh_tics(double scale, double most, double apart) {
+  std::vector<double> at{0};
+  std::vector<int> powers{0};
   for (int power = static_cast<int>(std::round(std::log10(scale))); std::pow(10, power) <= most; ++power) {
-    const double at = std::asinh(std::pow(10, power) / scale);
-    tics += fmt::format(", \"10^{{{0}}}\" {1:.6g}, \"−10^{{{0}}}\" {2:.6g}", exponent(power), at, -at);
+    at.push_back(std::asinh(std::pow(10, power) / scale));
+    powers.push_back(power);
+  }
+  const std::vector<bool> named = thinned(at, apart);
+  std::string tics = "(\"0\" 0";
+  for (std::size_t k = 1; k < at.size(); ++k) {
+    const std::string name = named[k] ? fmt::format("10^{{{}}}", exponent(powers[k])) : "";
+    tics += fmt::format(", \"{0}\" {2:.6g}, \"{1}{0}\" {3:.6g}", name, named[k] ? "−" : "", at[k], -at[k]);
   }
   return tics + ")";
 }
@@ -145,61 +60,6 @@ void add_boxes(const Pattern& layer, double left, double top, Series& to) {
 
 }  // namespace
 
-Figure path_figure(const Path& path) {
-  std::vector<std::size_t> chosen, others;
-  double low = 0, high = 0;
-  for (std::size_t j = 0; j < path.names.size(); ++j) {
-    bool ever = false;
-    for (const std::vector<double>& at : path.coefficients) {
-      low = std::min(low, at[j]), high = std::max(high, at[j]);
-      ever = ever || at[j] != 0;
-    }
-    if (ever) (path.coefficients[path.one_standard_error][j] != 0 ? chosen : others).push_back(j);
-  }
-  Figure figure{"path", 460, 430, {}, {losses_of(path)}};
-  std::string lines = "0 linestyle 3 linewidth 0.5";
-  if (!others.empty()) {
-    figure.series.push_back(columns_of(path, "others", others));
-    lines += fmt::format(", for [k=2:{}] data index \"others\" using 1:k with lines linestyle 3",
-                         others.size() + 1);
-  }
-  if (!chosen.empty()) {
-    figure.series.push_back(columns_of(path, "chosen", chosen));
-    lines += fmt::format(", for [k=2:{}] data index \"chosen\" using 1:k with lines linestyle 1",
-                         chosen.size() + 1);
-  }
-  double least = path.loss.front(), most = least;
-  for (std::size_t k = 0; k < path.loss.size(); ++k) {
-    least = std::min(least, path.loss[k] - path.standard_error[k]);
-    most = std::max(most, path.loss[k] + path.standard_error[k]);
-  }
-  const double margin = high > low ? 0.06 * (high - low) : 1, pad = most > least ? 0.05 * (most - least) : 1;
-  const double left = path.lambdas.front();
-  const double right = path.lambdas.size() > 1 ? path.lambdas.back() : left / 2;
-
-  figure.commands = "  set multiplot\n  set lmargin at screen 0.14; set rmargin at screen 0.87\n";
-  figure.commands +=
-      fmt::format("  set logscale x; set xrange [{:.9g}:{:.9g}]; set format x \"\"\n", left, right);
-  figure.commands +=
-      fmt::format("  set tmargin at screen 0.93; set bmargin at screen 0.42\n  set yrange [{:.6g}:{:.6g}]\n",
-                  low - margin, high + margin);
-  figure.commands += side("coefficient per standard deviation") +
-                     names_at_end(path, high - low + 2 * margin) + names_of_marks(path) + marks(path, 1.03);
-  figure.commands += "  plot " + lines + "\n  unset label; unset arrow\n";
-  figure.commands += fmt::format(
-      "  set tmargin at screen 0.38; set bmargin at screen 0.12\n  set yrange [{:.6g}:{:.6g}]; set ytics "
-      "{:.6g}\n",
-      least - pad, most + pad, step(most - least + 2 * pad, 4));
-  figure.commands += side(path.loss_name) + marks(path, 1.1);
-  figure.commands += left < 100 * right ? "  set xtics add " + tics_between(right, left) + "\n"
-                                        : std::string("  set format x \"10^{%T}\"\n");
-  figure.commands += R"(  set xlabel "penalty {/:Italic λ}, decreasing"
-  plot data index "loss" using 1:3:4 with filledcurves fillcolor rgb pale, \
-       data index "loss" using 1:2 with lines linestyle 1 linecolor rgb ink
-  unset multiplot)";
-  return figure;
-}
-
 Figure coefficients_figure(const std::vector<double>& exact, const std::vector<double>& found,
                            const std::string& method) {
   Series in{"in", {"exact", "found"}, {}}, out{"out", {"exact", "found"}, {}};
@@ -213,10 +73,11 @@ Figure coefficients_figure(const std::vector<double>& exact, const std::vector<d
   Figure figure{"coefficients", 360, 350, {}, {}};
   figure.commands = fmt::format("  s = {:.9g}\n  set xrange [{:.6g}:{:.6g}]; set yrange [{:.6g}:{:.6g}]\n",
                                 scale, -end, end, -end, end);
-  const std::string tics = asinh_tics(scale, 1.2 * most);
+  const std::string tics = asinh_tics(scale, 1.2 * most, 36.0 / 260 * 2 * end);  // names of 36 points on 260
   figure.commands += "  set xtics " + tics + "; set ytics " + tics + "\n";
-  figure.commands += "  set size square; set xlabel \"exact coefficient\"; set ylabel \"coefficient by " +
-                     method + "\"\n  set key left top reverse Left\n";
+  figure.commands +=
+      "  set size square; set xlabel \"exact coefficient\"; set lmargin 12; set ylabel \"coefficient by " +
+      method + "\" offset -1.5,0\n  set key left top reverse Left\n";
   std::string lines = "x linestyle 3 linewidth 0.6";
   for (const auto& [series, style] : {std::pair{&out, "2"}, {&in, "1"}}) {
     if (series->rows.empty()) continue;
@@ -333,44 +194,6 @@ Figure layers_figure(const std::vector<Pattern>& layers) {
               ? "NaN"
               : "data index \"nonzero\" using 1:2:3:4:5:6 with boxxyerror linecolor rgb ink linewidth 0.15");
   figure.series.push_back(std::move(black));
-  return figure;
-}
-
-Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name) {
-  Figure figure{"sizes", 400, 270, {}, {}};
-  Series series{"path", {"alpha", "parameters", "loss", "refit_loss"}, {}};
-  const auto by_size = [](const SizedLoss& a, const SizedLoss& b) { return a.parameters < b.parameters; };
-  const auto [least, most] = std::ranges::minmax_element(points, by_size);
-  const double low = std::max(1.0, least->parameters) / 1.25, high = std::max(1.0, most->parameters) * 1.25;
-  bool again = false;
-  for (const SizedLoss& point : points) {
-    series.rows.push_back({point.alpha, point.parameters, point.loss, point.refit_loss});
-    again = again || std::isfinite(point.refit_loss);
-  }
-  figure.series.push_back(std::move(series));
-  std::string tics;
-  for (double power = 1; power <= high; power *= 10) {
-    for (const double digit : {1, 2, 5}) {
-      const double at = digit * power;
-      if (low <= at && at <= high) tics += fmt::format("{}{:.0f}", tics.empty() ? "" : ", ", at);
-    }
-  }
-  figure.commands = fmt::format(
-      "  set logscale x; set xrange [{:.6g}:{:.6g}]; set xtics ({})\n"
-      "  set xlabel \"parameters of the shrunk network\"; set ylabel {}\n"
-      "  set offsets graph 0, graph 0, graph 0.1, graph 0.05\n",
-      low, high, tics, quoted(loss_name));
-  for (const auto& end : {least, most}) {
-    if (end == most && most->parameters == least->parameters) continue;  // on top of the first
-    figure.commands += fmt::format(
-        "  set label \"{{/:Italic α}} = {:.2g}\" at {:.6g},{:.6g} {} font \",9\" textcolor rgb grey\n",
-        end->alpha, end->parameters, end->loss, end == least ? "left offset 0.8,0.3" : "right offset 0.3,-1");
-  }
-  figure.commands += "  plot data index \"path\" using 2:3 with linespoints linestyle 2 title \"as shrunk\"";
-  if (again) {
-    figure.commands +=
-        ", \\\n       data index \"path\" using 2:4 with linespoints linestyle 1 title \"trained again\"";
-  }
   return figure;
 }
 

@@ -19,8 +19,22 @@ struct Path {
   std::size_t best = 0, one_standard_error = 0;
 };
 
+/// A name at the end of a curve.
+struct EndLabel {
+  std::size_t curve;
+  double height;  ///< In the units of the ends.
+};
+
+/// Names for curves that end at `ends`, none nearer to another than `apart`, all between `low` and `high`, in
+/// the order of the ends: of those `chosen` all, as far as there is room, and otherwise those that end
+/// farthest from 0; then others, while no name is farther from its end than `apart` because of them, up to
+/// `most` in all.
+std::vector<EndLabel> end_labels(const std::vector<double>& ends, const std::vector<bool>& chosen,
+                                 double apart, double low, double high, std::size_t most = 12);
+
 /// Above, the coefficients along the path, named at its end, those of the sparser choice in colour; below,
-/// the loss on held-out rows and its standard error. Both choices are marked.
+/// the loss on held-out rows and its standard error. Both choices are marked. The figure grows with the
+/// names.
 Figure path_figure(const Path& path);
 
 /// The coefficients found against those of the exact solution, on axes that are linear near zero and
@@ -43,12 +57,19 @@ struct Pattern {
 /// The patterns of a network's layers side by side, black where a weight is not zero, all to one scale.
 Figure layers_figure(const std::vector<Pattern>& layers);
 
-/// A network on a path of penalties: its size, and its loss as it was cut and trained again.
+/// A network on a path of penalties: its size, its loss as it was cut, and trained again, and that of a dense
+/// network of the same size; the last two NaN where there is none.
 struct SizedLoss {
-  double alpha, parameters, loss, refit_loss;  ///< the last one NaN where it was not trained again
+  double alpha, parameters, loss, refit_loss, dense_loss;
 };
 
-/// Loss against size, on a logarithmic axis, each point with its penalty.
+/// Which points are on the front: no other has at most their size and at most their loss, one of them less.
+/// Of equal points all are. NaN is on no front.
+std::vector<bool> on_front(const std::vector<double>& size, const std::vector<double>& loss);
+
+/// Loss against size, on a logarithmic axis. Each kind of network has its front, drawn through from small to
+/// large, and its other points pale. Points of the same penalty (several seeds) are drawn as their mean, with
+/// bars from the least to the largest loss.
 Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name);
 
 }  // namespace taper::apps

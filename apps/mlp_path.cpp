@@ -16,7 +16,8 @@ namespace {
 struct Options : apps::CommonOptions {
   std::string plot;
   bool falling = false;
-  Index points = 8, epochs = 60, first_epochs = 200, refit_epochs = 100, batch_size = 128;
+  Index points = 8, epochs = 60, first_epochs = 200, refit_epochs = 100, dense_epochs = 200, batch_size = 128;
+  Index seeds = 1;
   double smallest = 3e-4, largest = 1e-2, lr = 2e-3;
 
   /// Evenly spaced in the logarithm.
@@ -35,12 +36,58 @@ struct Options : apps::CommonOptions {
   }
 };
 
-apps::Json report_on(const sparsity::NetworkPoint<float>& point) {
+using Path = std::vector<sparsity::NetworkPoint<float>>;
+
+train::FitOptions<float> fit_options(const Options& options, std::uint64_t seed, Index epochs,
+                                     const char* title) {
+  return {.epochs = epochs,
+          .batch_size = options.batch_size,
+          .seed = seed,
+          .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
+          .title = title};
+}
+
+Path train_path(const Options& options, const apps::Housing& housing, std::uint64_t seed) {
+  manual_seed(seed);
+  nn::Sequential<float> net = apps::housing_network();
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  return sparsity::network_path(net, housing.train, housing.test, nn::mse_loss,
+                                {.alphas = options.alphas(),
+                                 .lr = options.lr,
+                                 .fit = fit_options(options, seed, options.epochs, "path"),
+                                 .first_epochs = options.first_epochs,
+                                 .refit_epochs = options.refit_epochs});
+}
+
+/// The test loss of a dense network of the size that a network was shrunk to, which reads the same inputs,
+/// from a random start; NaN for a network without a unit in some layer.
+double train_dense(const Options& options, const apps::Housing& housing, const sparsity::ShrinkReport& size,
+                   std::uint64_t seed) {
+  if (options.dense_epochs == 0 || std::ranges::count(size.widths_after, Index{0}) > 0) return std::nan("");
+  manual_seed(seed);
+  nn::Sequential<float> net;
+  net.push_back(nn::Select<float>(size.inputs, housing.train.x.shape()[1]));
+  for (std::size_t k = 0; k + 1 < size.widths_after.size(); ++k) {
+    if (k > 0) net.push_back(nn::ReLU());
+    net.push_back(nn::Linear(size.widths_after[k], size.widths_after[k + 1]));
+  }
+  train::fit(net, housing.train, nn::mse_loss, optim::Adam(net.parameters(), {.lr = options.lr}),
+             fit_options(options, seed, options.dense_epochs, "dense"));
+  return train::evaluate(net, housing.test, nn::mse_loss);
+}
+
+apps::Json number_or_null(double value) {
+  return std::isfinite(value) ? apps::Json(value) : apps::Json();
+}
+
+apps::Json report_on(const sparsity::NetworkPoint<float>& point, std::uint64_t seed, double dense_loss) {
   return {{"alpha", point.alpha},
+          {"seed", seed},
           {"parameters", point.shrunk.parameters_after},
           {"widths", point.shrunk.widths_after},
           {"test_mse", point.loss},
-          {"refit_mse", point.refit_loss ? apps::Json(*point.refit_loss) : apps::Json()},
+          {"refit_mse", number_or_null(point.refit_loss.value_or(std::nan("")))},
+          {"dense_mse", number_or_null(dense_loss)},
           {"revived", point.revived},
           {"max_relative_difference", point.shrunk.max_relative_difference},
           {"certificate", apps::report_on(point.certificate)}};
@@ -48,34 +95,30 @@ apps::Json report_on(const sparsity::NetworkPoint<float>& point) {
 
 void program(const Options& options) {
   set_threads(options.threads);
-  manual_seed(options.seed);
-  const auto [train_set, test_set] = apps::load_housing(options);
-  nn::Sequential<float> net = apps::housing_network();
-  sparsity::factorize(net, sparsity::Groups::inputs);
-  const auto path = sparsity::network_path(
-      net, train_set, test_set, nn::mse_loss,
-      {.alphas = options.alphas(),
-       .lr = options.lr,
-       .fit = {.epochs = options.epochs,
-               .batch_size = options.batch_size,
-               .seed = options.seed,
-               .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
-               .title = "path"},
-       .first_epochs = options.first_epochs,
-       .refit_epochs = options.refit_epochs});
-
+  const apps::Housing housing = apps::load_housing(options);
   apps::Json points = apps::Json::array();
   std::vector<apps::SizedLoss> sizes;
-  for (const auto& point : path) {
-    points.push_back(report_on(point));
-    sizes.push_back({point.alpha, static_cast<double>(point.shrunk.parameters_after), point.loss,
-                     point.refit_loss.value_or(std::nan(""))});
+  Index before = 0;
+  for (Index k = 0; k < options.seeds; ++k) {
+    const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(k);
+    const Path path = train_path(options, housing, seed);
+    before = path.front().shrunk.parameters_before;
+    if (!options.quiet) std::cout << path;
+    for (const auto& point : path) {
+      const double dense = train_dense(options, housing, point.shrunk, seed);
+      points.push_back(report_on(point, seed, dense));
+      sizes.push_back({point.alpha, static_cast<double>(point.shrunk.parameters_after), point.loss,
+                       point.refit_loss.value_or(std::nan("")), dense});
+      if (!options.quiet && options.dense_epochs > 0) {
+        std::cout << "dense network of " << point.shrunk.parameters_after << " parameters: loss " << dense
+                  << '\n';
+      }
+    }
   }
   apps::save({{"data", options.folder() ? "california_housing" : "embedded"},
-              {"parameters", path.front().shrunk.parameters_before},
+              {"parameters", before},
               {"points", points}},
              options);
-  if (!options.quiet) std::cout << path;
   if (options.plot.empty()) return;
   const std::string drawn = apps::draw({apps::sizes_figure(sizes, "test MSE")}, options.plot);
   if (!options.quiet) std::cout << drawn << '\n';
@@ -98,6 +141,10 @@ int main(int argc, char** argv) {
   command.option("--epochs", options.epochs, "Passes over the data at each further point", 0, apps::at_most);
   command.option("--refit-epochs", options.refit_epochs, "Passes over the data after shrinking", 0,
                  apps::at_most);
+  command.option("--dense-epochs", options.dense_epochs,
+                 "Passes over the data for a dense network of each size, from a random start; 0 for none", 0,
+                 apps::at_most);
+  command.option("--seeds", options.seeds, "How many seeds, from --seed on", 1, 1000);
   command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);
   command.option("--lr", options.lr, "Learning rate of Adam");
   apps::add_plot_option(command, options.plot);

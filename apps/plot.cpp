@@ -10,6 +10,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <numeric>
 #include <string_view>
 #include <taper/autodiff/error.hpp>
@@ -128,7 +129,9 @@ std::string draw(const std::vector<Figure>& figures, const std::string& folder) 
   return fmt::format("figures in {}: {}", folder, drawn);
 }
 
-std::vector<double> spread(const std::vector<double>& at, double apart) {
+std::vector<double> spread(const std::vector<double>& at, double apart, double low, double high) {
+  const double last = at.empty() ? 0 : static_cast<double>(at.size() - 1);
+  if (last > 0 && apart * last > high - low) apart = (high - low) / last;
   std::vector<std::size_t> order(at.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, {}, [&](std::size_t i) { return at[i]; });
@@ -155,12 +158,63 @@ std::vector<double> spread(const std::vector<double>& at, double apart) {
   }
   std::vector<double> result(at.size());
   auto next = order.begin();
+  double below = 0;  // how many labels
   for (const Block& block : blocks) {
-    for (std::size_t k = 0; k < block.count; ++k) {
-      result[*next++] = block.centre - block.half(apart) + (static_cast<double>(k) + 0.5) * apart;
+    for (std::size_t k = 0; k < block.count; ++k, ++below) {
+      const double height = block.centre - block.half(apart) + (static_cast<double>(k) + 0.5) * apart;
+      // Labels less those below them rise; so cut off they are still nearest (bounded isotonic regression).
+      result[*next++] = std::max(std::min(height, high - (last - below) * apart), low + below * apart);
     }
   }
   return result;
+}
+
+std::vector<bool> thinned(const std::vector<double>& at, double apart) {
+  std::vector<bool> named(at.size());
+  double last = -std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k < at.size(); ++k) {
+    named[k] = at[k] - last >= apart;
+    if (named[k]) last = at[k];
+  }
+  return named;
+}
+
+std::string Tics::text() const {
+  std::string list;
+  for (std::size_t k = 0; k < at.size(); ++k) {
+    list += fmt::format("{}\"{}\" {:.12g}", k == 0 ? "" : ", ", names[k], at[k]);
+  }
+  return "(" + list + ")";
+}
+
+std::size_t Tics::widest() const {
+  std::size_t most = 0;
+  for (const std::string& name : names) most = std::max(most, characters(name));
+  return most;
+}
+
+Tics tics_between(double low, double high, int count) {
+  const double apart = step(high - low, count), most = std::max(std::abs(low), std::abs(high));
+  const int decimals = std::max(0, -static_cast<int>(std::floor(std::log10(apart) + 1e-9)));
+  const int digits = std::max(1, static_cast<int>(std::ceil(std::log10(most / apart) + 1e-9)) + 1);
+  Tics tics;
+  const double first = std::ceil(low / apart - 1e-9);
+  for (double k = first; k * apart <= high + 1e-9 * apart; ++k) {
+    const double at = k * apart;
+    std::string name = k == 0                        ? "0"
+                       : decimals <= 4 && most < 1e6 ? fmt::format("{:.{}f}", at, decimals)
+                                                     : fmt::format("{:.{}g}", at, digits);
+    for (std::size_t minus; (minus = name.find('-')) != name.npos;) name.replace(minus, 1, "−");
+    tics.at.push_back(at);
+    tics.names.push_back(std::move(name));
+    if (tics.at.size() > static_cast<std::size_t>(count)) break;
+  }
+  return tics;
+}
+
+std::size_t characters(const std::string& text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 double step(double range, int count) {

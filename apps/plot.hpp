@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -30,8 +32,29 @@ bool can_hold_figures(const std::string& folder);
 /// that is returned says so; else it says what was drawn. Throws Error for a folder that cannot be written.
 std::string draw(const std::vector<Figure>& figures, const std::string& folder);
 
-/// Heights for labels of one size beside `at`, in the same order: moved as little as it takes to be `apart`.
-std::vector<double> spread(const std::vector<double>& at, double apart);
+/// Heights for labels of one size beside `at`, in the same order: moved as little (in squares) as it takes to
+/// be `apart` and between `low` and `high`. Where these have no room for all, `apart` shrinks.
+std::vector<double> spread(const std::vector<double>& at, double apart,
+                           double low = -std::numeric_limits<double>::infinity(),
+                           double high = std::numeric_limits<double>::infinity());
+
+/// Which of the places `at`, rising, carry a name: the first, and each that is `apart` from the one before.
+std::vector<bool> thinned(const std::vector<double>& at, double apart);
+
+/// Names of tics, on one format, at multiples of a step between two ends, at most `count` + 1 of them.
+struct Tics {
+  std::vector<double> at;
+  std::vector<std::string> names;
+
+  /// As gnuplot takes them: ("0" 0, "1" 1).
+  std::string text() const;
+  /// Characters of the longest name.
+  std::size_t widest() const;
+};
+Tics tics_between(double low, double high, int count);
+
+/// Number of characters of a text in UTF-8.
+std::size_t characters(const std::string& text);
 
 /// The least of 1, 2 or 5 times a power of ten that divides a range, more than 0, in at most so many parts.
 double step(double range, int count);

@@ -6,7 +6,7 @@ using namespace programs;
 
 TEST_CASE("mlp_path: a point for each penalty, smaller ones with more penalty, the same on two threads") {
   const std::string path = "--points 3 --smallest 1e-3 --largest 1e-1 --first-epochs 6 --epochs 4 ";
-  const std::string arguments = path + "--refit-epochs 2";
+  const std::string arguments = path + "--refit-epochs 2 --dense-epochs 2";
   const Folder folder;
   const Json report = figures("mlp_path", arguments + " --plot '" + folder.path.string() + "'");
   CHECK(report["parameters"] == 4513);
@@ -14,8 +14,8 @@ TEST_CASE("mlp_path: a point for each penalty, smaller ones with more penalty, t
   REQUIRE(points.size() == 3);
   for (std::size_t k = 0; k < 3; ++k) {
     const Json& point = points[k];
-    REQUIRE(has(point, {"alpha", "parameters", "widths", "test_mse", "refit_mse", "revived",
-                        "max_relative_difference", "certificate"}));
+    REQUIRE(has(point, {"alpha", "seed", "parameters", "widths", "dense_mse", "test_mse", "refit_mse",
+                        "revived", "max_relative_difference", "certificate"}));
     CHECK(point["alpha"].get<double>() == doctest::Approx(k == 0 ? 1e-3 : k == 1 ? 1e-2 : 1e-1));
     CHECK(point["max_relative_difference"] < 1e-5);
     const Json& layers = point["certificate"]["layers"];
@@ -26,9 +26,17 @@ TEST_CASE("mlp_path: a point for each penalty, smaller ones with more penalty, t
   CHECK(fs::exists(folder / "sizes.gp"));
   CHECK(figures("mlp_path", arguments + " --threads 2") == report);
 
-  const Json falling = figures("mlp_path", path + "--falling --refit-epochs 0");
+  const Json falling = figures("mlp_path", path + "--falling --refit-epochs 0 --dense-epochs 0");
   CHECK(falling["points"][0]["alpha"] == points[2]["alpha"]);
   CHECK(falling["points"][0]["refit_mse"].is_null());
+  CHECK(falling["points"][0]["dense_mse"].is_null());
+
+  // The first of several seeds is the one alone.
+  const Json seeds = figures("mlp_path", arguments + " --seeds 2");
+  REQUIRE(seeds["points"].size() == 6);
+  CHECK(seeds["points"][2] == points[2]);
+  CHECK(seeds["points"][3]["seed"] == 1);
+  CHECK(seeds["points"][3]["test_mse"] != points[0]["test_mse"]);
 }
 
 TEST_CASE("mlp_path: wrong input is one sentence and exit status 2") {

@@ -1,6 +1,6 @@
 // What figures are made of: places of labels, tics, and text in quotes.
 
-#include "../../apps/plot.hpp"
+#include "../../apps/figures.hpp"
 
 #include <doctest/doctest.h>
 
@@ -8,9 +8,15 @@
 #include <cmath>
 #include <taper/autodiff/random.hpp>
 
+using taper::apps::end_labels;
+using taper::apps::EndLabel;
+using taper::apps::on_front;
 using taper::apps::quoted;
 using taper::apps::spread;
 using taper::apps::step;
+using taper::apps::thinned;
+using taper::apps::Tics;
+using taper::apps::tics_between;
 
 TEST_CASE("plot: labels that do not touch stay, others move apart around where they belong") {
   CHECK(spread({}, 1).empty());
@@ -41,6 +47,113 @@ TEST_CASE("plot: spread labels keep order and distance, and no block of them cou
       first = end;
     }
   }
+}
+
+TEST_CASE("plot: spread labels stay between the ends, nearest to where they belong") {
+  CHECK(spread({0, 0}, 1, 0, 5) == std::vector<double>{0, 1});
+  CHECK(spread({5, 9, 7}, 1, 0, 7) == std::vector<double>{5, 7, 6});
+  CHECK(spread({1, 1, 1}, 2, 0, 2) == std::vector<double>{0, 1, 2});  // no room for all: nearer
+  CHECK(spread({-3}, 1, 0, 2) == std::vector<double>{0});
+  taper::Rng rng(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<double> at;
+    for (int i = 0; i < 2 + round % 5; ++i) at.push_back(rng.uniform(-2, 8));
+    const double high = 6;
+    const std::vector<double> to = spread(at, 1, 0, high);
+    const auto cost = [&](const std::vector<double>& heights) {
+      double sum = 0;
+      for (std::size_t i = 0; i < at.size(); ++i) sum += (heights[i] - at[i]) * (heights[i] - at[i]);
+      return sum;
+    };
+    for (std::size_t i = 0; i < at.size(); ++i) {
+      CHECK(to[i] >= 0);
+      CHECK(to[i] <= high);
+      for (std::size_t k = 0; k < i; ++k) {
+        CHECK(std::abs(to[i] - to[k]) > 1 - 1e-9);
+        if (at[i] != at[k]) CHECK((at[i] < at[k]) == (to[i] < to[k]));
+      }
+      // Random heights that also keep the distance are no nearer.
+      std::vector<double> other = to;
+      for (double& height : other) height = std::clamp(height + rng.uniform(-0.2, 0.2), 0.0, high);
+      std::vector<double> sorted = other;
+      std::ranges::sort(sorted);
+      bool apart = true;
+      for (std::size_t k = 1; k < sorted.size(); ++k) apart = apart && sorted[k] - sorted[k - 1] >= 1;
+      bool in_order = true;
+      for (std::size_t k = 0; k < at.size(); ++k)
+        in_order = in_order && ((at[i] < at[k]) == (other[i] < other[k]));
+      if (apart && in_order) CHECK(cost(other) >= cost(to) - 1e-9);
+    }
+  }
+}
+
+TEST_CASE("plot: every chosen curve has a name of its own, at its place among the ends") {
+  // Twelve curves that end together: all are named, none touches another.
+  std::vector<double> ends;
+  for (int i = 0; i < 12; ++i) ends.push_back(0.01 * i);
+  std::vector<EndLabel> labels = end_labels(ends, std::vector<bool>(12, true), 1, -8, 8);
+  REQUIRE(labels.size() == 12);
+  for (std::size_t i = 0; i < 12; ++i) CHECK(labels[i].curve == i);
+  taper::Rng rng(4);
+  for (int round = 0; round < 300; ++round) {
+    ends.clear();
+    std::vector<bool> chosen;
+    for (int i = 0; i < 1 + round % 40; ++i) {
+      ends.push_back(rng.below(5) == 0 ? 0 : rng.normal());
+      chosen.push_back(rng.below(3) == 0);
+    }
+    const double apart = 0.2, low = -3, high = 3;  // room for 31
+    labels = end_labels(ends, chosen, apart, low, high);
+    const auto has = [&](std::size_t j) { return std::ranges::count(labels, j, &EndLabel::curve); };
+    for (std::size_t j = 0; j < ends.size(); ++j) {
+      CHECK(has(j) <= 1);
+      if (chosen[j])
+        CHECK(has(j) == 1);
+      else if (ends[j] == 0)
+        CHECK(has(j) == 0);
+    }
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      CHECK(labels[i].height > low - 1e-9);
+      CHECK(labels[i].height < high + 1e-9);
+      if (i == 0) continue;
+      CHECK(labels[i].height - labels[i - 1].height > apart - 1e-9);
+      CHECK(ends[labels[i].curve] >= ends[labels[i - 1].curve]);
+    }
+  }
+  // Where there is no room for all that are chosen, those that end farthest from 0.
+  labels = end_labels({0.5, -3, 2, 0.1}, {true, true, true, true}, 1, -0.5, 0.5);
+  REQUIRE(labels.size() == 2);
+  CHECK(labels[0].curve == 1);
+  CHECK(labels[1].curve == 2);
+  CHECK(end_labels({}, {}, 1, 0, 1).empty());
+}
+
+TEST_CASE("plot: names of tics keep their distance, differ, and are no more than asked for") {
+  CHECK(thinned({0, 0.5, 1, 1.5, 3}, 1) == std::vector<bool>{true, false, true, false, true});
+  CHECK(thinned({}, 1).empty());
+  CHECK(tics_between(-25, 25, 5).names == std::vector<std::string>{"−20", "−10", "0", "10", "20"});
+  CHECK(tics_between(0, 0.25, 5).names ==
+        std::vector<std::string>{"0", "0.05", "0.10", "0.15", "0.20", "0.25"});
+  taper::Rng rng(5);
+  for (int round = 0; round < 500; ++round) {
+    const double range = std::pow(10, rng.uniform(-9, 9));
+    const double low = rng.normal() * range * std::pow(10, rng.uniform(-2, 5));
+    const Tics tics = tics_between(low, low + range, 5);
+    CAPTURE(low);
+    CAPTURE(range);
+    CHECK(tics.at.size() >= 2);
+    CHECK(tics.at.size() <= 6);
+    CHECK(tics.widest() <= 16);
+    for (std::size_t k = 1; k < tics.names.size(); ++k) CHECK(tics.names[k] != tics.names[k - 1]);
+  }
+}
+
+TEST_CASE("plot: a front has no point that another is better than") {
+  CHECK(on_front({1, 2, 3}, {3, 2, 1}) == std::vector<bool>{true, true, true});
+  CHECK(on_front({3, 1, 2}, {1, 2, 2}) == std::vector<bool>{true, true, false});
+  CHECK(on_front({1, 1}, {2, 2}) == std::vector<bool>{true, true});
+  CHECK(on_front({1, 1, 2}, {2, 3, std::nan("")}) == std::vector<bool>{true, false, false});
+  CHECK(on_front({}, {}).empty());
 }
 
 TEST_CASE("plot: steps between tics") {
