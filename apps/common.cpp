@@ -106,6 +106,10 @@ void Command::option(const char* name, std::vector<std::string>& value, const ch
   app_->add_option(name, value, help)->delimiter(',');
 }
 
+void Command::list(const char* name, std::vector<std::string>& value, const char* help) {
+  app_->add_option(name, value, help)->allow_extra_args(false);
+}
+
 void Command::flag(const char* name, bool& value, const char* help) {
   app_->add_flag(name, value, help);
 }

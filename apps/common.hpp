@@ -43,6 +43,8 @@ class Command {
   void option(const char* name, std::string& value, const char* help, std::vector<std::string> words);
   /// Words between commas, or several.
   void option(const char* name, std::vector<std::string>& value, const char* help);
+  /// A text that may be given several times, commas and all.
+  void list(const char* name, std::vector<std::string>& value, const char* help);
   void flag(const char* name, bool& value, const char* help);
   /// Refuses the one without the other. Both have been added.
   void needs(const char* name, const char* other);

@@ -1,5 +1,6 @@
 // Runs lasso_path, and has the programs draw.
 
+#include <algorithm>
 #include <cmath>
 #include <taper/data/synthetic.hpp>
 #include <vector>
@@ -17,6 +18,13 @@ const Json& coefficient(const Json& choice, const std::string& name) {
   }
   FAIL("no coefficient ", name);
   return choice;
+}
+
+/// Cells of a row, with commas.
+std::string row_of(std::initializer_list<int> cells) {
+  std::string text;
+  for (const int cell : cells) text += (text.empty() ? "" : ",") + std::to_string(cell);
+  return text + '\n';
 }
 
 bool gnuplot_is_here() {
@@ -55,6 +63,16 @@ TEST_CASE("lasso_path: the embedded set, its grid and its choices") {
   for (const Json& at : path) largest = std::max(largest, at["gap"].get<double>());
   CHECK(report["largest_gap"] == largest);
   CHECK(largest <= 1e-10 * report["null_loss"].get<double>());
+  CHECK(report["largest_relative_gap"].get<double>() <= 1e-10);
+  CHECK(report["largest_fold_gap"].get<double>() <= 1e-10);
+  CHECK(report["unfinished_in_folds"] == 0);
+  CHECK_FALSE(report.contains("classes"));
+  for (const Json& at : path) {
+    CHECK(has(at, {"intercept", "coefficients", "loss", "converged", "relative_gap", "cv_deviance",
+                   "unconverged_folds", "fold_gap"}));
+    CHECK(at["coefficients"].size() == at["nonzero"]);
+    CHECK(at["cv_deviance"].get<double>() == doctest::Approx(2 * at["cv_loss"].get<double>()));
+  }
 
   const Json &best = report["best"], &sparse = report["one_standard_error"];
   for (const Json& at : path) CHECK(at["cv_loss"] >= best["cv_loss"]);
@@ -99,6 +117,16 @@ TEST_CASE("lasso_path: two classes, on the embedded set too") {
   CHECK(report["null_loss"].get<double>() <= std::log(2.0));
   CHECK(report["best"]["cv_loss"] < report["null_loss"]);
   CHECK(coefficient(report["best"], "bmi")["coefficient"] > 0);
+  CHECK(report["classes"] == Json({{"0", "no"}, {"1", "yes"}}));
+  const Json& best = report["path"][report["best"]["place"].get<std::size_t>()];
+  CHECK(best["cv_error"].get<double>() < 0.4);
+  CHECK(best["cv_auc"].get<double>() > 0.7);
+  CHECK(best["cv_auc"].get<double>() <= 1);
+  // The other class: signs turn round, and nothing else.
+  const Json turned = figures("lasso_path", "--loss logistic --count 10 --folds 4 --positive no");
+  CHECK(turned["classes"] == Json({{"0", "yes"}, {"1", "no"}}));
+  CHECK(turned["path"][9]["coefficients"]["bmi"].get<double>() ==
+        doctest::Approx(-report["path"][9]["coefficients"]["bmi"].get<double>()).epsilon(1e-4));
 }
 
 TEST_CASE("lasso_path: a CSV of numbers and labels") {
@@ -113,23 +141,30 @@ TEST_CASE("lasso_path: a CSV of numbers and labels") {
   }
   file.close();
   const std::string csv = "--folds 3 --count 20 --csv '" + (folder / "flowers.csv") + "' ";
-  // Labels of two kinds stay a column, those of three become one each.
-  const Json report =
-      figures("lasso_path", csv + "--target kind --loss logistic --categorical colour,scent,kind");
+  // Text of two kinds stays a column, that of three becomes one each; what is 1 is named.
+  const Json report = figures("lasso_path", csv + "--target kind --loss logistic");
   CHECK(report["rows"] == 60);
   CHECK(report["columns"] == 6);
+  CHECK(report["classes"] == Json({{"0", "low"}, {"1", "tall"}}));
   std::vector<std::string> names;
   for (const Json& one : report["best"]["coefficients"]) names.push_back(one["name"]);
   CHECK(names ==
-        std::vector<std::string>{"size", "colour=red", "colour=blue", "colour=white", "noise", "scent"});
-  const Json& last = figures("lasso_path", csv + "--target size --categorical colour,scent,kind");
+        std::vector<std::string>{"size", "colour=blue", "colour=red", "colour=white", "noise", "scent=yes"});
+  CHECK(report["notes"][0] == "text colour becomes colour=blue, colour=red, colour=white, 0 or 1");
+  CHECK(coefficient(report["best"], "size")["coefficient"] > 0);
+  const Json last = figures("lasso_path", csv + "--target size");
   CHECK(last["columns"] == 6);
   CHECK(last["loss"] == "squared");
   // In the folder of the data, too; and read again, the best columns stand in the table.
   const Run result = run("lasso_path", "--csv flowers.csv --data '" + folder.path.string() +
-                                           "' --target size --categorical colour,scent,kind --folds 3");
+                                           "' --target kind --loss logistic --positive low --folds 3");
   CHECK(result.status == 0);
-  for (const char* words : {"one standard error", "best", "stability", "flowers.csv: 60 rows, 6 columns"}) {
+  CHECK(result.err.empty());
+  for (const char* words :
+       {"one standard error", "best", "stability", "flowers.csv: 60 rows, 6 columns", "(intercept)",
+        "class 1 is low, class 0 is tall: a positive coefficient speaks for low", "error", "AUC",
+        "relative gap", "note: text scent becomes scent=yes, 0 or 1",
+        "not converged: 0 of 100 on all rows, 0 of 300 in the folds", "held-out deviance: "}) {
     CAPTURE(words);
     CHECK(result.out.find(words) != std::string::npos);
   }
@@ -139,12 +174,30 @@ TEST_CASE("lasso_path: a CSV of numbers and labels") {
     const char *arguments, *words;
   };
   for (const Case& bad : {
-           Case{"--target size", "line 2, column \"colour\""},
-           Case{"--target height --categorical colour,scent,kind", "height"},
-           Case{"--target kind --categorical colour,scent,kind", "target 'kind' of labels: expected numbers"},
-           Case{"--target size --loss logistic --categorical colour,scent,kind", "more than two values"},
+           Case{"--target height", "no column \"height\": expected one of \"size\", \"colour\""},
+           Case{"--target kind", "column \"kind\" holds text: expected numbers, or --loss logistic"},
+           Case{"--target size --loss logistic", "\"size\" has the classes \"0\", \"1\""},
+           Case{"--target kind --loss logistic --positive high",
+                "no class \"high\" in column \"kind\": expected one of \"low\", \"tall\""},
+           Case{"--target size --positive low", "--positive low: expected --loss logistic"},
            Case{"--target kind --categorical smell", "smell"},
-           Case{"", "--target"},
+           Case{"--target size --drop smell", "no column \"smell\""},
+           Case{"--target size --fold-column smell", "no column \"smell\""},
+           Case{"--target size --drop colour,noise,scent,kind", "only the target is left"},
+           Case{"--target size --separator semicolon", "no column \"size\""},
+           Case{"--target size --separator xy",
+                "--separator: 'xy': expected comma, semicolon, tab, blanks or one"},
+           Case{"--target size --decimal x", "expected . or ,"},
+           Case{"--target size --ratio 0", "--ratio 0: expected more than 0"},
+           Case{"--target size --ratio 1.5", "--ratio 1.5"},
+           Case{"--target size --weight noise", "--weight noise: expected NAME=NUMBER"},
+           Case{"--target size --weight noise=-1", "--weight noise=-1: expected a finite number, 0 or more"},
+           Case{"--target size --weight height=2", "--weight: no column \"height\""},
+           Case{"--target size --groups g", "--groups g: expected NAME=COLUMN"},
+           Case{"--target size --groups g=noise,height", "--groups: no column \"height\""},
+           Case{"--target size --groups g=noise --groups h=noise,scent", "is in \"g\" and \"h\""},
+           Case{"--target size --group-categories --weight colour=red=2", "is in group \"colour\""},
+           Case{"", "no --target: expected one of the columns \"size\", \"colour\""},
        }) {
     const Run wrong = run("lasso_path", csv + bad.arguments);
     INFO(bad.arguments, ": ", wrong.err);
@@ -152,14 +205,234 @@ TEST_CASE("lasso_path: a CSV of numbers and labels") {
     CHECK(wrong.out.empty());
     CHECK(std::count(wrong.err.begin(), wrong.err.end(), '\n') == 1);
     CHECK(wrong.err.find(bad.words) != std::string::npos);
+    for (const char* inside : {"Missing::", "CsvOptions", "set header", "solve_exact"}) {
+      CHECK(wrong.err.find(inside) == std::string::npos);
+    }
   }
+}
+
+namespace {
+
+/// Sixty rows, as lines of cells: a number, text, a row number, a flag, a fold, and y = 2 x + 3 (k is b) +
+/// noise.
+std::vector<std::vector<std::string>> lines_of_cells() {
+  std::vector<std::vector<std::string>> lines{{"x", "k", "id", "flag", "fold", "y"}};
+  for (int i = 0; i < 60; ++i) {
+    const double x = (i * 7) % 13 / 4.0, noise = (i * 31) % 11 / 100.0;
+    const bool b = i % 3 == 1;
+    lines.push_back({std::to_string(x),
+                     b            ? "b"
+                     : i % 3 == 0 ? "a"
+                                  : "c",
+                     std::to_string(i + 1), i % 4 < 2 ? "TRUE" : "FALSE", "f" + std::to_string(i % 5),
+                     std::to_string(2 * x + 3 * b + noise)});
+  }
+  return lines;
+}
+
+std::string joined(const std::vector<std::vector<std::string>>& lines, const std::string& separator) {
+  std::string text;
+  for (const auto& cells : lines) {
+    for (std::size_t k = 0; k < cells.size(); ++k) text += (k == 0 ? "" : separator) + cells[k];
+    text += '\n';
+  }
+  return text;
+}
+
+void write(const std::string& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
+
+/// A report without what names the file.
+Json content(Json report) {
+  report.erase("data");
+  report.erase("seconds");
+  return report;
+}
+
+}  // namespace
+
+TEST_CASE("lasso_path: the same table in every spelling") {
+  const Folder folder;
+  auto lines = lines_of_cells();
+  const std::string path = folder / "table",
+                    arguments = " --target y --folds 4 --count 8 --csv '" + path + "' ";
+  write(path, joined(lines, ","));
+  const Json report = content(figures("lasso_path", arguments));
+  CHECK(report["columns"] == 11);  // x, three of k, id, flag, five of fold
+  CHECK(coefficient(report["best"], "x")["coefficient"].get<double>() == doctest::Approx(2).epsilon(0.05));
+  CHECK(coefficient(report["best"], "k=b")["coefficient"].get<double>() == doctest::Approx(3).epsilon(0.1));
+  const std::string notes = report["notes"].dump();
+  CHECK(notes.find("id holds whole numbers that rise from row to row") != std::string::npos);
+  CHECK(notes.find("--drop id") != std::string::npos);
+  CHECK(notes.find("flag: 1 where it is true") != std::string::npos);
+
+  for (const std::string separator : {";", "\t", "  ", " \t"}) {
+    write(path, joined(lines, separator));
+    CHECK(content(figures("lasso_path", arguments)) == report);
+  }
+  write(path, joined(lines, "|"));
+  CHECK(content(figures("lasso_path", arguments + "--separator '|'")) == report);
+  auto decimal_commas = lines;
+  for (auto& cells : decimal_commas) {
+    for (std::string& cell : cells) std::ranges::replace(cell, '.', ',');
+  }
+  write(path, joined(decimal_commas, ";"));
+  CHECK(content(figures("lasso_path", arguments + "--decimal ,")) == report);
+  const Run wrong = run("lasso_path", arguments);
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err.find("is the decimal mark a comma?") != std::string::npos);
+  auto quoted = lines;
+  for (auto& cells : quoted) {
+    for (std::string& cell : cells) cell = '"' + cell + '"';
+  }
+  write(path, joined(quoted, ","));
+  CHECK(content(figures("lasso_path", arguments)) == report);
+  std::string arff =
+      "@relation r\n@attribute x real\n@attribute k {a,b,c}\n@attribute id integer\n@attribute flag "
+      "{TRUE,FALSE}\n@attribute fold string\n@attribute y numeric\n@data\n";
+  write(path, arff + joined({lines.begin() + 1, lines.end()}, ","));
+  CHECK(content(figures("lasso_path", arguments)) == report);
+
+  // Without a header, columns have names by their places.
+  write(path, joined({lines.begin() + 1, lines.end()}, ","));
+  const Json unnamed =
+      figures("lasso_path", " --target V6 --no-header --folds 4 --count 8 --csv '" + path + "'");
+  CHECK(unnamed["columns"] == 11);
+  CHECK(unnamed["best"]["cv_loss"] == report["best"]["cv_loss"]);
+  CHECK(figures("lasso_path", arguments.substr(11) + " --target V6 --no-header --drop V3,V5")["columns"] ==
+        5);
+}
+
+TEST_CASE("lasso_path: LIBSVM stays sparse and says the same") {
+  const Folder folder;
+  std::string csv = "V1,V2,V3,target\n", libsvm;
+  for (int i = 0; i < 40; ++i) {
+    const int a = i % 3, b = i % 5 == 0 ? 7 : 0, c = (i * 11) % 4;
+    const int y = (a + c + (i % 7 == 0)) > 2 ? 1 : -1;
+    csv += row_of({a, b, c, y});
+    libsvm += std::to_string(y);
+    for (const auto& [index, value] : {std::pair{1, a}, {2, b}, {3, c}}) {
+      if (value != 0) libsvm += " " + std::to_string(index) + ":" + std::to_string(value);
+    }
+    libsvm += '\n';
+  }
+  write(folder / "table.csv", csv);
+  write(folder / "table", libsvm);
+  const std::string arguments =
+      " --loss logistic --folds 4 --count 8 --csv '" + folder.path.string() + "/table";
+  const Json dense = content(figures("lasso_path", arguments + ".csv' --target target"));
+  const Json sparse = content(figures("lasso_path", arguments + "'"));
+  CHECK(sparse["classes"] == Json({{"0", "-1"}, {"1", "1"}}));
+  CHECK(sparse["columns"] == 3);
+  REQUIRE(sparse["path"].size() == 8);
+  for (std::size_t k = 0; k < 8; ++k) {
+    CHECK(sparse["path"][k]["nonzero"] == dense["path"][k]["nonzero"]);
+    CHECK(sparse["path"][k]["objective"].get<double>() ==
+          doctest::Approx(dense["path"][k]["objective"].get<double>()).epsilon(1e-9));
+    CHECK(sparse["path"][k]["cv_loss"].get<double>() ==
+          doctest::Approx(dense["path"][k]["cv_loss"].get<double>()).epsilon(1e-6));
+  }
+  CHECK(coefficient(sparse["best"], "V1")["standardized"].get<double>() ==
+        doctest::Approx(coefficient(dense["best"], "V1")["standardized"].get<double>()).epsilon(1e-4));
+  CHECK(figures("lasso_path", arguments + "' --drop V2")["columns"] == 2);
+  CHECK(run("lasso_path", arguments + "' --target V1").err.find("--target V1: expected none") !=
+        std::string::npos);
+}
+
+TEST_CASE("lasso_path: missing cells") {
+  const Folder folder;
+  auto lines = lines_of_cells();
+  for (auto& cells : lines) cells.erase(cells.begin() + 2, cells.begin() + 5);  // x, k, y
+  lines[3][0] = "";
+  lines[7][0] = "NA";
+  lines[9][1] = "?";
+  lines[11][2] = "unknown";
+  const std::string path = folder / "table";
+  write(path, joined(lines, ","));
+  const std::string arguments =
+      "--target y --folds 4 --count 8 --missing-words unknown --csv '" + path + "' ";
+  const Run refused = run("lasso_path", arguments);
+  CHECK(refused.status == 2);
+  CHECK(refused.err ==
+        "lasso_path: [table] column \"x\" has 2 missing cells, the first in row 3: expected values, or "
+        "--missing "
+        "drop, mean, median or indicator\n");
+  const Json dropped = figures("lasso_path", arguments + "--missing drop");
+  CHECK(dropped["rows"] == 56);
+  CHECK(dropped["columns"] == 4);
+  CHECK(dropped["notes"][0] == "4 of 60 rows are left out: a cell is missing");
+  const Json filled = figures("lasso_path", arguments + "--missing mean");
+  CHECK(filled["rows"] == 59);
+  CHECK(filled["columns"] == 5);
+  CHECK(filled["notes"][0] == "1 of 60 rows are left out: the target is missing");
+  CHECK(filled["notes"].dump().find("x: 2 missing cells become ") != std::string::npos);
+  CHECK(filled["notes"].dump().find(", the mean of all other rows") != std::string::npos);
+  CHECK(figures("lasso_path", arguments + "--missing median")["columns"] == 5);
+  const Json marked = figures("lasso_path", arguments + "--missing indicator");
+  CHECK(marked["columns"] == 6);
+  CHECK(coefficient(marked["best"], "x missing")["name"] == "x missing");
+  CHECK(coefficient(marked["best"], "k=missing")["name"] == "k=missing");
+}
+
+TEST_CASE("lasso_path: text that never repeats is refused, given folds are used") {
+  const Folder folder;
+  auto lines = lines_of_cells();
+  const std::string path = folder / "table", arguments = " --target y --count 8 --csv '" + path + "' ";
+  write(path, joined(lines, ","));
+  const Json report = figures("lasso_path", arguments + "--fold-column fold --drop id");
+  CHECK(report["folds"] == 5);
+  CHECK(report["columns"] == 5);
+  CHECK(content(report) ==
+        content(figures("lasso_path", arguments + "--fold-column fold --drop id --seed 7")));
+  for (std::size_t i = 1; i < lines.size(); ++i) lines[i][2] = "name " + lines[i][2];
+  write(path, joined(lines, ","));
+  const Run refused = run("lasso_path", arguments);
+  CHECK(refused.status == 2);
+  CHECK(refused.err ==
+        "lasso_path: [table] column \"id\" is text with a different value in each row: expected labels that "
+        "repeat "
+        "(--drop id leaves it out)\n");
+  CHECK(run("lasso_path", arguments + "--drop id").status == 0);
+}
+
+TEST_CASE("lasso_path: elastic net, groups and weights") {
+  const Folder folder;
+  const std::string path = folder / "table",
+                    arguments = " --target y --count 8 --folds 4 --drop id,fold --csv '" + path + "' ";
+  write(path, joined(lines_of_cells(), ","));
+  const Json grouped = figures("lasso_path", arguments + "--group-categories");
+  REQUIRE(grouped["groups"].size() == 3);
+  CHECK(grouped["groups"][1]["name"] == "k");
+  CHECK(grouped["groups"][1]["columns"] == Json({"k=a", "k=b", "k=c"}));
+  for (const Json& at : grouped["path"]) {  // in or out as a whole
+    int in = 0;
+    for (const char* name : {"k=a", "k=b", "k=c"}) in += at["coefficients"].contains(name);
+    CHECK((in == 0 || in == 3));
+  }
+  const Json named =
+      figures("lasso_path", arguments + "--groups both=x,flag --groups text=k --weight both=0");
+  REQUIRE(named["groups"].size() == 2);
+  CHECK(named["groups"][0]["columns"] == Json({"x", "flag"}));
+  CHECK(named["groups"][0]["weight"] == 0);
+  CHECK(named["path"][0]["coefficients"].contains("x"));  // free of the penalty from the beginning
+  CHECK(named["path"][0]["coefficients"].contains("flag"));
+  CHECK(named["path"][0]["nonzero"] == 2);
+  const Json weighted = figures("lasso_path", arguments + "--weight x=1e6 --weight k=b=0");
+  CHECK_FALSE(weighted["path"][7]["coefficients"].contains("x"));
+  CHECK(weighted["path"][0]["coefficients"].contains("k=b"));
+  const Json net = figures("lasso_path", arguments + "--ratio 0.5"), lasso = figures("lasso_path", arguments);
+  CHECK(net["ratio"] == 0.5);
+  CHECK(net["lambda_max"].get<double>() == doctest::Approx(2 * lasso["lambda_max"].get<double>()));
+  CHECK(run("lasso_path", arguments + "--ratio 0.5").out.find("elastic net: 0.5") != std::string::npos);
 }
 
 TEST_CASE("lasso_path: wrong input is one sentence and exit status 2") {
   for (const char* arguments :
        {"--unknown", "surplus", "--folds 1", "--folds 443", "--folds two", "--count 0", "--smallest 0",
         "--smallest 1", "--smallest -1", "--loss huber", "--target y", "--csv /nowhere/at/all.csv --target y",
-        "--csv /nowhere/at/all.csv", "--categorical a", "--threads 0", "--json /nowhere/at/all.json"}) {
+        "--csv /nowhere/at/all.csv", "--categorical a", "--no-header", "--separator ,", "--missing never",
+        "--threads 0", "--json /nowhere/at/all.json"}) {
     const Run result = run("lasso_path", arguments);
     INFO(arguments, ": ", result.err);
     CHECK(result.status == 2);
@@ -169,8 +442,31 @@ TEST_CASE("lasso_path: wrong input is one sentence and exit status 2") {
   }
   const Run help = run("lasso_path", "--help");
   CHECK(help.status == 0);
-  for (const char* option : {"--csv", "--target", "--categorical", "--loss", "--folds", "--count",
-                             "--smallest", "--plot", "--data", "--seed", "--threads", "--json", "--quiet"}) {
+  for (const char* option : {"--csv",
+                             "--target",
+                             "--categorical",
+                             "--separator",
+                             "--decimal",
+                             "--no-header",
+                             "--drop",
+                             "--missing",
+                             "--missing-words",
+                             "--positive",
+                             "--fold-column",
+                             "--groups",
+                             "--group-categories",
+                             "--weight",
+                             "--ratio",
+                             "--loss",
+                             "--folds",
+                             "--count",
+                             "--smallest",
+                             "--plot",
+                             "--data",
+                             "--seed",
+                             "--threads",
+                             "--json",
+                             "--quiet"}) {
     CAPTURE(option);
     CHECK(help.out.find(option) != std::string::npos);
   }
