@@ -100,6 +100,24 @@ void set_columns(LinearProblem& problem, const data::SparseSet& set) {
   }
 }
 
+void check_rows(const LinearProblem& problem) {
+  if (problem.y.size() < 2) throw Error("table", "a single row: expected at least two, to hold one out");
+  if (problem.y.minCoeff() == problem.y.maxCoeff()) {
+    throw Error("target", "column ", quote(problem.target), " is ", problem.y[0],
+                " in every row: expected values that differ");
+  }
+}
+
+void note_constant_columns(LinearProblem& problem) {
+  std::vector<std::string> constant;
+  for (std::size_t j = 0; j < problem.features.size(); ++j) {
+    if (problem.deviation[j] == 0) constant.push_back(problem.features[j]);
+  }
+  if (!constant.empty()) {
+    problem.notes.push_back("the same value in every row, so that the coefficient is 0: " + joined(constant));
+  }
+}
+
 /// The features that a name stands for: one, or all that came from a column of the file.
 std::vector<std::size_t> features_of(const LinearProblem& problem, const std::string& name,
                                      const char* option) {
@@ -246,6 +264,8 @@ LinearProblem load_linear_problem(const LinearProblemOptions& options, const Com
     problem.notes.insert(problem.notes.end(), notes.begin(), notes.end());
     set_columns(problem, table);
   }
+  check_rows(problem);
+  note_constant_columns(problem);
   set_groups(problem, options);
   set_weights(problem, options);
   return problem;

@@ -50,6 +50,8 @@ void check_text(const data::Column& column) {
               column.name, " leaves it out)");
 }
 
+}  // namespace
+
 std::string joined(const std::vector<std::string>& names) {
   constexpr std::size_t most = 8;
   std::string text;
@@ -57,8 +59,6 @@ std::string joined(const std::vector<std::string>& names) {
   if (names.size() > most) text += fmt::format(", ... ({} columns)", names.size());
   return text;
 }
-
-}  // namespace
 
 void TableOptions::add_to(Command& command) {
   command.option(

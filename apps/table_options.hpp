@@ -35,4 +35,7 @@ struct TableOptions {
   std::vector<std::string> encode(data::Table& table, std::vector<std::string>& origin) const;
 };
 
+/// The first few names, with commas between.
+std::string joined(const std::vector<std::string>& names);
+
 }  // namespace taper::apps

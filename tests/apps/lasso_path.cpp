@@ -396,6 +396,39 @@ TEST_CASE("lasso_path: text that never repeats is refused, given folds are used"
   CHECK(run("lasso_path", arguments + "--drop id").status == 0);
 }
 
+TEST_CASE("lasso_path: tables of one row, of one value, with constant columns, in any unit") {
+  const Folder folder;
+  const std::string path = folder / "table",
+                    arguments = "--target y --folds 2 --count 5 --csv '" + path + "'";
+  write(path, "a,y\n1,2\n");
+  CHECK(run("lasso_path", arguments).err ==
+        "lasso_path: [table] a single row: expected at least two, to hold one out\n");
+  write(path, "a,y\n1,5\n2,5\n4,5\n");
+  CHECK(run("lasso_path", arguments).err ==
+        "lasso_path: [target] column \"y\" is 5 in every row: expected values that differ\n");
+  std::vector<Json> reports;
+  for (const double unit : {1.0, 1e-8, 1e8}) {
+    std::ostringstream text;
+    text.precision(17);
+    text << "a,b,c,y\n";
+    for (int i = 0; i < 20; ++i) {
+      const double a = (i * 7) % 10 + 3, b = (i * 3) % 7;
+      text << a * unit << ',' << b / unit << ",4," << unit * (2 * a - b + (i * 11) % 5 / 10.0) << '\n';
+    }
+    write(path, text.str());
+    reports.push_back(figures("lasso_path", arguments));
+    const Json& last = reports.back()["path"][4]["coefficients"];
+    CHECK(last["a"].get<double>() == doctest::Approx(2).epsilon(0.02));
+    CHECK(last["b"].get<double>() / unit / unit == doctest::Approx(-1).epsilon(0.02));
+    CHECK_FALSE(last.contains("c"));
+    CHECK(reports.back()["notes"][0] == "the same value in every row, so that the coefficient is 0: c");
+    CHECK(reports.back()["unfinished"] == 0);
+    CHECK(reports.back()["best"]["place"] == reports.front()["best"]["place"]);
+    CHECK(reports.back()["lambda_max"].get<double>() / unit ==
+          doctest::Approx(reports.front()["lambda_max"].get<double>()));
+  }
+}
+
 TEST_CASE("lasso_path: elastic net, groups and weights") {
   const Folder folder;
   const std::string path = folder / "table",

@@ -173,6 +173,7 @@ TEST_CASE("find_separator: the one that cuts the lines alike") {
   CHECK(find_separator("my value\n1\n2\n3\n") == ',');  // one column
   CHECK(find_separator("value\n1,5\n", ',') == ';');
   CHECK(find_separator("a,b\n1,2\n3\n4,5\n") == ',');  // a ragged row is for the reader to find
+  CHECK(find_separator("1,5 2,5\n3,5 4,5\n", ',') == ' ');
   CHECK(find_separator("") == ',');
   CHECK(find_separator("\"never closed") == ',');
   CHECK(parse_csv("\xef\xbb\xbf"
