@@ -5,9 +5,13 @@
 #include <taper/autodiff/gradcheck.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/threads.hpp>
+#include <taper/data/arff.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/data/csv.hpp>
 #include <taper/data/dataset.hpp>
+#include <taper/data/encode.hpp>
+#include <taper/data/libsvm.hpp>
+#include <taper/data/read_table.hpp>
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>

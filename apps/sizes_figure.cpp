@@ -59,6 +59,7 @@ std::string size_tics(double low, double high) {
       places.push_back(std::log(at.back() / low) / std::log(high / low));
     }
   }
+  if (at.size() < 2) return tics_between(low, high, 4).text();
   constexpr double width = 300, digit_width = 6.6;
   const std::string widest = at.empty() ? "" : fmt::format("{:.0f}", at.back());
   const std::vector<bool> named =

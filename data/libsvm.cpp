@@ -58,7 +58,7 @@ bool is_libsvm(std::string_view text) {
 }
 
 SparseSet parse_libsvm(std::string_view text, std::string_view source) {
-  constexpr Index most_columns = 100'000'000;
+  constexpr Index most_columns = 20'000'000;  // their names take half a gigabyte
   SparseSet set;
   std::vector<std::pair<int, double>> entries;  // row by row: index and value
   std::vector<std::size_t> ends;                // of the rows among them

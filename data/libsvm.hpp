@@ -30,7 +30,7 @@ bool is_libsvm(std::string_view text);
 /// from 0 where a 0 is found. # begins a comment. Columns go up to the largest index.
 ///
 /// Throws Error, naming `source` and line, for anything else, numbers that are not finite, no rows, no
-/// entries, an index above 100 million, and 2^31 entries or more.
+/// entries, an index above 20 million, and 2^31 entries or more.
 SparseSet parse_libsvm(std::string_view text, std::string_view source = "text");
 
 /// The columns written out, the target last, with the name "target".
