@@ -56,7 +56,8 @@ TEST_CASE("cross-validation holds each row out once, as solving by hand would") 
     test.options.sample_weights[5] = 0;
     test.y[0] = test.y[1] = 0, test.y[2] = test.y[3] = 1;  // enough of both classes
     const LambdaGrid grid{.lambdas = {0.2, 0.05}};
-    const CrossValidation result = cross_validate(test.x, test.y, loss, {.folds = 12, .seed = 7}, grid, test.options);
+    const CrossValidation result =
+        cross_validate(test.x, test.y, loss, {.folds = 12, .seed = 7}, grid, test.options);
     CHECK(result.lambdas == grid.lambdas);
     for (Index k = 0; k < 2; ++k) {
       const double lambda = grid.lambdas[static_cast<std::size_t>(k)];
@@ -126,6 +127,113 @@ TEST_CASE("bad grids and folds are refused with a reason") {
   CHECK_ERROR(folds(21), "21 folds");
   VectorXd lonely = VectorXd::Zero(20);
   lonely[3] = 1;  // the fold that holds it out has one class left
-  CHECK_ERROR(cross_validate(good.x, lonely, good.loss), "[cross_validate] all labels 1 in fold", "none is left");
+  CHECK_ERROR(cross_validate(good.x, lonely, good.loss), "[cross_validate] all labels 1 in fold",
+              "none is left");
   CHECK(path({.count = 1}).size() == 1);
+}
+
+TEST_CASE("folds can be given: the same as by hand, with error, area under the curve and convergence") {
+  Rng rng(5);
+  Case test(60, 8, ConvexLoss::logistic, rng);
+  test.options.tolerance = 1e-11;
+  std::vector<Index> fold_of;
+  for (Index i = 0; i < 60; ++i) fold_of.push_back(i < 10 ? -1 : i % 3);
+  const LambdaGrid grid{.lambdas = {0.05, 0.01}};
+  Index calls = 0, last = 0;
+  const auto progress = [&](Index done, Index total) {
+    ++calls;
+    last = done;
+    CHECK(total == 8);
+  };
+  const CrossValidation result = cross_validate(
+      test.x, test.y, test.loss, {.fold_of = fold_of, .progress = progress}, grid, test.options);
+  CHECK(calls == 8);
+  CHECK(last == 8);
+  CHECK(result.folds == 3);
+  for (std::size_t k = 0; k < 2; ++k) {
+    double loss = 0, error = 0, auc = 0;
+    for (Index fold = 0; fold < 3; ++fold) {
+      ExactOptions options = test.options;
+      for (const Index of : fold_of) options.sample_weights.push_back(of == fold ? 0 : 1);
+      const ExactSolution solution = solve_exact(test.x, test.y, test.loss, grid.lambdas[k], options);
+      double count = 0, losses = 0, wrong = 0, right_pairs = 0, pairs = 0;
+      VectorXd z = test.x * Eigen::Map<const VectorXd>(solution.coefficients.data(), 8);
+      z.array() += solution.intercept;
+      for (Index i = 0; i < 60; ++i) {
+        if (fold_of[static_cast<std::size_t>(i)] != fold) continue;
+        ++count;
+        losses += std::log1p(std::exp(z[i])) - test.y[i] * z[i];
+        wrong += (z[i] > 0) != (test.y[i] > 0);
+        for (Index j = 0; j < 60; ++j) {
+          if (fold_of[static_cast<std::size_t>(j)] != fold || test.y[i] == 0 || test.y[j] == 1) continue;
+          ++pairs;
+          right_pairs += z[i] > z[j] ? 1 : z[i] == z[j] ? 0.5 : 0;
+        }
+      }
+      loss += losses / count / 3;
+      error += wrong / count / 3;
+      auc += right_pairs / pairs / 3;
+    }
+    CHECK(result.loss[k] == doctest::Approx(loss).epsilon(1e-6));
+    CHECK(result.deviance[k] == doctest::Approx(2 * loss).epsilon(1e-6));
+    CHECK(result.error[k] == doctest::Approx(error));
+    CHECK(result.auc[k] == doctest::Approx(auc));
+    CHECK(result.unconverged[k] == 0);
+    CHECK(result.fold_gap[k] <= 1e-11);
+  }
+  test.options.max_iterations = 1;
+  const auto cut_off = cross_validate(test.x, test.y, test.loss, {.fold_of = fold_of}, grid, test.options);
+  CHECK(cut_off.unconverged[1] == 3);
+  CHECK(cut_off.fold_gap[1] > 1e-11);
+  CHECK(cross_validate(test.x, test.x.col(0), ConvexLoss::squared).auc.empty());
+}
+
+TEST_CASE("folds scale columns by the rows they train on") {
+  Rng rng(6);
+  Case test(50, 6, ConvexLoss::squared, rng);
+  test.options.standardize = true;
+  test.options.tolerance = 1e-11;
+  std::vector<Index> fold_of;
+  for (Index i = 0; i < 50; ++i) fold_of.push_back(i % 2);
+  // The rows of the first fold are of another size: what the other one learns must not know.
+  for (Index i = 0; i < 50; i += 2) test.x.row(i) *= 10;
+  const LambdaGrid grid{.lambdas = {0.1}};
+  const auto result = cross_validate(test.x, test.y, test.loss, {.fold_of = fold_of}, grid, test.options);
+  double loss = 0;
+  for (Index fold = 0; fold < 2; ++fold) {
+    Eigen::MatrixXd x(25, 6);
+    VectorXd y(25);
+    for (Index i = 0; i < 25; ++i) {
+      x.row(i) = test.x.row(2 * i + 1 - fold);
+      y[i] = test.y[2 * i + 1 - fold];
+    }
+    const ExactSolution solution = solve_exact(x, y, test.loss, 0.1, test.options);
+    for (Index i = fold; i < 50; i += 2) {
+      const double z = test.x.row(i).dot(Eigen::Map<const VectorXd>(solution.coefficients.data(), 6));
+      loss += (test.y[i] - z - solution.intercept) * (test.y[i] - z - solution.intercept) / 2 / 50;
+    }
+  }
+  CHECK(result.loss[0] == doctest::Approx(loss).epsilon(1e-8));
+}
+
+TEST_CASE(
+    "bad folds are refused with a reason, a fold without a class apart from labels that are all alike") {
+  Rng rng(7);
+  const Case good(20, 4, ConvexLoss::logistic, rng);
+  const auto with = [&](const std::vector<Index>& folds, const VectorXd& y) {
+    return cross_validate(good.x, y, good.loss, {.fold_of = folds});
+  };
+  std::vector<Index> folds(20, 0);
+  CHECK_ERROR(with({0, 1}, good.y), "[cross_validate] 2 numbers of folds", "expected 20");
+  CHECK_ERROR(with(folds, good.y), "1 folds", "2 or more");
+  folds[3] = 2;
+  CHECK_ERROR(with(folds, good.y), "fold 1 of 3 has no row", "without gaps");
+  folds[3] = -2;
+  CHECK_ERROR(with(folds, good.y), "fold -2 of row 3");
+  folds.assign(20, 0);
+  for (std::size_t i = 10; i < 20; ++i) folds[i] = 1;
+  VectorXd sorted = VectorXd::Zero(20);
+  sorted.tail(10).setOnes();
+  CHECK_ERROR(with(folds, sorted), "all labels 1 in fold 1", "both classes outside of each fold");
+  CHECK_ERROR(with(folds, VectorXd::Zero(20)), "labels that are all 0");
 }

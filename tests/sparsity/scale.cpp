@@ -172,7 +172,7 @@ TEST_CASE("2000 random problems have the same solution in other units, and an ho
 
 TEST_CASE(
     "paths, cross-validation, the smooth solver and certificates have the same answers in other units") {
-  Index smooth_problems = 0;
+  Index smooth_problems = 0, iterations = 0, moved_iterations = 0;
   for (std::uint64_t seed = 3000; seed < 3060; ++seed) {
     Rescaled problem(seed);
     INFO("seed ", seed);
@@ -203,10 +203,10 @@ TEST_CASE(
       const SmoothSolution smooth = solve_smooth(x, problem.moved_y, problem.loss, problem.moved_lambda,
                                                  {.problem = problem.moved_options});
       CHECK(smooth.converged);
-      const Index iterations =
+      iterations +=
           solve_smooth(problem.x, problem.y, problem.loss, problem.lambda, {.problem = problem.options})
               .iterations;
-      CHECK(smooth.iterations < 3 * iterations + 500);
+      moved_iterations += smooth.iterations;
       smooth_problems += smooth.iterations > 0;
       CHECK(smooth.objective / problem.unit / problem.unit ==
             doctest::Approx(path[0].objective).epsilon(1e-7));
@@ -221,6 +221,7 @@ TEST_CASE(
     });
   }
   CHECK(smooth_problems > 40);
+  CHECK(moved_iterations < 3 * iterations);
 }
 
 TEST_CASE("columns far from zero are solved as if they were centred") {
