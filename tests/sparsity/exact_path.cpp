@@ -234,6 +234,6 @@ TEST_CASE(
   for (std::size_t i = 10; i < 20; ++i) folds[i] = 1;
   VectorXd sorted = VectorXd::Zero(20);
   sorted.tail(10).setOnes();
-  CHECK_ERROR(with(folds, sorted), "all labels 1 in fold 1", "both classes outside of each fold");
+  CHECK_ERROR(with(folds, sorted), "all labels 0 in fold 0", "both classes outside of each fold");
   CHECK_ERROR(with(folds, VectorXd::Zero(20)), "labels that are all 0");
 }
