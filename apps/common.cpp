@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <new>
 #include <taper/autodiff/error.hpp>
 #include <taper/sparsity/factorize.hpp>
 
@@ -130,6 +131,8 @@ int Command::run(int argc, char** argv, const std::function<void()>& program) {
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app_->exit(error);  // --help
     return fail(first_line(error.what()));
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory");
   } catch (const std::exception& error) {
     return fail(first_line(error.what()));
   }

@@ -18,10 +18,15 @@ template <class T> constexpr std::size_t padded(std::size_t count) {
   return (count + line - 1) / line * line;
 }
 
+/// Memory for so many bytes, at least one, on a 64-byte boundary, for operator delete with that alignment.
+/// Throws Error when so much is not free.
+void* allocate_aligned(std::size_t bytes);
+
 /// Asks for memory that is not cleared.
 struct Uninitialized {};
 
-/// Owned, 64-byte-aligned memory for `size` plain numbers, zero at first; padded to whole cache lines.
+/// Owned, 64-byte-aligned memory for `size` plain numbers, zero at first; padded to whole cache lines. Throws
+/// Error when so much memory is not free.
 template <class T> class AlignedArray {
   static_assert(std::is_trivially_copyable_v<T>);
 
@@ -32,8 +37,7 @@ template <class T> class AlignedArray {
   }
   AlignedArray(std::size_t size, Uninitialized) : size_(size) {
     if (size == 0) return;
-    const std::size_t bytes = padded<T>(size) * sizeof(T);
-    memory_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(alignment))));
+    memory_.reset(static_cast<T*>(allocate_aligned(padded<T>(size) * sizeof(T))));
   }
   AlignedArray(const AlignedArray& other) : AlignedArray(other.size_) {
     std::copy_n(other.data(), other.size_, data());

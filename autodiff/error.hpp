@@ -8,7 +8,9 @@
 namespace taper {
 
 /// The one exception of the library. Its text has one voice: `[where] what was given: what was expected`,
-/// for example `[affine] input 128x7 does not fit weight 32x8: expected 8 columns (layer fc1)`.
+/// for example `[affine] input 128x7 does not fit weight 32x8: expected 8 columns (layer fc1)`. Tensors,
+/// tapes and files for which there is no memory are such errors, too; where anything smaller finds none,
+/// std::bad_alloc is thrown, in the thread that called the library.
 class Error : public std::runtime_error {
  public:
   /// `where` names the operation, function or option; the `parts` are streamed one after the other.

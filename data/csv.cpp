@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -268,7 +269,11 @@ Table parse_csv(std::string_view text, const CsvOptions& options, std::string_vi
     throw Error("read_csv", source, " is empty: expected ", options.header ? "a header and " : "", "rows");
   }
   const char separator = options.separator ? *options.separator : find_separator(text, options.decimal);
-  return Reader(text, options, separator, source).read();
+  try {
+    return Reader(text, options, separator, source).read();
+  } catch (const std::bad_alloc&) {
+    throw Error("read_csv", source, " does not fit in memory as a table: expected as much to be free");
+  }
 }
 
 Table read_csv(const std::filesystem::path& path, const CsvOptions& options) {

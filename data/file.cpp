@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <string_view>
 #include <system_error>
 
@@ -18,6 +19,17 @@ namespace taper::data {
 namespace {
 
 constexpr std::string_view gzip_magic = "\x1f\x8b";
+
+/// What `read` returns; a file that does not fit in memory is an error.
+template <class Read>
+std::string within_memory(const Read& read, const std::string& name, const char* where) {
+  try {
+    return read();
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  throw Error(where, name, " does not fit in memory: expected as much to be free");
+}
 
 /// zlib's state for unpacking gzip, released at the end of its scope.
 class Inflater {
@@ -34,6 +46,8 @@ class Inflater {
 };
 
 std::string gunzip(std::string_view packed, const std::string& name, const char* where) {
+  const std::uint64_t most =
+      std::max<std::uint64_t>(most_unpacked_small, most_unpacked_ratio * packed.size());
   Inflater inflater;
   z_stream& stream = inflater.stream;
   std::string text;
@@ -48,7 +62,13 @@ std::string gunzip(std::string_view packed, const std::string& name, const char*
     const uInt offered = stream.avail_in;
     const int status = inflate(&stream, Z_NO_FLUSH);
     packed.remove_prefix(offered - stream.avail_in);
-    text.append(piece.data(), piece.size() - stream.avail_out);
+    const std::size_t count = piece.size() - stream.avail_out;
+    if (count > most - text.size()) {
+      throw Error(where, name, ": the gzip data unpacks to more than ", most, " bytes: expected at most ",
+                  most_unpacked_ratio, " times its own, or ", most_unpacked_small,
+                  " (or a file that is unpacked)");
+    }
+    text.append(piece.data(), count);
 
     if (status == Z_STREAM_END) {
       if (packed.find_first_not_of('\0') == std::string_view::npos) return text;
@@ -87,7 +107,8 @@ std::string read_bytes(const std::filesystem::path& path, const char* where) {
   if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
   const auto size = std::filesystem::file_size(path, problem);
   if (problem) throw Error(where, path.string(), ": ", problem.message());
-  std::string bytes(static_cast<std::size_t>(size), '\0');
+  std::string bytes =
+      within_memory([&] { return std::string(static_cast<std::size_t>(size), '\0'); }, path.string(), where);
   bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
   if (std::ferror(file.get()) != 0)
     throw Error(where, path.string(), " cannot be read: ", std::strerror(errno));
@@ -96,7 +117,8 @@ std::string read_bytes(const std::filesystem::path& path, const char* where) {
 
 std::string read_file(const std::filesystem::path& path, const char* where) {
   std::string bytes = read_bytes(path, where);
-  return bytes.starts_with(gzip_magic) ? gunzip(bytes, path.string(), where) : bytes;
+  if (!bytes.starts_with(gzip_magic)) return bytes;
+  return within_memory([&] { return gunzip(bytes, path.string(), where); }, path.string(), where);
 }
 
 }  // namespace taper::data

@@ -1,17 +1,23 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
 namespace taper::data {
 
 /// The bytes of a file as they are stored. `where` names the reader in errors. Throws Error when the file is
-/// missing, not a regular file or unreadable.
+/// missing, not a regular file, unreadable, or larger than the memory that is free.
 std::string read_bytes(const std::filesystem::path& path, const char* where);
+
+/// What a gzip file may unpack to: this many times its size, or this many bytes, whichever is more. Tables of
+/// numbers unpack to some 2 to 20 times their size; a file made to exhaust the memory, to 1000 times.
+inline constexpr std::uint64_t most_unpacked_ratio = 100, most_unpacked_small = std::uint64_t{256} << 20;
 
 /// The bytes of a file. A gzip file, known by its first two bytes, is unpacked, all its members one after the
 /// other. `where` names the reader in errors. Throws Error when the file is missing, not a regular file or
-/// unreadable, and when gzip data is damaged, cut short, or followed by anything but zero padding.
+/// unreadable, when gzip data is damaged, cut short, or followed by anything but zero padding, and when it
+/// unpacks to more than is allowed above or than the memory that is free.
 std::string read_file(const std::filesystem::path& path, const char* where);
 
 }  // namespace taper::data

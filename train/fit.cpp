@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <map>
@@ -162,7 +163,8 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     steps.try_emplace(size, model, loss, data, size);
   }
   History history;
-  history.epochs.reserve(static_cast<std::size_t>(options.epochs));
+  history.epochs.reserve(
+      static_cast<std::size_t>(std::min<Index>(options.epochs, 1024)));  // few train that long
   RecordingCheck<T> check_recording;
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {

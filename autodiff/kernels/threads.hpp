@@ -10,8 +10,8 @@ namespace taper::kernels {
 
 using Index = std::ptrdiff_t;
 
-/// How many threads a kernel may use at most; at first, as many as OpenMP would (OMP_NUM_THREADS). Results do
-/// not depend on it.
+/// How many threads a kernel may use at most; at first, as many as OpenMP would (OMP_NUM_THREADS). Where the
+/// system does not start so many, fewer are used. Results do not depend on it.
 int threads();
 void set_threads(int count);
 
@@ -21,7 +21,8 @@ enum class Share {
   free   ///< the next one for whoever is free: for long pieces, on cores that may not be equally fast
 };
 
-/// Calls call(context, begin, end) for all pieces, on several threads.
+/// Calls call(context, begin, end) for all pieces, on several threads. When pieces throw, those not begun are
+/// left out, and one of the exceptions is thrown to the caller.
 void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
                 const void* context, Share share);
 

@@ -92,6 +92,30 @@ TEST_CASE("programs: options out of range are refused under their own names") {
   }
 }
 
+TEST_CASE("programs: too little memory, for data or for threads, is one sentence or fewer threads") {
+  if (sanitized) return;
+  int failed = 0;
+  for (int megabytes = 24; megabytes < 96; megabytes += 4) {
+    const Run result = run("sparse_logistic", "--method exact --threads 2", false, "",
+                           "ulimit -v " + std::to_string(1024 * megabytes) + ";");
+    INFO(megabytes, " MB: ", result.err);
+    if (result.status == 0 || result.status == 127)
+      continue;  // enough, or not even enough to load the program
+    CHECK(result.status == 2);
+    const bool known = result.err == "sparse_logistic: out of memory\n" ||
+                       result.err.starts_with("sparse_logistic: [memory] ");
+    CHECK(known);
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+    ++failed;
+  };
+  for (int megabytes = 24; megabytes < 64; megabytes += 4)
+    fits("--method exact --quiet --threads 2", megabytes);
+  CHECK(failed > 0);
+  // Threads take memory, too: 8 MB each before they do anything.
+  for (const int megabytes : {100, 400, 1600, 6400})
+    fits("--epochs 1 --batch-size 2000 --quiet --threads 1000", megabytes);
+}
+
 TEST_CASE("programs: bad data are one sentence that says where") {
   const std::string madelon = "madelon.csv.gz", train = "california_housing_train.csv",
                     test = "california_housing_test.csv";

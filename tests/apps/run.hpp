@@ -40,12 +40,26 @@ struct Run {
   std::string out, err;
 };
 
+/// Whether the programs are built with a sanitizer, which has its own use for memory.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+inline constexpr bool sanitized = true;
+#else
+inline constexpr bool sanitized = false;
+#endif
+#else
+inline constexpr bool sanitized = false;
+#endif
+
 /// Runs a program; without `data`, as if TAPER_DATA were not set, and with other changes to its environment.
+/// `before` is what the shell does first.
 inline Run run(const std::string& program, const std::string& arguments, bool data = false,
-               const std::string& environment = "") {
+               const std::string& environment = "", const std::string& before = "") {
   const Folder folder;
   const std::string out = folder / "out", err = folder / "err";
-  const std::string command = std::string("env ") + (data ? "" : "-u TAPER_DATA ") + environment +
+  const std::string command = before + " env " + (data ? "" : "-u TAPER_DATA ") + environment +
                               " '" TAPER_APPS_DIR "/" + program + "' " + arguments + " >'" + out + "' 2>'" +
                               err + "'";
   const int status = std::system(command.c_str());

@@ -1,5 +1,6 @@
 #include <taper/data/file.hpp>
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <string>
@@ -75,6 +76,38 @@ TEST_CASE("read_file: damaged gzip data is an error or, in a spare header field,
   }
   CHECK(errors > static_cast<int>(packed.size()) - 10);
   CHECK_ERROR(read_file(TempFile("\x1f\x8b is not gzip").path(), "test"), "gzip data is damaged");
+}
+
+TEST_CASE("read_file: a gzip file that would fill the memory") {
+  const std::string member = gzip(std::string(std::size_t{8} << 20, '0'));  // some 8 KB
+  std::string bomb;
+  for (int i = 0; i < 33; ++i) bomb += member;
+  CHECK_ERROR(read_file(TempFile(bomb).path(), "test"), "[test]", "unpacks to more than 268435456 bytes",
+              "expected at most 100 times its own");
+  bomb.resize(32 * member.size());
+  CHECK(read_file(TempFile(bomb).path(), "test").size() == 268435456);
+  // Padding counts: a file of 3 MB may unpack to 300 MB.
+  CHECK(read_file(TempFile(bomb + member + std::string(3'000'000, '\0')).path(), "test").size() ==
+        33 * (std::size_t{8} << 20));
+}
+
+TEST_CASE("read_bytes: a file larger than the memory") {
+  const TempFile sparse("");
+  std::error_code problem;
+  std::filesystem::resize_file(sparse.path(), std::uintmax_t{1} << 43, problem);
+  if (problem) {
+    MESSAGE("skipped: the file system has no files so large");
+  } else {
+    rlimit limit{};
+    REQUIRE(getrlimit(RLIMIT_AS, &limit) == 0);
+    const rlimit small{rlim_t{1} << 42, limit.rlim_max};  // 4 TiB
+    if (setrlimit(RLIMIT_AS, &small) == 0) {
+      const std::string text = error_text([&] { read_bytes(sparse.path(), "test"); });
+      setrlimit(RLIMIT_AS, &limit);
+      CHECK(text ==
+            "[test] " + sparse.path().string() + " does not fit in memory: expected as much to be free");
+    }
+  }
 }
 
 TEST_CASE("read_file: what is not a readable file") {

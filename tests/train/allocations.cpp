@@ -1,5 +1,6 @@
 // Counts what the program allocates, by operator new and (with glibc) by malloc and its relatives, which
-// Eigen calls. Sanitizers bring their own allocators: with them there is nothing to count.
+// Eigen calls, and lets some of it fail. Sanitizers bring their own allocators: with them there is nothing to
+// count.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define TAPER_SANITIZED  // as GCC says it
 #elif defined(__has_feature)
@@ -11,11 +12,17 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
+#include <string_view>
+#include <thread>
+#include <vector>
 
+#include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/nn/activations.hpp>
@@ -23,22 +30,31 @@
 #include <taper/nn/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/shrink.hpp>
 #include <taper/train/fit.hpp>
 
 #include "../autodiff/random_tensors.hpp"
+#include "../check.hpp"
 
 namespace {
 
 std::atomic<long> allocations{0};
+std::atomic<long> until_failure{0};             // the operator new that this counts down to 0 fails
+std::atomic<std::size_t> largest{PTRDIFF_MAX};  // more at once is not to be had
+
+void count_down(std::size_t size) {
+  ++allocations;
+  if (size > largest || (until_failure > 0 && --until_failure == 0)) throw std::bad_alloc();
+}
 
 void* allocate(std::size_t size) {
-  ++allocations;
+  count_down(size);
   void* const memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 void* allocate(std::size_t size, std::align_val_t alignment) {
-  ++allocations;
+  count_down(size);
   const auto unit = static_cast<std::size_t>(alignment);
   void* const memory = std::aligned_alloc(unit, (size / unit + 1) * unit);
   if (memory == nullptr) throw std::bad_alloc();
@@ -94,7 +110,7 @@ void* __libc_memalign(std::size_t, std::size_t);
 
 void* malloc(std::size_t size) noexcept {
   ++allocations;
-  return __libc_malloc(size);
+  return size > largest ? nullptr : __libc_malloc(size);
 }
 void* calloc(std::size_t count, std::size_t size) noexcept {
   ++allocations;
@@ -244,5 +260,84 @@ TEST_CASE("allocations: fit allocates the same for few batches and for many, wit
   train(few);
   CHECK(train(few) == train(many));
 }
+
+TEST_CASE("memory: whichever allocation of a training fails, it is an exception") {
+  const OneThread one;
+  const data::Dataset<float> set{normal_tensor<float>({20, 20}), normal_tensor<float>({20, 1}), {}, {}};
+  const auto work = [&] {
+    auto net = dropout_network();
+    train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+               {.epochs = 2, .batch_size = 8, .progress = train::Progress::quiet});
+    sparsity::shrink(net, {}, set.x);
+  };
+  work();
+  long failures = 0;
+  for (long number = 1;; ++number) {
+    bool out_of_memory = false;
+    until_failure = number;
+    try {
+      work();
+    } catch (const std::bad_alloc&) {
+      out_of_memory = true;
+    } catch (const Error& error) {
+      out_of_memory = std::string_view(error.what()).starts_with("[memory] ");
+    }
+    const bool failed = until_failure == 0;
+    until_failure = 0;
+    CHECK(out_of_memory == failed);
+    if (!failed) break;
+    ++failures;
+  }
+  CHECK(failures > 100);
+}
+
+TEST_CASE("memory: epochs that may never come take none") {
+  const data::Dataset<float> set{normal_tensor<float>({20, 20}), normal_tensor<float>({20, 1}), {}, {}};
+  auto net = dropout_network();
+  const auto stop = [](const train::Epoch&) { return false; };
+  largest = 1'000'000;
+  const auto history =
+      train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
+                 {.epochs = 1'000'000'000, .callbacks = {stop}, .progress = train::Progress::quiet});
+  largest = PTRDIFF_MAX;
+  CHECK(history.epochs.size() == 1);
+}
+
+TEST_CASE("memory: a tensor too large is an error that says how large") {
+  largest = 100000;
+  const std::string text = error_text([] { Tensor<double>({100, 1000}); });
+  largest = PTRDIFF_MAX;
+  CHECK(text == "[memory] 800000 bytes for an array: expected as much memory to be free");
+}
+
+#ifdef __GLIBC__
+TEST_CASE("memory: a worker that finds none for its part of a product is an exception of the caller") {
+  const std::vector<float> a(300 * 300, 1), b(300 * 300, 2);
+  std::vector<float> c(300 * 300);
+  const auto multiply = [&](int count) {
+    kernels::set_threads(count);
+    kernels::gemm<float>(300, 300, 300, {a.data(), 300, 1}, {b.data(), 300, 1}, c.data(), 300, false);
+  };
+  const int before = threads();
+  bool failed = false;
+  // A thread of our own has workers of its own, which have nothing yet.
+  std::thread([&] {
+    multiply(1);
+    largest = 8192;                                           // enough for OpenMP
+    for (int trial = 0; trial < 10000 && !failed; ++trial) {  // the worker may come too late for a part
+      try {
+        multiply(2);
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+    }
+    largest = PTRDIFF_MAX;
+    CHECK(failed);
+    multiply(2);
+  }).join();
+  kernels::set_threads(before);
+  CHECK(std::ranges::count(c, 600.0f) == 300 * 300);
+}
+#endif
 
 #endif
