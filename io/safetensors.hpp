@@ -16,9 +16,10 @@ namespace taper::io {
 /// belong to the structure. One with frozen entries has a second tensor "0.weight.mask" of the same shape
 /// with dtype BOOL, 1 where an entry is free. What an optimizer remembers is not saved.
 ///
-/// The file appears as a whole or not at all: it is written under another name beside its place and renamed
-/// at the end, so a failed save leaves an older file as it was. Throws Error when that cannot be done, when
-/// the path leads to something else than a file, and for names that are no UTF-8 or are needed twice.
+/// The file appears as a whole or not at all (see AtomicFile), so a failed save leaves an older file as it
+/// was. Throws Error when that cannot be done, when the path leads to something else than a file, for names
+/// that are no UTF-8 or are needed twice, and for so many parameters that the header would pass what readers
+/// take.
 template <class T> void save(nn::Module<T>& model, const std::filesystem::path& path);
 
 /// Reads what `save` has written into a model of the same structure: the same names with the same shapes and

@@ -1,10 +1,16 @@
 #include <taper/io/safetensors.hpp>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <limits>
 
 #include <taper/data/file.hpp>
@@ -346,6 +352,63 @@ TEST_CASE("save and load: paths that lead elsewhere") {
   io::load(other, folder / "model");
   CHECK(other.bias->value()[0] == 7);
   CHECK(folder.count() == 3);
+
+  // So does one that leads nowhere yet, and one that leads to it, from another folder.
+  fs::create_directory(folder / "sub");
+  fs::create_symlink("sub/new", folder / "dangling");
+  fs::create_symlink("../dangling", folder / "sub/far");
+  io::save(model, folder / "sub/far");
+  CHECK(fs::is_symlink(folder / "sub/far"));
+  CHECK(fs::is_symlink(folder / "dangling"));
+  CHECK(fs::is_regular_file(fs::symlink_status(folder / "sub/new")));
+  io::load(other, folder / "dangling");
+  fs::create_symlink("circle", folder / "circle");
+  CHECK_ERROR(io::save(model, folder / "circle"), "[save]", "cannot be written");
+  fs::create_symlink("none/model", folder / "astray");
+  CHECK_ERROR(io::save(model, folder / "astray"), "[save]", "cannot be written: No such file");
+}
+
+TEST_CASE("save: what a killed program left behind is removed, and what another one writes is not") {
+  const TempFolder folder;
+  auto model = tiny();
+  std::ofstream(folder / "model.saving-123-0") << "stale";
+  std::ofstream(folder / "model.saving-notes") << "not ours";
+  std::ofstream(folder / "model2.saving-1-0") << "of another file";
+  const int locked = ::open((folder / "model.saving-124-0").c_str(), O_CREAT | O_WRONLY, 0600);
+  REQUIRE(flock(locked, LOCK_EX) == 0);
+  io::save(model, folder / "model");
+  CHECK_FALSE(fs::exists(folder / "model.saving-123-0"));
+  CHECK(fs::exists(folder / "model.saving-124-0"));
+  CHECK(folder.count() == 4);
+  ::close(locked);
+  io::save(model, folder / "model");
+  CHECK_FALSE(fs::exists(folder / "model.saving-124-0"));
+  CHECK(folder.count() == 3);
+}
+
+TEST_CASE(
+    "save: killed at any moment, it leaves the old file or the new one, and nothing after the next save") {
+  const TempFolder folder;
+  nn::Linear<float> model(1000, 300);
+  io::save(model, folder / "model");
+  int left = 0;
+  for (int kill_number = 0; kill_number < 30; ++kill_number) {
+    const pid_t child = fork();
+    if (child == 0) {
+      while (true) io::save(model, folder / "model");
+    }
+    usleep(static_cast<useconds_t>(3000 + 617 * kill_number));
+    kill(child, SIGKILL);
+    REQUIRE(waitpid(child, nullptr, 0) == child);
+    left += folder.count() > 1;
+    nn::Linear<float> loaded(1000, 300);
+    io::load(loaded, folder / "model");
+    const View<float> value = loaded.weight.value();
+    CHECK(std::ranges::equal(value, model.weight.value()));
+  }
+  MESSAGE(left, " of 30 kills left a file behind");
+  io::save(model, folder / "model");
+  CHECK(folder.count() == 1);
 }
 
 TEST_CASE("save: a full disk leaves the old file") {
