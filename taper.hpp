@@ -40,3 +40,4 @@
 #include <taper/sparsity/shrink.hpp>
 #include <taper/sparsity/smooth.hpp>
 #include <taper/train/fit.hpp>
+#include <taper/version.hpp>

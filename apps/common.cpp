@@ -1,23 +1,31 @@
 #include "common.hpp"
 
 #include <fmt/core.h>
-#include <unistd.h>
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <new>
+#include <system_error>
 #include <taper/autodiff/error.hpp>
+#include <taper/data/quote.hpp>
 #include <taper/sparsity/factorize.hpp>
+#include <taper/version.hpp>
 
+#include "output.hpp"
 #include "plot.hpp"
 
 namespace taper::apps {
 namespace {
+
+/// JSON, with line breaks and indentation from 0 on. Texts become valid UTF-8.
+std::string text_of(const Json& value, int indentation) {
+  return value.dump(indentation, ' ', false, Json::error_handler_t::replace);
+}
 
 /// One line of the table for a figure; long lists go to the JSON only.
 void print(const std::string& name, const Json& value) {
@@ -27,16 +35,11 @@ void print(const std::string& name, const Json& value) {
     fmt::print("{:<28} ({} numbers)\n", name, value.size());
   } else if (value.is_number_float()) {
     fmt::print("{:<28} {:.7g}\n", name, value.get<double>());
+  } else if (value.is_string()) {
+    fmt::print("{:<28} {}\n", name, data::valid_utf8(value.get<std::string>()));
   } else {
-    fmt::print("{:<28} {}\n", name, value.is_string() ? value.get<std::string>() : value.dump());
+    fmt::print("{:<28} {}\n", name, text_of(value, -1));
   }
-}
-
-/// Asked before the work is done, without making the file.
-bool can_be_written(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) return false;
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  return ::access((std::filesystem::exists(path) ? path : folder).c_str(), W_OK) == 0;
 }
 
 std::string first_line(const std::string& text) {
@@ -63,7 +66,10 @@ auto whole(Index low, Index high) {
 }  // namespace
 
 Command::Command(const char* name, const char* description)
-    : app_(std::make_unique<CLI::App>(description, name)) {}
+    : app_(std::make_unique<CLI::App>(description, name)) {
+  app_->set_version_flag("--version", fmt::format("{} (Taper) {}", name, version),
+                         "Print the version and exit");
+}
 Command::~Command() = default;
 
 void Command::option(const char* name, double& value, const char* help) {
@@ -120,21 +126,29 @@ void Command::needs(const char* name, const char* other) {
 }
 
 int Command::run(int argc, char** argv, const std::function<void()>& program) {
-  const auto fail = [&](const std::string& sentence) {
-    fmt::print(stderr, "{}: {}\n", app_->get_name(), sentence);
+  hold_standard_streams();
+  const auto fail = [&](const std::string& text) {
+    // What cannot be said on standard error cannot be said.
+    const std::string line = app_->get_name() + ": " + data::valid_utf8(first_line(text)) + '\n';
+    std::fputs(line.c_str(), stderr);
     return 2;
   };
   try {
-    app_->parse(argc, argv);
-    program();
+    try {
+      app_->parse(argc, argv);
+      program();
+    } catch (const CLI::Success& answer) {  // --help, --version
+      app_->exit(answer);
+    }
+    flush_standard_output();
     return 0;
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app_->exit(error);  // --help
-    return fail(first_line(error.what()));
   } catch (const std::bad_alloc&) {
     return fail("out of memory");
+  } catch (const std::system_error& error) {  // of printing, among others
+    if (std::ferror(stdout) == 0) return fail(error.what());
+    return fail("[output] standard output cannot be written: " + error.code().message());
   } catch (const std::exception& error) {
-    return fail(first_line(error.what()));
+    return fail(error.what());
   }
 }
 
@@ -145,9 +159,11 @@ void CommonOptions::add_to(Command& command) {
   command.option("--seed", seed, "Seed of everything that is random", 0, std::numeric_limits<Index>::max());
   command.option("--threads", threads, "Threads at most; the results do not depend on it", 1, 1024);
   command.flag("--quiet", quiet, "Print nothing but errors");
-  command.option("--json", json, "File to write the report's figures to", [](const std::string& path) {
-    return can_be_written(path) ? nullptr : "a file that can be written";
-  });
+  command.option("--json", json,
+                 "File to write the report's figures to; - is standard output, without a table",
+                 [](const std::string& path) {
+                   return path == "-" || can_be_written(path) ? nullptr : "a file that can be written, or -";
+                 });
 }
 
 std::optional<std::filesystem::path> CommonOptions::folder() const {
@@ -155,6 +171,14 @@ std::optional<std::filesystem::path> CommonOptions::folder() const {
   const char* const setting = std::getenv("TAPER_DATA");
   if (setting != nullptr && *setting != '\0') return setting;
   return std::nullopt;
+}
+
+void CommonOptions::reads(const std::filesystem::path& path) const {
+  std::error_code ignored;
+  if (!json.empty() && std::filesystem::equivalent(json, path, ignored)) {
+    throw Error("json", "'", json, "' is a file that is read: expected another");
+  }
+  note_input(path);
 }
 
 void add_plot_option(Command& command, std::string& folder) {
@@ -196,14 +220,17 @@ Json report_on(const sparsity::NetworkCertificate& certificate) {
 
 void save(const Json& report, const CommonOptions& options) {
   if (options.json.empty()) return;
-  std::ofstream file(options.json);
-  file << report.dump(2) << '\n';
-  if (!file.flush()) throw Error("json", "'", options.json, "': expected a file that can be written");
+  const std::string text = text_of(report, 2) + '\n';
+  if (options.json == "-") {
+    fmt::print("{}", text);
+  } else {
+    write_file(options.json, text, "json");
+  }
 }
 
 void publish(const Json& report, const CommonOptions& options) {
   save(report, options);
-  if (!options.quiet) print("", report);
+  if (options.prints()) print("", report);
 }
 
 }  // namespace taper::apps

@@ -50,7 +50,7 @@ class Command {
   void needs(const char* name, const char* other);
 
   /// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
-  /// status 2.
+  /// status 2; that something printed could not be written is one.
   int run(int argc, char** argv, const std::function<void()>& program);
 
  private:
@@ -71,6 +71,10 @@ struct CommonOptions {
   /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
   /// used.
   std::optional<std::filesystem::path> folder() const;
+  /// Whether there is a report to read on standard output: not when quiet, nor when the JSON goes there.
+  bool prints() const { return !quiet && json != "-"; }
+  /// To be told of every file before it is read. Throws Error when --json leads to it.
+  void reads(const std::filesystem::path& path) const;
 };
 
 /// The option --plot DIR, for programs that draw figures (see plot.hpp).
@@ -85,7 +89,7 @@ Json report_on(const sparsity::NetworkCertificate& certificate);
 /// Writes the report as JSON where --json says.
 void save(const Json& report, const CommonOptions& options);
 
-/// The same, and as a table of the same figures on standard output unless quiet.
+/// The same, and as a table of the same figures on standard output, if there is to be one.
 void publish(const Json& report, const CommonOptions& options);
 
 }  // namespace taper::apps

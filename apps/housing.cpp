@@ -14,6 +14,7 @@ Housing load_housing(const CommonOptions& options) {
   Housing sets;
   if (const auto folder = options.folder()) {
     const auto read = [&](const char* file) {
+      options.reads(*folder / file);
       return data::to_dataset<float>(data::read_csv(*folder / file), "median_house_value");
     };
     sets = {read("california_housing_train.csv"), read("california_housing_test.csv")};

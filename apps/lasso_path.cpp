@@ -243,7 +243,7 @@ void program(const Options& options) {
   const CrossValidation cv = solve(options, problem);
   apps::Json figures = report(options, problem, cv);
   figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!options.quiet) {
+  if (options.prints()) {
     print_problem(options, problem, cv);
     print_path(cv);
     print_choice(problem, cv);
@@ -252,7 +252,7 @@ void program(const Options& options) {
   apps::save(figures, options);
   if (!options.plot.empty()) {
     const std::string drawn = apps::draw({figure(options, problem, cv)}, options.plot);
-    if (!options.quiet) fmt::print("{}\n", drawn);
+    if (options.prints()) fmt::print("{}\n", drawn);
   }
 }
 

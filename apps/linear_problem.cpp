@@ -238,7 +238,7 @@ LinearProblem load_linear_problem(const LinearProblemOptions& options, const Com
     for (const std::string& name : options.table.drop) table.take(name);
     read = std::move(table);
   } else {
-    read = options.table.read(common.folder());
+    read = options.table.read(common);
   }
   if (auto* const sparse = std::get_if<data::SparseSet>(&read)) {
     if (!options.fold_column.empty() || (!target.empty() && target != "target")) {
@@ -268,6 +268,11 @@ LinearProblem load_linear_problem(const LinearProblemOptions& options, const Com
   note_constant_columns(problem);
   set_groups(problem, options);
   set_weights(problem, options);
+  // From here on names are only shown.
+  for (std::string* const name : {&problem.source, &problem.target}) *name = data::valid_utf8(*name);
+  for (std::vector<std::string>* const names : {&problem.features, &problem.group_names, &problem.notes}) {
+    for (std::string& name : *names) name = data::valid_utf8(name);
+  }
   return problem;
 }
 

@@ -124,7 +124,7 @@ void program(const apps::CommonOptions& options) {
   apps::Json report{{"x0", std::vector<double>(x0.begin(), x0.end())},
                     {"free", mask.free_positions()},
                     {"methods", apps::Json::object()}};
-  if (!options.quiet) {
+  if (options.prints()) {
     fmt::print("f(x) = sum (x - 3)^2 from x0 = (1, 2, 4, 5), entries 0 and 2 free\n\n");
     fmt::print("{:<46} {:>9} {:>9} {:>9} {:>9} {:>12} {:>10}\n", "method", "x[0]", "x[1]", "x[2]", "x[3]",
                "evaluations", "bits held");
@@ -133,12 +133,12 @@ void program(const apps::CommonOptions& options) {
     to[result.name] = {{"x", std::vector<double>(result.x.begin(), result.x.end())},
                        {"evaluations", result.evaluations},
                        {"frozen_bits_unchanged", frozen_bits_unchanged(result.x)}};
-    if (!options.quiet) print(result);
+    if (options.prints()) print(result);
   };
   for (const auto method : {descent_loop, minimize_differences, lbfgs_tape, module_sgd, module_adam}) {
     add(report["methods"], method());
   }
-  if (!options.quiet) fmt::print("\nWhat the usual recipe does:\n");
+  if (options.prints()) fmt::print("\nWhat the usual recipe does:\n");
   add(report["naive"], naive_adam());
   apps::save(report, options);
 }

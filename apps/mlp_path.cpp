@@ -103,13 +103,13 @@ void program(const Options& options) {
     const std::uint64_t seed = options.seed + static_cast<std::uint64_t>(k);
     const Path path = train_path(options, housing, seed);
     before = path.front().shrunk.parameters_before;
-    if (!options.quiet) std::cout << path;
+    if (options.prints()) std::cout << path;
     for (const auto& point : path) {
       const double dense = train_dense(options, housing, point.shrunk, seed);
       points.push_back(report_on(point, seed, dense));
       sizes.push_back({point.alpha, static_cast<double>(point.shrunk.parameters_after), point.loss,
                        point.refit_loss.value_or(std::nan("")), dense});
-      if (!options.quiet && options.dense_epochs > 0) {
+      if (options.prints() && options.dense_epochs > 0) {
         std::cout << "dense network of " << point.shrunk.parameters_after << " parameters: loss " << dense
                   << '\n';
       }
@@ -121,7 +121,7 @@ void program(const Options& options) {
              options);
   if (options.plot.empty()) return;
   const std::string drawn = apps::draw({apps::sizes_figure(sizes, "test MSE")}, options.plot);
-  if (!options.quiet) std::cout << drawn << '\n';
+  if (options.prints()) std::cout << drawn << '\n';
 }
 
 }  // namespace

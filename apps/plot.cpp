@@ -9,11 +9,13 @@
 #include <cerrno>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <numeric>
 #include <string_view>
 #include <taper/autodiff/error.hpp>
+#include <taper/data/quote.hpp>
+
+#include "output.hpp"
 
 namespace taper::apps {
 namespace {
@@ -71,12 +73,6 @@ std::string numbers(const Figure& figure) {
   return text;
 }
 
-void write(const fs::path& path, const std::string& text) {
-  std::ofstream file(path);
-  file << text;
-  if (!file.flush()) throw Error("plot", "'", path.string(), "': expected a file that can be written");
-}
-
 constexpr int not_found = 127;
 
 /// Runs gnuplot on a script in its folder and returns its exit status. What it has to say is not for the
@@ -108,25 +104,26 @@ bool can_hold_figures(const std::string& folder) {
 }
 
 std::string draw(const std::vector<Figure>& figures, const std::string& folder) {
+  const std::string shown = data::valid_utf8(folder);
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error("plot", "'", folder, "': expected a folder that can be written");
   for (const Figure& figure : figures) {
-    write(fs::path(folder) / (figure.name + ".gp"), script(figure));
-    write(fs::path(folder) / (figure.name + ".dat"), numbers(figure));
+    write_file(fs::path(folder) / (figure.name + ".gp"), script(figure), "plot");
+    write_file(fs::path(folder) / (figure.name + ".dat"), numbers(figure), "plot");
   }
   std::string drawn;
   for (const Figure& figure : figures) {
     const int status = gnuplot(folder, figure.name + ".gp");
     if (status == not_found) {
-      return fmt::format("gnuplot is not installed: scripts and numbers of the figures are in {}", folder);
+      return fmt::format("gnuplot is not installed: scripts and numbers of the figures are in {}", shown);
     }
     if (status != 0) {
-      return fmt::format("gnuplot failed on {}/{}.gp: script and numbers are kept", folder, figure.name);
+      return fmt::format("gnuplot failed on {}/{}.gp: script and numbers are kept", shown, figure.name);
     }
     drawn += fmt::format("{}{}.svg, {}.png", drawn.empty() ? "" : ", ", figure.name, figure.name);
   }
-  return fmt::format("figures in {}: {}", folder, drawn);
+  return fmt::format("figures in {}: {}", shown, drawn);
 }
 
 std::vector<double> spread(const std::vector<double>& at, double apart, double low, double high) {

@@ -48,6 +48,7 @@ Data load(const Options& options) {
     return Data{std::move(single), full.x.matrix(), full.y.vector()};
   };
   if (const auto folder = options.folder()) {
+    options.reads(*folder / "madelon.csv.gz");
     const data::Table table = data::read_csv(*folder / "madelon.csv.gz");
     return both(prepare(data::to_dataset<float>(table, "Class")),
                 prepare(data::to_dataset<double>(table, "Class")));
@@ -224,7 +225,7 @@ void program(const Options& options) {
   apps::publish(report, options);
   if (!options.plot.empty()) {
     const std::string drawn = apps::draw(figures(options, result, sparse, exact), options.plot);
-    if (!options.quiet) std::cout << drawn << '\n';
+    if (options.prints()) std::cout << drawn << '\n';
   }
 }
 

@@ -86,7 +86,7 @@ void program(const Options& options) {
                    {"test_mse", shrunk_mse}}},
                  {"phase2", {{"test_mse", phase2_mse}, {"seconds", phase2.seconds}}}},
                 options);
-  if (!options.plot.empty() && !options.quiet) std::cout << drawn << '\n';
+  if (!options.plot.empty() && options.prints()) std::cout << drawn << '\n';
 }
 
 }  // namespace

@@ -92,10 +92,10 @@ void TableOptions::add_to(Command& command) {
   }
 }
 
-std::variant<data::Table, data::SparseSet> TableOptions::read(
-    const std::optional<std::filesystem::path>& folder) const {
+std::variant<data::Table, data::SparseSet> TableOptions::read(const CommonOptions& common) const {
   std::filesystem::path path = file;
-  if (folder && !std::filesystem::exists(path)) path = *folder / path;
+  if (const auto folder = common.folder(); folder && !std::filesystem::exists(path)) path = *folder / path;
+  common.reads(path);
   const std::string text = data::read_file(path, "read_table");
   if (data::is_libsvm(text)) {
     data::SparseSet set = data::parse_libsvm(text, path.string());

@@ -22,7 +22,7 @@ struct TableOptions {
 
   /// The file as it was read, without the columns of --drop, its missing cells kept: LIBSVM stays sparse.
   /// Files that are not there are looked for in `folder`, too.
-  std::variant<data::Table, data::SparseSet> read(const std::optional<std::filesystem::path>& folder) const;
+  std::variant<data::Table, data::SparseSet> read(const CommonOptions& common) const;
 
   /// Leaves out the rows that --missing drop says, and those without a value in one of the columns `needed`.
   /// Throws Error for missing cells unless --missing says what to do. Returns what was done, in sentences.

@@ -1,9 +1,39 @@
 #include <taper/train/progress.hpp>
 
-namespace taper::train {
+#include <sys/ioctl.h>
 
-ProgressDisplay::ProgressDisplay(Kind kind, std::string title, Index epochs, std::FILE* out)
-    : kind_(kind), title_(std::move(title)), epochs_(epochs), out_(out) {}
+#include <algorithm>
+
+namespace taper::train {
+namespace {
+
+Index columns_of(std::FILE* out) {
+  winsize size{};
+  const bool known = ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return known ? size.ws_col : 80;
+}
+
+bool begins_character(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xc0) != 0x80;
+}
+
+/// Columns of a text in UTF-8 whose characters have one each.
+Index width_of(const std::string& text) {
+  return std::ranges::count_if(text, begins_character);
+}
+
+/// The text as far as it fits.
+std::string cut(const std::string& text, Index columns) {
+  Index width = 0;
+  std::size_t end = 0;
+  while (end < text.size() && (width += begins_character(text[end])) <= columns) ++end;
+  return text.substr(0, end);
+}
+
+}  // namespace
+
+ProgressDisplay::ProgressDisplay(Kind kind, std::string title, Index epochs, std::FILE* out, Index columns)
+    : kind_(kind), title_(std::move(title)), epochs_(epochs), out_(out), columns_(columns) {}
 
 void ProgressDisplay::show(const Epoch& epoch, double seconds) {
   if (kind_ == Kind::none) return;
@@ -35,12 +65,29 @@ void ProgressDisplay::print(const Epoch& epoch, const std::string& left) {
                  epoch.loss, epoch.rate, left.c_str());
     return;
   }
-  constexpr Index width = 30;
-  const auto filled = static_cast<std::size_t>(width * done / epochs_);
-  const std::string bar =
-      std::string(filled, '#') + std::string(static_cast<std::size_t>(width) - filled, '.');
-  std::fprintf(out_, "\r%s [%s] %td/%td  loss %.6g  rate %.3g  %s \033[K", title_.c_str(), bar.c_str(), done,
-               epochs_, epoch.loss, epoch.rate, left.c_str());
+  char after[160];
+  std::snprintf(after, sizeof after, "%td/%td  loss %.6g  rate %.3g  %s", done, epochs_, epoch.loss,
+                epoch.rate, left.c_str());
+  draw(static_cast<double>(done) / static_cast<double>(epochs_), after);
+}
+
+void ProgressDisplay::draw(double share, const std::string& after) {
+  constexpr Index most = 30, least = 3;
+  const Index room =
+      (columns_ > 0 ? columns_ : columns_of(out_)) - 1;  // the last column would break the line
+  const Index bar = std::min(most, room - width_of(title_) - width_of(after) - 4);
+  std::string line = title_ + ' ';
+  if (bar >= least) {
+    const Index filled = std::min(bar, static_cast<Index>(share * static_cast<double>(bar) + 1e-9));
+    line += '[' + std::string(static_cast<std::size_t>(filled), '#') +
+            std::string(static_cast<std::size_t>(bar - filled), '.') + "] ";
+  }
+  line = cut(line + after, room);
+  const Index width = width_of(line), over = std::min(width_, room) - width;  // of what was longer before
+  width_ = width;
+  line.append(static_cast<std::size_t>(std::max<Index>(over, 0)), ' ');
+  std::fprintf(out_, "\r%s", line.c_str());
+  std::fflush(out_);
 }
 
 }  // namespace taper::train

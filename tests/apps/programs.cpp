@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include <taper/version.hpp>
+
 #include "run.hpp"
 
 using namespace programs;
@@ -189,6 +191,97 @@ TEST_CASE("programs: a run that fails leaves no empty report, and keeps the one 
   CHECK(run("sparse_mlp", "--epochs 1 --batch-size 0 --json '" + report + "'").status == 2);
   CHECK(text(report) == "precious");
   CHECK(run("sparse_mlp", "--epochs 1 --json '" + folder.path.string() + "'").status == 2);
+}
+
+TEST_CASE("programs: standard output that cannot be written is one sentence and exit status 2") {
+  struct Case {
+    std::string program, arguments;
+  };
+  for (const auto& [program, arguments] :
+       {Case{"masked_quadratic", ""}, Case{"masked_quadratic", "--json -"},
+        Case{"masked_quadratic", "--help"}, Case{"masked_quadratic", "--version"},
+        Case{"sparse_mlp", "--epochs 0"}, Case{"sparse_logistic", "--method exact"},
+        Case{"lasso_path", "--folds 2 --count 5"},
+        Case{"mlp_path", "--points 1 --first-epochs 0 --refit-epochs 0"}}) {
+    for (const std::string where : {">/dev/full", ">&-"}) {
+      const Run result = run(program, arguments + " " + where);
+      INFO(program, " ", arguments, " ", where, ": ", result.err);
+      CHECK(result.status == 2);
+      const std::string sentence = program + ": [output] standard output cannot be written";
+      const std::string reason = where == ">&-" ? ": Bad file descriptor\n" : ": No space left on device\n";
+      const bool flushed = arguments == "--version";  // unheard
+      CHECK(result.err == sentence + (flushed ? "\n" : reason));
+    }
+  }
+  // What is not printed need not be written, and a report does not end up where the closed streams were.
+  const Folder folder;
+  const std::string report = folder / "report.json";
+  CHECK(run("masked_quadratic", "--quiet >&-").status == 0);
+  CHECK(run("masked_quadratic", "--unknown 2>/dev/full").status == 2);
+  CHECK(run("masked_quadratic", "--json '" + report + "' <&- >&- 2>&-").status == 2);
+  CHECK(Json::parse(text(report)).contains("methods"));
+}
+
+TEST_CASE("programs: --version, and --json - alone on standard output") {
+  for (const std::string program :
+       {"masked_quadratic", "sparse_mlp", "lasso_path", "mlp_path", "sparse_logistic"}) {
+    CHECK(run(program, "--version").out == program + " (Taper) " + taper::version + "\n");
+  }
+  const Folder folder;
+  for (const char* arguments : {"--json -", "--json - --quiet"}) {
+    const Run result = run("masked_quadratic", arguments);
+    CHECK(result.status == 0);
+    CHECK(Json::parse(result.out)["methods"].size() == 5);
+  }
+  const Run drawn = run("sparse_mlp", "--epochs 0 --json - --plot '" + folder.path.string() + "'");
+  CHECK(Json::parse(drawn.out).contains("phase2"));
+}
+
+TEST_CASE("programs: nothing is written over what was read or written") {
+  const Folder folder;
+  const std::string table = folder / "table.csv", link = folder / "link.json";
+  const std::string csv = "a,b\n1,2\n2,4\n3,5\n4,9\n5,9\n6,13\n";
+  std::ofstream(table) << csv;
+  fs::create_symlink("table.csv", link);
+  const std::string arguments = "--csv '" + table + "' --target b --folds 2 --count 5 ";
+  for (const std::string& same : {table, link, folder / "./table.csv"}) {
+    const Run result = run("lasso_path", arguments + "--json '" + same + "'");
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(result.err == "lasso_path: [json] '" + same + "' is a file that is read: expected another\n");
+    CHECK(text(table) == csv);
+  }
+  fs::rename(table, folder / "path.dat");
+  const std::string plot = "--csv '" + folder / "path.dat" + "' --target b --folds 2 --count 5 --plot '";
+  Run result = run("lasso_path", plot + folder.path.string() + "'");
+  CHECK(result.status == 2);
+  CHECK(result.err.find("path.dat is a file that this program has read or written") != std::string::npos);
+  CHECK(text(folder / "path.dat") == csv);
+  result = run("lasso_path", "--folds 2 --count 5 --json '" + folder / "path.gp" + "' --plot '" +
+                                 folder.path.string() + "'");
+  CHECK(result.status == 2);
+  CHECK(Json::parse(text(folder / "path.gp")).contains("path"));
+}
+
+TEST_CASE("programs: names that are not UTF-8 are made so, in reports, tables, figures and errors") {
+  const Folder folder;
+  const std::string table = folder / "table.csv", report = folder / "report.json",
+                    replaced = "caf\xef\xbf\xbd";
+  std::ofstream(table) << "caf\xe9,b,\xff\n1,2,2\n2,4,1\n3,5,7\n4,9,1\n5,9,0\n6,13,4\n";
+  const std::string arguments =
+      "--csv '" + table + "' --folds 2 --count 5 --plot '" + folder.path.string() + "' ";
+  const Run result = run("lasso_path", arguments + "--target b --json '" + report + "'");
+  INFO(result.err);
+  CHECK(result.status == 0);
+  CHECK(Json::parse(text(report))["best"]["coefficients"][0]["name"] == replaced);
+  CHECK(result.out.find(replaced + " ") != std::string::npos);
+  CHECK(text(folder / "path.dat").find('\xe9') == std::string::npos);
+  CHECK(text(folder / "path.dat").find(replaced) != std::string::npos);
+  const Run wrong = run("lasso_path", arguments + "--target 'caf\xe9' --unknown-\xe9");
+  CHECK(wrong.status == 2);
+  CHECK(wrong.err.find('\xe9') == std::string::npos);
+  const Run target = run("lasso_path", arguments + "--target 'caf\xe9' --json -");
+  CHECK(Json::parse(target.out)["target"] == replaced);
 }
 
 TEST_CASE("programs: --quiet prints nothing, and without it there is a table") {

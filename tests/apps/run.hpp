@@ -54,14 +54,14 @@ inline constexpr bool sanitized = false;
 #endif
 
 /// Runs a program; without `data`, as if TAPER_DATA were not set, and with other changes to its environment.
-/// `before` is what the shell does first.
+/// `before` is what the shell does first; it reads the arguments, too.
 inline Run run(const std::string& program, const std::string& arguments, bool data = false,
                const std::string& environment = "", const std::string& before = "") {
   const Folder folder;
   const std::string out = folder / "out", err = folder / "err";
   const std::string command = before + " env " + (data ? "" : "-u TAPER_DATA ") + environment +
-                              " '" TAPER_APPS_DIR "/" + program + "' " + arguments + " >'" + out + "' 2>'" +
-                              err + "'";
+                              " '" TAPER_APPS_DIR "/" + program + "' >'" + out + "' 2>'" + err + "' " +
+                              arguments;
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text(out), text(err)};
 }

@@ -77,19 +77,45 @@ TEST_CASE("progress: a bar is drawn over at most ten times a second, and its lin
     ProgressDisplay display(Kind::bar, "fit", 10, memory.file);
     display.show(epoch(0), 0.01);
     const std::string first =
-        "\rfit [###...........................] 1/10  loss 0.25  rate 0.002  0.1 s left \033[K";
+        "\rfit [###...........................] 1/10  loss 0.25  rate 0.002  0.1 s left";
     CHECK(memory.text() == first);
     display.show(epoch(1), 0.05);
     CHECK(memory.text() == first);
     display.show(epoch(4, 1.5), 0.5);
     CHECK(memory.text() ==
-          first + "\rfit [###############...............] 5/10  loss 1.5  rate 0.002  0.5 s left \033[K");
+          first + "\rfit [###############...............] 5/10  loss 1.5  rate 0.002  0.5 s left ");
     display.show(epoch(9), 0.51);
     CHECK(memory.text().find("\rfit [##############################] 10/10") != std::string::npos);
     CHECK(lines(memory.text()) == 0);
   }
   CHECK(lines(memory.text()) == 1);
   CHECK(memory.text().ends_with("\n"));
+}
+
+TEST_CASE("progress: a bar fits the terminal, and is blank where it was longer before") {
+  const auto drawn = [](Index columns, const char* title) {
+    Memory memory;
+    ProgressDisplay display(Kind::bar, title, 10, memory.file, columns);
+    display.show(epoch(4), 1);
+    return memory.text();
+  };
+  const std::string after = " 5/10  loss 0.25  rate 0.002  1.0 s left";
+  CHECK(drawn(200, "fit") == "\rfit [###############...............]" + after);
+  CHECK(drawn(60, "fit") == "\rfit [######.......]" + after);  // 59 columns
+  CHECK(drawn(50, "fit") == "\rfit [#..]" + after);
+  CHECK(drawn(49, "fit") == "\rfit" + after);
+  CHECK(drawn(20, "fit") == "\rfit 5/10  loss 0.25");
+  CHECK(drawn(1, "fit") == "\r");
+  CHECK(drawn(3, "\xc3\xa9\xc3\xa9\xc3\xa9") == "\r\xc3\xa9\xc3\xa9");
+  for (Index columns = 1; columns < 100; ++columns) {
+    CHECK(static_cast<Index>(drawn(columns, "a title").size()) <= columns);  // with the return
+  }
+  Memory memory;
+  ProgressDisplay display(Kind::bar, "fit", 10, memory.file, 100);
+  display.show(epoch(4, 0.123456), 1);
+  display.show(epoch(5, 1), 2);
+  CHECK(memory.text().ends_with(" 6/10  loss 1  rate 0.002  1.3 s left       "));
+  CHECK(memory.text().find('\033') == std::string::npos);
 }
 
 TEST_CASE(
@@ -101,7 +127,7 @@ TEST_CASE(
     display.show(epoch(1), 0.02);
   }
   CHECK(memory.text().find("2/10") != std::string::npos);
-  CHECK(memory.text().ends_with("stopped \033[K\n"));
+  CHECK(memory.text().ends_with("stopped   \n"));
   Memory silent;
   {
     ProgressDisplay none(Kind::none, "fit", 10, silent.file), unused(Kind::bar, "fit", 10, silent.file);

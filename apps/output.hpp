@@ -1,0 +1,26 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+/// What programs write: files, as a whole or not at all, and standard output, which is looked after.
+namespace taper::apps {
+
+/// Makes sure that no file that is opened later takes the place of a standard stream that is closed. To be
+/// called first.
+void hold_standard_streams();
+
+/// Throws Error when something that was printed could not be written.
+void flush_standard_output();
+
+/// Whether a file can be written; asked before the work is done, without making it.
+bool can_be_written(const std::filesystem::path& path);
+
+/// Notes a file that is read: `write_file` does not write over it.
+void note_input(const std::filesystem::path& path);
+
+/// Writes a text, as valid UTF-8. Throws Error, by the name of `where`, when that cannot be done, and for a
+/// file that this program has read or written.
+void write_file(const std::filesystem::path& path, const std::string& text, const char* where);
+
+}  // namespace taper::apps
