@@ -45,7 +45,7 @@ class Inflater {
   z_stream stream{};
 };
 
-std::string gunzip(std::string_view packed, const std::string& name, const char* where) {
+std::string inflate_all(std::string_view packed, const std::string& name, const char* where) {
   const std::uint64_t most =
       std::max<std::uint64_t>(most_unpacked_small, most_unpacked_ratio * packed.size());
   Inflater inflater;
@@ -89,6 +89,10 @@ std::string gunzip(std::string_view packed, const std::string& name, const char*
 
 }  // namespace
 
+std::string gunzip(std::string_view packed, const std::string& source, const char* where) {
+  return within_memory([&] { return inflate_all(packed, source, where); }, source, where);
+}
+
 // Only regular files: a pipe could make the reader wait for ever.
 std::string read_bytes(const std::filesystem::path& path, const char* where) {
   std::error_code problem;
@@ -117,8 +121,7 @@ std::string read_bytes(const std::filesystem::path& path, const char* where) {
 
 std::string read_file(const std::filesystem::path& path, const char* where) {
   std::string bytes = read_bytes(path, where);
-  if (!bytes.starts_with(gzip_magic)) return bytes;
-  return within_memory([&] { return gunzip(bytes, path.string(), where); }, path.string(), where);
+  return bytes.starts_with(gzip_magic) ? gunzip(bytes, path.string(), where) : bytes;
 }
 
 }  // namespace taper::data

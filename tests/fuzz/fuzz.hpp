@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include <taper/autodiff/error.hpp>
+
+/// Begins a target: what follows is a block that reads `bytes`. It may throw Error, and nothing else.
+#define TAPER_FUZZ                                                                    \
+  static void read_bytes_of_fuzzer(std::string_view bytes);                           \
+  extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) { \
+    try {                                                                             \
+      read_bytes_of_fuzzer({reinterpret_cast<const char*>(data), size});              \
+    } catch (const taper::Error&) {                                                   \
+    }                                                                                 \
+    return 0;                                                                         \
+  }                                                                                   \
+  static void read_bytes_of_fuzzer([[maybe_unused]] std::string_view bytes)
+
+/// Ends the program where a result is not what was promised, whatever the build.
+inline void require(bool promised) {
+  if (!promised) __builtin_trap();
+}
