@@ -41,7 +41,7 @@ void flush_standard_output() {
 
 bool can_be_written(const fs::path& path) {
   try {
-    io::AtomicFile(path, "output");
+    const io::AtomicFile probe(path, "output");
     return true;
   } catch (const Error&) {
     return false;
