@@ -562,7 +562,7 @@ TEST_CASE("programs: figures of degenerate runs are drawn, too") {
            {"sparse_mlp", "--epochs 0"},
        }) {
     const Run result = run(program, arguments + plot);
-    INFO(program, " ", arguments, ": ", result.out, result.err);
+    INFO(result.out, result.err);
     CHECK(result.status == 0);
     CHECK(result.out.find("figures in ") != std::string::npos);
   }

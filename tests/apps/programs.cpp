@@ -205,7 +205,7 @@ TEST_CASE("programs: standard output that cannot be written is one sentence and 
         Case{"mlp_path", "--points 1 --first-epochs 0 --refit-epochs 0"}}) {
     for (const std::string where : {">/dev/full", ">&-"}) {
       const Run result = run(program, arguments + " " + where);
-      INFO(program, " ", arguments, " ", where, ": ", result.err);
+      INFO(where, ": ", result.err);
       CHECK(result.status == 2);
       const std::string sentence = program + ": [output] standard output cannot be written";
       const std::string reason = where == ">&-" ? ": Bad file descriptor\n" : ": No space left on device\n";
@@ -380,8 +380,9 @@ TEST_CASE(
   REQUIRE(has(report, {"x0", "free", "methods", "naive"}));
   CHECK(report["methods"].size() == 5);
   const std::vector<double> answer{3, 2, 3, 5};
-  for (const auto& [name, method] : report["methods"].items()) {
-    INFO(name);
+  for (const auto& item : report["methods"].items()) {
+    INFO(item.key());
+    const Json& method = item.value();
     const auto x = method["x"].get<std::vector<double>>();
     REQUIRE(x.size() == 4);
     for (std::size_t i = 0; i < 4; ++i) CHECK(std::abs(x[i] - answer[i]) < 1e-5);

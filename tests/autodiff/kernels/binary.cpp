@@ -223,9 +223,10 @@ TEST_CASE("binary_gradient: at corners where the formula has none, a number") {
 TEST_CASE_TEMPLATE("binary: long rows, and the same bits on any number of threads", T, float, double) {
   const int before = taper::kernels::threads();
   Rng rng(4);
-  for (const auto& [rows, columns] :
-       {std::pair<Index, Index>{1, 40001}, {120, 301}, {12000, 3}, {3, 12000}}) {
-    for (const auto& [kind_a, kind_b] : {std::pair{0, 0}, {0, 1}, {2, 0}, {0, 3}}) {
+  for (const auto& size : {std::pair<Index, Index>{1, 40001}, {120, 301}, {12000, 3}, {3, 12000}}) {
+    const Index rows = size.first, columns = size.second;  // which clang 14 captures, other than bindings
+    for (const auto& kinds : {std::pair{0, 0}, {0, 1}, {2, 0}, {0, 3}}) {
+      const int kind_a = kinds.first, kind_b = kinds.second;
       CAPTURE(rows);
       CAPTURE(kind_b);
       const Argument<T> a(rng, rows, columns, kind_a, 0.25, 3), b(rng, rows, columns, kind_b, 0.25, 3);

@@ -106,7 +106,8 @@ template <class T, class F> void for_factors(const F& f) {
                                              {3, 33}, {32, 8},  {64, 32},  {4, 64},   {130, 300},
                                              {7, 16}, {300, 7}, {2, 40000}};
   for (Index n = 1; n <= 40; ++n) sizes.emplace_back(1 + n % 6, n);
-  for (const auto& [rows, columns] : sizes) {
+  for (const auto& size : sizes) {
+    const Index rows = size.first, columns = size.second;  // which clang 14 captures, other than bindings
     CAPTURE(rows);
     CAPTURE(columns);
     for (const Gates gates : {Gates::columns, Gates::rows}) f(Factors<T>(rng, gates, rows, columns));

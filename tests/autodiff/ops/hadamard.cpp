@@ -11,7 +11,8 @@ TEST_CASE_TEMPLATE("hadamard: the values of mul to the bit, and its gradients", 
                                             {{1, 4}, {4}},          {{4, 1}, {4, 1}},  {{4, 1}, {1}},
                                             {{2, 3, 2}, {2, 3, 2}}, {{}, {}},          {{0, 3}, {3}},
                                             {{3, 0}, {3, 1}},       {{100, 70}, {70}}, {{100, 70}, {100, 1}}};
-  for (const auto& [u, v] : shapes) {
+  for (const auto& pair : shapes) {
+    const Shape &u = pair.first, &v = pair.second;  // which clang 14 captures, other than bindings
     CAPTURE(u);
     CAPTURE(v);
     Tape<T> tape;
