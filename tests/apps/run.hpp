@@ -12,6 +12,8 @@
 #include <sstream>
 #include <string>
 
+#include "../sanitized.hpp"
+
 /// What it takes to run the programs as a user would.
 namespace programs {
 
@@ -39,19 +41,6 @@ struct Run {
   int status;
   std::string out, err;
 };
-
-/// Whether the programs are built with a sanitizer, which has its own use for memory.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool sanitized = true;
-#else
-inline constexpr bool sanitized = false;
-#endif
-#else
-inline constexpr bool sanitized = false;
-#endif
 
 /// Runs a program; without `data`, as if TAPER_DATA were not set, and with other changes to its environment.
 /// `before` is what the shell does first; it reads the arguments, too.

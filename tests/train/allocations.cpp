@@ -1,13 +1,8 @@
 // Counts what the program allocates, by operator new and (with glibc) by malloc and its relatives, which
 // Eigen calls, and lets some of it fail. Sanitizers bring their own allocators: with them there is nothing to
 // count.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define TAPER_SANITIZED  // as GCC says it
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define TAPER_SANITIZED  // as clang does
-#endif
-#endif
+#include "../sanitized.hpp"
+
 #ifndef TAPER_SANITIZED
 
 #include <doctest/doctest.h>
