@@ -41,12 +41,13 @@ using TapeFunction = std::function<Var<double>(std::span<const Var<double>>)>;
 
 /// Compares the gradient of sum(r f(x)), with random weights r where f(x) is not a single number, to central
 /// differences: (f(x + h) - f(x - h)) / 2h for each entry of each input, and along random directions. It
-/// records once and replays for each difference, so replay is checked too.
+/// records once and replays for each difference, so replay is checked too. Every variable that f computes
+/// with is then given a second use, whose gradient each operation of f must add to: one that stores its own
+/// instead is found, however f uses it.
 GradcheckReport gradcheck(const TapeFunction& f, std::span<const Tensor<double>> inputs,
                           const GradcheckOptions& options = {});
 
-/// The same for one operation at one of its samples; inputs without derivative are held fixed. The function
-/// is the sum of two uses on the same inputs, so that one use stores its gradients and the other must add.
+/// The same for one operation at one of its samples; inputs without derivative are held fixed.
 GradcheckReport gradcheck(const Op<double>& op, const Sample& sample, const GradcheckOptions& options = {});
 
 }  // namespace taper

@@ -1,6 +1,7 @@
 #include <taper/autodiff/op.hpp>
 
 #include <algorithm>
+#include <ostream>
 
 namespace taper {
 namespace {
@@ -12,9 +13,55 @@ template <class T> std::vector<const Op<T>*>& entries() {
   return *list;
 }
 
+/// Throws the Error of a record that is not complete, or contradicts itself.
+template <class T> void require_complete(const OpRecord<T>& record) {
+  if (record.name.empty()) throw Error("op", "a record without a name: expected one");
+  const auto refuse = [&](const auto&... parts) { throw Error(record.name, "a record ", parts...); };
+  const Arity& arity = record.arity;
+  if (arity.most == 0) refuse("without arity: expected the number of inputs");
+  if (arity.least < 1 || arity.least > arity.most) {
+    refuse("for ", arity.least, " to ", arity.most, " inputs: expected 1 <= least <= most");
+  }
+  if (record.shape == nullptr) refuse("without shape: expected a rule");
+  if (record.forward == nullptr) refuse("without forward: expected a function that writes the output");
+  const auto beyond = [&](unsigned bits) { return arity.most < 32 && (bits >> arity.most) != 0; };
+  if (beyond(record.constants) || beyond(record.read_before)) {
+    refuse("that marks an input beyond its ", arity, ": expected marks of those alone");
+  }
+  if (record.no_derivative) {
+    if (record.backward != nullptr) refuse("with backward and no_derivative: expected one of them");
+    return;
+  }
+  if (record.backward == nullptr) {
+    refuse("without backward: expected a function that writes gradients, or no_derivative");
+  }
+  const bool all_constant = arity.most < 32 && record.constants == (1u << arity.most) - 1;
+  if (all_constant) refuse("with backward, all of whose inputs are constants: expected no_derivative");
+}
+
 }  // namespace
 
+namespace detail {
+
+void throw_no_input(std::string_view name, Index input, Index inputs) {
+  throw Error(name, "reads input ", input, " (counted from 0) of ", inputs,
+              ": expected a record whose arity says so");
+}
+
+}  // namespace detail
+
+std::ostream& operator<<(std::ostream& out, const Arity& arity) {
+  out << arity.least;
+  if (arity.most == Arity::any) {
+    out << " or more";
+  } else if (arity.most != arity.least) {
+    out << " to " << arity.most;
+  }
+  return out << (arity.most == 1 ? " input" : " inputs");
+}
+
 template <class T> Op<T>::Op(const OpRecord<T>& record) : OpRecord<T>(record) {
+  require_complete(record);
   entries<T>().push_back(this);
 }
 

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <cstdint>
+#include <iosfwd>
+#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -12,6 +14,11 @@
 namespace taper {
 
 template <class T> class Op;
+
+namespace detail {
+/// Throws the Error of an operation that reads an input it was not given.
+[[noreturn]] void throw_no_input(std::string_view name, Index input, Index inputs);
+}  // namespace detail
 
 /// The settings of one use of an operation (an axis, a slope, the ends of a slice), copied into its node.
 struct Attributes {
@@ -50,7 +57,11 @@ struct Signature {
   const Attributes& attributes;
 
   Index inputs() const { return static_cast<Index>(shapes.size()); }
-  const Shape& operator[](Index input) const { return *shapes[static_cast<std::size_t>(input)]; }
+  /// Throws Error for an input that there is not.
+  const Shape& operator[](Index input) const {
+    if (input < 0 || input >= inputs()) detail::throw_no_input("shape", input, inputs());
+    return *shapes[static_cast<std::size_t>(input)];
+  }
 };
 
 /// What an operation sees when it computes: inputs to read, one output to write, its scratch.
@@ -60,7 +71,8 @@ template <class T> class Forward {
       : nodes_(nodes), inputs_(inputs), node_(node), seed_(seed) {}
 
   Index inputs() const { return node_.inputs; }
-  View<const T> input(Index i) const { return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape}; }
+  /// Throws Error for an input that there is not.
+  View<const T> input(Index i) const;
   View<T> output() const { return {node_.value, node_.shape}; }
   /// Memory that is kept from the forward to the backward pass, as long as the record's `scratch` says.
   T* scratch() const { return node_.scratch; }
@@ -92,7 +104,8 @@ template <class T> class Backward {
       : nodes_(nodes), inputs_(inputs), node_(node), pass_(pass) {}
 
   Index inputs() const { return node_.inputs; }
-  View<const T> input(Index i) const { return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape}; }
+  /// Throws Error for an input that there is not.
+  View<const T> input(Index i) const;
   View<const T> output() const { return {node_.value, node_.shape}; }
   View<const T> output_gradient() const { return {node_.gradient, node_.shape}; }
   T* scratch() const { return node_.scratch; }
@@ -130,16 +143,38 @@ struct Sample {
   Attributes attributes{};
 };
 
-/// All there is to know about an operation, in one place.
+/// How many inputs an operation takes: a fixed number (2), a range ({2, 3}), or any number from one on
+/// ({1, Arity::any}).
+struct Arity {
+  static constexpr Index any = std::numeric_limits<Index>::max();
+
+  constexpr Arity() = default;
+  constexpr Arity(Index count) : least(count), most(count) {}
+  constexpr Arity(Index at_least, Index at_most) : least(at_least), most(at_most) {}
+
+  constexpr bool includes(Index count) const { return least <= count && count <= most; }
+
+  Index least = 0, most = 0;
+};
+
+/// "2 inputs", "2 to 3 inputs", "1 or more inputs".
+std::ostream& operator<<(std::ostream& out, const Arity& arity);
+
+/// All there is to know about an operation, in one place. `name`, `arity`, `shape`, `forward` and one of
+/// `backward` and `no_derivative` must be given.
 template <class T> struct OpRecord {
   /// As printed and as it appears in errors.
   std::string_view name;
+  /// How many inputs it takes; recording it with another number is an Error.
+  Arity arity;
   /// The shape of the output; throws Error when the inputs do not fit.
-  Shape (*shape)(const Signature&);
+  Shape (*shape)(const Signature&) = nullptr;
   /// Writes every entry of the output.
-  void (*forward)(const Forward<T>&);
-  /// Writes the gradients of the inputs. Null when the output has no derivative.
+  void (*forward)(const Forward<T>&) = nullptr;
+  /// Writes the gradients of the inputs.
   void (*backward)(const Backward<T>&) = nullptr;
+  /// States that the output has no derivative (a rounding, a position), so that `backward` is null.
+  bool no_derivative = false;
   Channels channels = Channels::mixed;
   /// Examples for the gradient check that runs over the registry.
   std::vector<Sample> (*samples)(Rng&) = nullptr;
@@ -163,6 +198,7 @@ template <class T> struct OpRecord {
 ///
 ///     template <class T>
 ///     const Op<T> cube{{.name = "cube",
+///                       .arity = 1,
 ///                       .shape = [](const Signature& s) { return s[0]; },
 ///                       .forward = [](const Forward<T>& f) { ... },
 ///                       .backward = [](const Backward<T>& b) { ... }}};
@@ -170,6 +206,7 @@ template <class T> struct OpRecord {
 ///     Var<double> y = apply(cube<double>, {x});
 template <class T> class Op : public OpRecord<T> {
  public:
+  /// Throws Error for a record that lacks what it must have, or contradicts itself.
   explicit Op(const OpRecord<T>& record);
   ~Op();
   Op(const Op&) = delete;
@@ -183,7 +220,20 @@ template <class T> class Op : public OpRecord<T> {
   static std::span<const Op* const> registry();
 };
 
+// Here, where an Op is complete.
+
+template <class T> View<const T> Forward<T>::input(Index i) const {
+  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
+  return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
+}
+
+template <class T> View<const T> Backward<T>::input(Index i) const {
+  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
+  return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
+}
+
 template <class T> bool Backward<T>::wants(Index i) const {
+  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
   return nodes_[inputs_[i]].differentiable && !node_.op->constant(i);
 }
 

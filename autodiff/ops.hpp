@@ -11,7 +11,8 @@
 /// here.
 namespace taper {
 
-// One input, entry by entry. Where one is not smooth, its derivative is the one in brackets.
+// One input, entry by entry. Where one is not smooth, its derivative is the one in brackets. A NaN gives a
+// NaN, and so does its derivative, but for those that say otherwise: their pieces have constant slopes.
 
 template <class T> Var<T> neg(Var<T> x);
 template <class T> Var<T> exp(Var<T> x);
@@ -28,9 +29,9 @@ template <class T> Var<T> tanh(Var<T> x);
 template <class T> Var<T> sigmoid(Var<T> x);
 /// log(1 + exp(x)).
 template <class T> Var<T> softplus(Var<T> x);
-/// max(x, 0) [0 at 0].
+/// max(x, 0) [0 at 0; 1 at a NaN, as in PyTorch, so that a gradient is not cut where the value is lost].
 template <class T> Var<T> relu(Var<T> x);
-/// x, or slope x where x <= 0 [slope at 0].
+/// x, or slope x where x <= 0 [slope at 0 and at a NaN].
 template <class T> Var<T> leaky_relu(Var<T> x, std::type_identity_t<T> slope = T(0.01));
 /// x, or alpha (exp(x) - 1) where x <= 0 [alpha at 0] (Clevert et al., 2016).
 template <class T> Var<T> elu(Var<T> x, std::type_identity_t<T> alpha = T(1));
@@ -38,7 +39,7 @@ template <class T> Var<T> elu(Var<T> x, std::type_identity_t<T> alpha = T(1));
 template <class T> Var<T> gelu(Var<T> x);
 /// x sigmoid(x).
 template <class T> Var<T> silu(Var<T> x);
-/// min(max(x, low), high) [1 at both ends]. Throws Error unless low <= high.
+/// min(max(x, low), high) [1 at both ends; 0 at a NaN]. Throws Error unless low <= high.
 template <class T> Var<T> clamp(Var<T> x, std::type_identity_t<T> low, std::type_identity_t<T> high);
 
 // Two inputs, entry by entry. Dimensions are compared from the last one; one that is missing or 1 is
@@ -50,9 +51,10 @@ template <class T> Var<T> mul(Var<T> a, Var<T> b);
 template <class T> Var<T> div(Var<T> a, Var<T> b);
 /// a^b [for a at 0: infinite where b < 1 and not 0; for b where a is 0: 0 where b >= 0].
 template <class T> Var<T> pow(Var<T> a, Var<T> b);
-/// [one half to each when they are equal].
+/// The larger one, or a NaN if either is one [one half to each when they are equal; 1 to both where either is
+/// a NaN, as in PyTorch].
 template <class T> Var<T> max(Var<T> a, Var<T> b);
-/// [one half to each when they are equal].
+/// The smaller one, or a NaN if either is one [like max].
 template <class T> Var<T> min(Var<T> a, Var<T> b);
 
 /// The product of a factor u with its gates v, which are as many as u has entries, one for each column of a
@@ -84,7 +86,8 @@ template <class T> Var<T> sum(Var<T> x, Index axis);
 /// Throws Error when there is nothing to average.
 template <class T> Var<T> mean(Var<T> x);
 template <class T> Var<T> mean(Var<T> x, Index axis);
-/// The largest entry [the first one, when several are]. Throws Error when there is none.
+/// The largest entry, or a NaN if there is one [1 to the first one, when several are, also of NaNs; 0 to all
+/// others]. Throws Error when there is none.
 template <class T> Var<T> max(Var<T> x);
 template <class T> Var<T> max(Var<T> x, Index axis);
 /// log(sum(exp(x))), shifted by the maximum so that nothing overflows. Throws Error like max.
@@ -93,14 +96,14 @@ template <class T> Var<T> logsumexp(Var<T> x, Index axis);
 
 /// exp(x) / sum(exp(x)) along an axis.
 template <class T> Var<T> softmax(Var<T> x, Index axis = -1);
-/// x - logsumexp(x) along an axis.
+/// x - logsumexp(x) along an axis; the maximum is subtracted first, so that offsets of x cancel exactly.
 template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
 
 // Layout.
 
 /// The same entries in another shape; one dimension may be -1 and is worked out.
 template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions);
-/// Exchanges two axes.
+/// Exchanges two axes; an axis with itself gives x.
 template <class T> Var<T> transpose(Var<T> x, Index first = -2, Index second = -1);
 /// Positions [begin, end) of an axis.
 template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end);
@@ -123,7 +126,7 @@ template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target);
 /// Mean of d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).
 template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta = T(1));
 /// Mean of log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities
-/// `target`.
+/// `target`. Of an infinite logit it is 0 where the target agrees, and infinite elsewhere.
 template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target);
 /// Mean over the rows of logits (n x classes) of -log softmax(row)[label]; `labels` are n whole numbers in
 /// [0, classes). Throws Error for others, in a replay too.

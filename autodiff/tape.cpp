@@ -205,6 +205,10 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
 
 template <class T>
 Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes) {
+  const auto count = static_cast<Index>(inputs.size());
+  if (!op.arity.includes(count)) {
+    throw Error(op.name, count, count == 1 ? " input" : " inputs", ": expected ", op.arity, place(scope_));
+  }
   const auto first_input = static_cast<std::uint32_t>(inputs_.size());
   const auto index = static_cast<std::uint32_t>(nodes_.size());
   Node<T>& next = nodes_.emplace_back();
@@ -222,7 +226,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
       inputs_.push_back(inputs[i].index_);
       differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
     }
-    next.differentiable = differentiable && op.backward != nullptr;
+    next.differentiable = differentiable && !op.no_derivative;
     const Signature signature{shapes_, next.attributes};
     try {
       next.shape = op.shape(signature);

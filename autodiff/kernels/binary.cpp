@@ -49,8 +49,8 @@ template <class T, Binary f, int of> HWY_INLINE Vector<T> slope(Vector<T> a, Vec
     }
   }
   if constexpr (f == Binary::max || f == Binary::min) {
-    const Vector<T> equal = hn::IfThenElseZero(hn::Eq(a, b), constant<T>(0.5));
-    return hn::IfThenElse(f == Binary::max ? hn::Gt(a, b) : hn::Lt(a, b), one, equal);
+    const Vector<T> chosen = hn::IfThenElse(hn::Eq(a, b), constant<T>(0.5), one);  // where one is a NaN, too
+    return hn::IfThenZeroElse(f == Binary::max ? hn::Lt(a, b) : hn::Gt(a, b), chosen);
   }
 }
 
@@ -83,11 +83,10 @@ void map(Index rows, Index columns, const Strided<const T>& a, const Strided<con
   }
 }
 
-/// g = gc df/da or df/db for one row, or added to g. When g has room for whole vectors, the last is written
-/// whole.
+/// g = gc df/da or df/db for one row, or added to g.
 template <class T, Binary f, int of>
 HWY_NOINLINE void row_gradient(Index columns, const Row<T>& left, const Row<T>& right, const T* gc, T* g,
-                               bool add, bool room) {
+                               bool add) {
   const Index step = lanes<T>(), whole = columns - columns % step, rest = columns - whole;
   const T* p = left.data;
   const T* q = right.data;
@@ -101,31 +100,43 @@ HWY_NOINLINE void row_gradient(Index columns, const Row<T>& left, const Row<T>& 
   const Vector<T> local = only<T>(
       hn::Mul(load_some<T>(gc + whole, rest), slope<T, f, of>(load_some<T>(p, rest), load_some<T>(q, rest))),
       rest);
-  leave<T>(local, g + whole, room ? step : rest, add);
+  leave<T>(local, g + whole, rest, add);
 }
 
 /// The sum over one row of gc df/da or df/db.
 template <class T, Binary f, int of>
 HWY_NOINLINE T row_total(Index columns, const Row<T>& left, const Row<T>& right, const T* gc) {
-  const Tag<T> d;
-  const Index step = lanes<T>(), whole = columns - columns % step, rest = columns - whole;
   const T* p = left.data;
   const T* q = right.data;
-  Vector<T> total = hn::Zero(d);
-#pragma GCC unroll 1
-  for (Index j = 0; j < whole; j += step, p += left.step, q += right.step) {
-    total = hn::MulAdd(load<T>(gc + j), slope<T, f, of>(load<T>(p), load<T>(q)), total);
-  }
-  if (rest > 0) {
-    const Vector<T> last = slope<T, f, of>(load_some<T>(p, rest), load_some<T>(q, rest));
-    total = hn::Add(total, only<T>(hn::Mul(load_some<T>(gc + whole, rest), last), rest));
-  }
-  return hn::GetLane(hn::SumOfLanes(d, total));
+  const Vector<T> total = sum_vectors<T>(columns, [&](Vector<T> sum, Index j, Index count) HWY_ATTR {
+    const T* const x = left.step == 0 ? p : p + j;
+    const T* const y = right.step == 0 ? q : q + j;
+    if (count == lanes<T>()) return hn::MulAdd(load<T>(gc + j), slope<T, f, of>(load<T>(x), load<T>(y)), sum);
+    const Vector<T> last = slope<T, f, of>(load_some<T>(x, count), load_some<T>(y, count));
+    return hn::Add(sum, only<T>(hn::Mul(load_some<T>(gc + j, count), last), count));
+  });
+  return hn::GetLane(hn::SumOfLanes(Tag<T>(), total));
+}
+
+/// One vector of an argument, or its first `count` lanes.
+template <class T>
+HWY_INLINE Vector<T> load_strided(const Strided<const T>& a, Index i, Index j, Index count) {
+  const T* const p = a.data + i * a.row + j * a.column;
+  return a.column == 0 ? hn::Set(Tag<T>(), *p) : load_upto<T>(p, count);
 }
 
 template <class T, Binary f, int of>
 void map_gradient(Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
                   const T* gc, const Strided<T>& g, bool add) {
+  if (g.column == 0 && g.row == 0) {
+    double total = 0;
+    for (Index i = 0; i < rows; ++i) {
+      total +=
+          static_cast<double>(row_total<T, f, of>(columns, Row<T>(a, i), Row<T>(b, i), gc + i * columns));
+    }
+    *g.data = add ? static_cast<T>(static_cast<double>(*g.data) + total) : static_cast<T>(total);
+    return;
+  }
   if (g.column == 0) {
     for (Index i = 0; i < rows; ++i) {
       T& target = g.data[i * g.row];
@@ -136,26 +147,21 @@ void map_gradient(Index rows, Index columns, const Strided<const T>& a, const St
   }
   if (g.row != 0 || rows == 1) {
     for (Index i = 0; i < rows; ++i) {
-      row_gradient<T, f, of>(columns, Row<T>(a, i), Row<T>(b, i), gc + i * columns, g.data + i * g.row, add,
-                             false);
+      row_gradient<T, f, of>(columns, Row<T>(a, i), Row<T>(b, i), gc + i * columns, g.data + i * g.row, add);
     }
     return;
   }
-  // Sums over rows are gathered in a buffer, of whole vectors, which the next row can read without delay.
-  constexpr Index width = 512;
-  HWY_ALIGN T buffer[width];
-  for (Index begin = 0; begin < columns; begin += width) {
-    const Index count = std::min(width, columns - begin);
-    const Strided<const T> left{a.data + begin * a.column, a.row, a.column};
-    const Strided<const T> right{b.data + begin * b.column, b.row, b.column};
-    for (Index i = 0; i < rows; ++i) {
-      row_gradient<T, f, of>(count, Row<T>(left, i), Row<T>(right, i), gc + i * columns + begin, buffer,
-                             i > 0, true);
-    }
-    for_vectors<T>(count, [&](Index j, Index run) HWY_ATTR {
-      leave<T>(hn::Load(Tag<T>(), buffer + j), g.data + begin + j, run, add);
-    });
-  }
+  sum_rows<T>(
+      rows, columns,
+      [&](Index begin, Index end, Index j, Index count) HWY_ATTR {
+        Vector<T> total = hn::Zero(Tag<T>());
+        for (Index i = begin; i < end; ++i) {
+          const Vector<T> local = slope<T, f, of>(load_strided(a, i, j, count), load_strided(b, i, j, count));
+          total = hn::MulAdd(load_upto<T>(gc + i * columns + j, count), local, total);
+        }
+        return total;
+      },
+      [&](Vector<T> total, Index j, Index count) HWY_ATTR { leave<T>(total, g.data + j, count, add); });
 }
 
 template <class T>

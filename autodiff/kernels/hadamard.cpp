@@ -83,9 +83,9 @@ template <class T> struct Hadamard {
     });
   }
 
-  static void columns_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
-                               HadamardGradient<T> gv) {
-    constexpr Index block = 4;
+  /// The rows one after the other, which is how the sums of a few are taken.
+  static void few_rows(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                       HadamardGradient<T> gv) {
     if (p.rows == 0 && gv.data != nullptr && !gv.add) std::fill_n(gv.data, p.columns, T{0});
     for (Index i = 0; i < p.rows;) {
       const bool whole = i + block <= p.rows;
@@ -100,25 +100,50 @@ template <class T> struct Hadamard {
     }
   }
 
+  static void columns_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                               HadamardGradient<T> gv) {
+    if (p.rows <= block * sum_plainly || gv.data == nullptr) return few_rows(p, gw, u, v, gu, gv);
+    constexpr Index width = 256, run = 16 * block;  // columns and rows at a time
+    HWY_ALIGN T part[width], totals[width], rests[width];
+    for (Index j = 0; j < p.columns; j += width) {
+      const Index count = std::min(width, p.columns - j);
+      std::fill_n(totals, width, T{0});
+      std::fill_n(rests, width, T{0});
+      for (Index i = 0; i < p.rows; i += run) {
+        const Index at = i * p.stride + j;
+        few_rows({std::min(run, p.rows - i), count, p.stride}, gw + at, u + at, v + j, ahead(gu, at),
+                 {part, false});
+        for_row(count, [&](Index k, Index some) HWY_ATTR {
+          Sum<T> sum{hn::Load(Tag<T>(), totals + k), hn::Load(Tag<T>(), rests + k)};
+          sum.add(load_upto<T>(part + k, some));
+          hn::Store(sum.total, Tag<T>(), totals + k);
+          hn::Store(sum.rest, Tag<T>(), rests + k);
+        });
+      }
+      for_row(count, [&](Index k, Index some) HWY_ATTR {
+        leave<T>(hn::Load(Tag<T>(), totals + k), gv.data + j + k, some, gv.add);
+      });
+    }
+  }
+
   static void rows_gradient(HadamardPiece p, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
                             HadamardGradient<T> gv) {
     for (Index i = 0; i < p.rows; ++i) {
       const Vector<T> gate = hn::Set(Tag<T>(), v[i]);
-      double total = 0;  // of runs that are short enough for sums in T
-      for (Index begin = 0; begin < p.columns; begin += sum_piece) {
-        const Index at = i * p.stride + begin;
-        Vector<T> sum = hn::Zero(Tag<T>());
-        for_row(std::min(sum_piece, p.columns - begin), [&](Index j, Index count) HWY_ATTR {
-          const Vector<T> g = load_upto<T>(gw + at + j, count);
-          if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
-          if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
-        });
-        total += static_cast<double>(hn::GetLane(hn::SumOfLanes(Tag<T>(), sum)));
-      }
+      const Index at = i * p.stride;
+      const Vector<T> sums = sum_vectors<T>(p.columns, [&](Vector<T> sum, Index j, Index count) HWY_ATTR {
+        const Vector<T> g = load_upto<T>(gw + at + j, count);
+        if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
+        return gv.data == nullptr ? sum : hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
+      });
       if (gv.data == nullptr) continue;
-      gv.data[i] = gv.add ? gv.data[i] + static_cast<T>(total) : static_cast<T>(total);
+      const T total = hn::GetLane(hn::SumOfLanes(Tag<T>(), sums));
+      gv.data[i] = gv.add ? gv.data[i] + total : total;
     }
   }
+
+ private:
+  static constexpr Index block = 4;  // rows whose sums stay in registers
 };
 
 template <class T>

@@ -21,19 +21,18 @@ template <class T, Loss kind> HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> 
   }
   if constexpr (kind == Loss::bce_with_logits) {
     // softplus(p) - t p with its two large parts together, so that what is left of a good fit keeps its
-    // digits.
-    const Vector<T> large = hn::NegMulAdd(t, p, hn::Max(p, hn::Zero(Tag<T>())));
+    // digits, and an infinite p that fits t loses nothing: (1 - t) p or -t p.
+    const Vector<T> zero = hn::Zero(Tag<T>());
+    const Vector<T> miss = hn::Sub(hn::IfThenElseZero(hn::Gt(p, zero), constant<T>(1)), t);
+    const Vector<T> large = keep_nan<T>(p, hn::IfThenZeroElse(hn::Eq(miss, zero), hn::Mul(miss, p)));
     return hn::Add(large, log1p_unit<T>(exp_of_negative<T>(p).value()));
   }
 }
 
 template <class T, Loss kind, int of> HWY_INLINE Vector<T> slope(Vector<T> p, Vector<T> t, Vector<T> delta) {
-  const Vector<T> zero = hn::Zero(Tag<T>());
   const Vector<T> difference = of == 0 ? hn::Sub(p, t) : hn::Sub(t, p);
   if constexpr (kind == Loss::square) return hn::Add(difference, difference);
-  if constexpr (kind == Loss::absolute) {
-    return hn::IfThenElseZero(hn::Ne(difference, zero), hn::CopySign(constant<T>(1), difference));
-  }
+  if constexpr (kind == Loss::absolute) return sign<T>(difference);
   if constexpr (kind == Loss::huber)
     return keep_nan<T>(difference, hn::Min(hn::Max(difference, hn::Neg(delta)), delta));
   if constexpr (kind == Loss::bce_with_logits) return of == 0 ? hn::Sub(sigmoid<T>(p), t) : hn::Neg(p);
@@ -41,16 +40,11 @@ template <class T, Loss kind, int of> HWY_INLINE Vector<T> slope(Vector<T> p, Ve
 
 template <class T, Loss kind> T total(Index n, const T* p, const T* t, T delta) {
   const Tag<T> d;
-  const Index step = lanes<T>();
   const Vector<T> bound = hn::Set(d, delta);
-  Vector<T> sums = hn::Zero(d);
-  Index i = 0;
-  for (; i + step <= n; i += step)
-    sums = hn::Add(sums, value<T, kind>(load<T>(p + i), load<T>(t + i), bound));
-  if (i < n) {
-    const Vector<T> last = value<T, kind>(load_some<T>(p + i, n - i), load_some<T>(t + i, n - i), bound);
-    sums = hn::Add(sums, hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(n - i)), last));
-  }
+  const Vector<T> sums = sum_vectors<T>(n, [&](Vector<T> sum, Index i, Index count) HWY_ATTR {
+    const Vector<T> v = value<T, kind>(load_upto<T>(p + i, count), load_upto<T>(t + i, count), bound);
+    return hn::Add(sum, count == lanes<T>() ? v : only<T>(v, count));
+  });
   return hn::GetLane(hn::SumOfLanes(d, sums));
 }
 

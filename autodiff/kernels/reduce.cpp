@@ -8,8 +8,9 @@ namespace taper::kernels {
 template <class T> struct ReduceTable {
   T (*sum)(const T* x, Index n);
   T (*sum_squares)(Index n, const T* x);
+  bool (*all_finite)(Index n, const T* x);
   void (*scale)(Index n, T s, const T* x, T* y, bool add);
-  void (*sum_columns)(Index n, Index stride, Index inner, const T* x, T* y);
+  void (*sum_columns)(Index n, Index inner, const T* x, T* y);
   T (*max_row)(const T* x, Index n);
   void (*max_columns)(Index n, Index inner, const T* x, T* y);
 };
@@ -29,13 +30,26 @@ namespace taper::kernels::HWY_NAMESPACE {
 /// The kernels of the table. One vector holds consecutive entries of a row, or neighbouring columns.
 template <class T> struct Reduce {
   static T sum_squares(Index n, const T* x) {
-    const Tag<T> d;
-    Vector<T> total = hn::Zero(d);
-    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+    const Vector<T> total = sum_vectors<T>(n, [&](Vector<T> sum, Index i, Index count) HWY_ATTR {
       const Vector<T> v = load_upto<T>(x + i, count);
-      total = hn::MulAdd(v, v, total);
+      return hn::MulAdd(v, v, sum);
     });
-    return hn::GetLane(hn::SumOfLanes(d, total));
+    return hn::GetLane(hn::SumOfLanes(Tag<T>(), total));
+  }
+
+  static bool all_finite(Index n, const T* x) {
+    const Tag<T> d;
+    const Index step = lanes<T>();
+    const auto at = [&](Index i) HWY_ATTR { return hn::IsFinite(load<T>(x + i)); };
+    Index i = 0;
+    for (; i + 4 * step <= n; i += 4 * step) {
+      const auto left = hn::And(at(i), at(i + step)), right = hn::And(at(i + 2 * step), at(i + 3 * step));
+      if (!hn::AllTrue(d, hn::And(left, right))) return false;
+    }
+    for (; i < n; i += step) {
+      if (!hn::AllTrue(d, hn::IsFinite(load_upto<T>(x + i, std::min(step, n - i))))) return false;
+    }
+    return true;
   }
 
   static void scale(Index n, T s, const T* x, T* y, bool add) {
@@ -45,13 +59,15 @@ template <class T> struct Reduce {
     });
   }
 
-  /// The rows are `stride` apart.
-  static void sum_columns(Index n, Index stride, Index inner, const T* x, T* y) {
-    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
-      Vector<T> total = hn::Zero(Tag<T>());
-      for (Index k = 0; k < n; ++k) total = hn::Add(total, load_upto<T>(x + k * stride + i, count));
-      store_upto<T>(total, y + i, count);
-    });
+  static void sum_columns(Index n, Index inner, const T* x, T* y) {
+    sum_rows<T>(
+        n, inner,
+        [&](Index begin, Index end, Index i, Index count) HWY_ATTR {
+          Vector<T> total = hn::Zero(Tag<T>());
+          for (Index k = begin; k < end; ++k) total = hn::Add(total, load_upto<T>(x + k * inner + i, count));
+          return total;
+        },
+        [&](Vector<T> total, Index i, Index count) HWY_ATTR { store_upto<T>(total, y + i, count); });
   }
 
   static void max_columns(Index n, Index inner, const T* x, T* y) {
@@ -66,6 +82,7 @@ template <class T> struct Reduce {
 template <class T>
 constexpr ReduceTable<T> reduce_kernels{.sum = &sum<T>,
                                         .sum_squares = &Reduce<T>::sum_squares,
+                                        .all_finite = &Reduce<T>::all_finite,
                                         .scale = &Reduce<T>::scale,
                                         .sum_columns = &Reduce<T>::sum_columns,
                                         .max_row = &max<T>,
@@ -97,25 +114,6 @@ template <class T> const ReduceTable<T>& best() {
   }
 }
 
-/// How many rows are added up in T before the sum goes on in double, which a long float sum needs: beyond
-/// 2^24 ones it would stand still.
-constexpr Index rows_in_piece = 4096;
-
-/// Sums n rows of `inner` numbers in fixed pieces, and the pieces in double.
-template <class T> void sum_long_columns(Index n, Index inner, const T* x, T* y) {
-  constexpr Index width = 64;  // columns at a time, so that what is held fits the stack
-  for (Index i = 0; i < inner; i += width) {
-    const Index count = std::min(width, inner - i);
-    double totals[width] = {};
-    T piece[width];
-    for (Index begin = 0; begin < n; begin += rows_in_piece) {
-      best<T>().sum_columns(std::min(rows_in_piece, n - begin), inner, count, x + begin * inner + i, piece);
-      for (Index j = 0; j < count; ++j) totals[j] += static_cast<double>(piece[j]);
-    }
-    for (Index j = 0; j < count; ++j) y[i + j] = static_cast<T>(totals[j]);
-  }
-}
-
 /// Sums the results of fixed pieces in double.
 template <class T, class F> double in_pieces(Index n, const F& f) {
   double total = 0;
@@ -135,6 +133,19 @@ template <class T> double sum_squares(Index n, const T* x) {
   return in_pieces<T>(n, [&](Index count, Index begin) { return best<T>().sum_squares(count, x + begin); });
 }
 
+template <class T> bool all_finite(Index n, const T* x) {
+  return best<T>().all_finite(n, x);
+}
+
+template <class T> void add_carefully(Index n, const T* x, T* sum, T* rest) {
+  for (Index i = 0; i < n; ++i) {  // as in simd-inl.hpp
+    const T before = sum[i], term = x[i] + rest[i], next = before + term, part = next - before;
+    const T lost = (before - (next - part)) + (term - part);
+    rest[i] = lost == lost ? lost : T{0};
+    sum[i] = next;
+  }
+}
+
 template <class T> void scale(Index n, T s, const T* x, T* y, bool add) {
   for_numbers(n, cheap,
               [&](Index begin, Index end) { best<T>().scale(end - begin, s, x + begin, y + begin, add); });
@@ -144,10 +155,8 @@ template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, 
   for_slices(outer, n * inner, [&](Index o) {
     if (inner == 1) {
       y[o] = static_cast<T>(sum(n, x + o * n));
-    } else if (n <= rows_in_piece) {
-      best<T>().sum_columns(n, inner, inner, x + o * n * inner, y + o * inner);
     } else {
-      sum_long_columns(n, inner, x + o * n * inner, y + o * inner);
+      best<T>().sum_columns(n, inner, x + o * n * inner, y + o * inner);
     }
   });
 }
@@ -182,7 +191,8 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
       bool found = false;
       for (Index k = 0; k < n; ++k) {
         const Index at = (o * n + k) * inner + i;
-        const bool first = !found && x[at] == y[o * inner + i];
+        const T most = y[o * inner + i];
+        const bool first = !found && (most == most ? x[at] == most : x[at] != x[at]);
         found |= first;
         const T g = first ? gy[o * inner + i] : T{0};
         gx[at] = add ? gx[at] + g : g;
@@ -194,6 +204,8 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
 #define TAPER_INSTANTIATE(T)                                             \
   template double sum(Index, const T*);                                  \
   template double sum_squares(Index, const T*);                          \
+  template bool all_finite(Index, const T*);                             \
+  template void add_carefully(Index, const T*, T*, T*);                  \
   template void scale(Index, T, const T*, T*, bool);                     \
   template void sum_axis(Index, Index, Index, const T*, T*);             \
   template void spread_axis(Index, Index, Index, T, const T*, T*, bool); \

@@ -4,10 +4,21 @@
 
 namespace taper::kernels {
 
+// Sums of up to sum_plainly terms one after the other are plain; longer ones are taken in short runs, which
+// are added up with what rounding loses (simd-inl.hpp). So the error is some units in the last place, however
+// many terms there are, relative to the sum of their magnitudes.
+
 /// Sum of n numbers, and of their squares. Long runs are summed in pieces of a fixed length, and the pieces
 /// in double, so the order does not depend on anything but n.
 template <class T> double sum(Index n, const T* x);
 template <class T> double sum_squares(Index n, const T* x);
+
+/// Whether none of n numbers is a NaN or infinite.
+template <class T> bool all_finite(Index n, const T* x);
+
+/// Adds x to n sums. What rounding loses goes into `rest`, which starts at zero, and from there into the next
+/// addition.
+template <class T> void add_carefully(Index n, const T* x, T* sum, T* rest);
 
 /// y = s x, or added to y.
 template <class T> void scale(Index n, T s, const T* x, T* y, bool add);
@@ -27,11 +38,13 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
                        bool add);
 
 /// y[o, i] = log of the sum over k of exp(x[o, k, i]), shifted by the maximum so that nothing overflows.
-template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y);
-/// gx = gy exp(x - y), or added to gx.
+/// `parts` is null, or gets the shifts and behind them, from outer * inner on, the logarithms of the shifted
+/// sums. y is the sum of both, rounded: next to large x it does not know them apart.
+template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y, T* parts);
+/// gx = gy exp(x - shift - logarithm), or added to gx.
 template <class T>
-void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
-                             bool add);
+void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* parts, const T* gy,
+                             T* gx, bool add);
 
 /// y = exp(x) / sum over k of exp(x), or with `log` its logarithm.
 template <class T> void softmax_axis(Index outer, Index n, Index inner, const T* x, T* y, bool log);

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <limits>
 
+#include <taper/autodiff/kernels/threads.hpp>
+
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
@@ -75,6 +77,12 @@ template <class T> HWY_INLINE Vector<T> keep_nan(Vector<T> x, Vector<T> y) {
   return hn::IfThenElse(hn::IsNaN(x), x, y);
 }
 
+/// -1, 0 or 1; a NaN stays one.
+template <class T> HWY_INLINE Vector<T> sign(Vector<T> x) {
+  const Vector<T> one = hn::Set(Tag<T>(), T{1});
+  return hn::IfThenZeroElse(hn::Eq(x, hn::Zero(Tag<T>())), keep_nan<T>(x, hn::CopySign(one, x)));
+}
+
 /// Calls f(i, count) for runs of at most one vector.
 template <class T, class F> HWY_INLINE void for_vectors(Index n, const F& f) {
   const Index step = lanes<T>();
@@ -109,19 +117,98 @@ template <class T> HWY_INLINE Vector<T> larger(Vector<T> a, Vector<T> b) {
   return keep_nan<T>(a, keep_nan<T>(b, hn::Max(a, b)));
 }
 
+/// A sum of vectors and, beside it, what its last addition has rounded away, which the next one adds again
+/// (Kahan, 1965, with the error of an addition by Knuth's two-sum). So its error does not grow with the
+/// number of terms.
+template <class T> struct Sum {
+  Vector<T> total, rest;
+
+  HWY_INLINE Sum() : Sum(hn::Zero(Tag<T>()), hn::Zero(Tag<T>())) {}
+  HWY_INLINE Sum(Vector<T> total_, Vector<T> rest_) : total(total_), rest(rest_) {}
+
+  HWY_INLINE void add(Vector<T> x) {
+    const Vector<T> term = hn::Add(x, rest), next = hn::Add(total, term), part = hn::Sub(next, total);
+    const Vector<T> lost = hn::Add(hn::Sub(total, hn::Sub(next, part)), hn::Sub(term, part));
+    rest = hn::IfThenZeroElse(hn::IsNaN(lost), lost);  // next to an infinite total
+    total = next;
+  }
+};
+
+/// How many of n terms are added up one after the other before they go into a Sum: all, when they are few.
+inline Index sum_run(Index n) {
+  return n <= sum_plainly ? n : 16;
+}
+
+/// The sum of n vectors; next(sum, k) adds the one at k.
+template <class T, class F> HWY_INLINE Vector<T> sum_steps(Index n, const F& next) {
+  const Index run = sum_run(n);
+  Sum<T> total;
+  for (Index k = 0; k < n;) {
+    Vector<T> part = hn::Zero(Tag<T>());
+    for (const Index end = std::min(n, k + run); k < end; ++k) part = next(part, k);
+    total.add(part);
+  }
+  return total.total;
+}
+
+/// The sum of the vectors that n numbers fill; next(sum, i, count) adds the one at i, of which the lanes from
+/// `count` on are not to count.
+template <class T, class F> HWY_INLINE Vector<T> sum_vectors(Index n, const F& next) {
+  const Index step = lanes<T>();
+  return sum_steps<T>((n + step - 1) / step, [&](Vector<T> sum, Index k) HWY_ATTR {
+    return next(sum, k * step, std::min(step, n - k * step));
+  });
+}
+
+/// The sums of n rows, vector by vector: plain(begin, end, j, count) is the sum of rows [begin, end) in the
+/// columns from j on, and done(sum, j, count) takes what comes out for these.
+template <class T, class F, class Done>
+HWY_INLINE void sum_rows(Index n, Index columns, const F& plain, const Done& done) {
+  if (n <= sum_plainly) {
+    for_vectors<T>(columns, [&](Index j, Index count) HWY_ATTR { done(plain(0, n, j, count), j, count); });
+    return;
+  }
+  constexpr Index width = 256;  // columns at a time, whose sums stay in cache
+  const Index run = sum_run(n);
+  HWY_ALIGN T totals[width];
+  HWY_ALIGN T rests[width];
+  for (Index first = 0; first < columns; first += width) {
+    const Index here = std::min(width, columns - first);
+    std::fill_n(totals, width, T{0});
+    std::fill_n(rests, width, T{0});
+    for (Index begin = 0; begin < n; begin += run) {
+      for_vectors<T>(here, [&](Index j, Index count) HWY_ATTR {
+        Sum<T> sum{hn::Load(Tag<T>(), totals + j), hn::Load(Tag<T>(), rests + j)};
+        sum.add(plain(begin, std::min(n, begin + run), first + j, count));
+        hn::Store(sum.total, Tag<T>(), totals + j);
+        hn::Store(sum.rest, Tag<T>(), rests + j);
+      });
+    }
+    for_vectors<T>(
+        here, [&](Index j, Index count) HWY_ATTR { done(hn::Load(Tag<T>(), totals + j), first + j, count); });
+  }
+}
+
 /// The sum of [x, x + n), always in the same order.
 template <class T> T sum(const T* x, Index n) {
   const Tag<T> d;
-  const Index step = lanes<T>();
-  Vector<T> first = hn::Zero(d), second = hn::Zero(d);
+  const Index step = lanes<T>(), pairs = n / (2 * step), whole = pairs * 2 * step,
+              run = sum_run(pairs) * 2 * step;
+  Sum<T> total;
   Index i = 0;
-  for (; i + 2 * step <= n; i += 2 * step) {
-    first = hn::Add(first, load<T>(x + i));
-    second = hn::Add(second, load<T>(x + i + step));
-  }
-  for (; i + step <= n; i += step) first = hn::Add(first, load<T>(x + i));
-  if (i < n) second = hn::Add(second, load_some<T>(x + i, n - i));
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(first, second)));
+  do {
+    Vector<T> first = hn::Zero(d), second = hn::Zero(d);
+    for (const Index end = std::min(whole, i + run); i < end; i += 2 * step) {
+      first = hn::Add(first, load<T>(x + i));
+      second = hn::Add(second, load<T>(x + i + step));
+    }
+    if (i == whole) {
+      if (i + step <= n) first = hn::Add(first, load<T>(x + i)), i += step;
+      if (i < n) second = hn::Add(second, load_some<T>(x + i, n - i)), i = n;
+    }
+    total.add(hn::Add(first, second));
+  } while (i < n);
+  return hn::GetLane(hn::SumOfLanes(d, total.total));
 }
 
 /// The largest of [x, x + n); a NaN wins. n is at least 1.

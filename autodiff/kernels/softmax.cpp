@@ -6,9 +6,10 @@ namespace taper::kernels {
 /// The inner kernels of one scalar on one target: `row` ones take a run of consecutive numbers, `columns`
 /// ones reduce n rows of `inner` numbers, and the gradients take either.
 template <class T> struct SoftmaxTable {
-  T (*logsumexp_row)(Index n, const T* x, T* exponentials, T* total);
-  void (*logsumexp_columns)(Index n, Index inner, const T* x, T* y);
-  void (*logsumexp_gradient)(Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add);
+  void (*logsumexp_row)(Index n, const T* x, T* y, T* shift, T* logarithm);
+  void (*logsumexp_columns)(Index n, Index inner, const T* x, T* y, T* shift, T* logarithm);
+  void (*logsumexp_gradient)(Index n, Index inner, const T* x, const T* shift, const T* logarithm,
+                             const T* gy, T* gx, bool add);
   void (*softmax_row)(Index n, const T* x, T* y, bool log);
   void (*softmax_columns)(Index n, Index inner, const T* x, T* y, bool log);
   void (*softmax_gradient)(Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add);
@@ -34,46 +35,65 @@ template <class T> struct Softmax {
     return hn::IfThenZeroElse(infinite, maximum);
   }
 
-  /// y = log sum exp over rows; the exponentials are left in `e` when it is given.
-  static T logsumexp_row(Index n, const T* x, T* e, T* total) {
+  /// The shift of a row and the sum of its exponentials, which are left in `e` when it is given.
+  static HWY_INLINE Vector<T> shift_row(Index n, const T* x, T* e, T* total) {
     const Tag<T> d;
     const Vector<T> by = shift(hn::Set(d, max<T>(x, n)));
-    Vector<T> sums = hn::Zero(d);
-    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+    const Vector<T> sums = sum_vectors<T>(n, [&](Vector<T> sum, Index i, Index count) HWY_ATTR {
       const Vector<T> v = exp<T>(hn::Sub(load_upto<T>(x + i, count), by));
       if (e != nullptr) store_upto<T>(v, e + i, count);
-      sums = hn::Add(sums, only<T>(v, count));
+      return hn::Add(sum, only<T>(v, count));
     });
     *total = hn::GetLane(hn::SumOfLanes(d, sums));
-    return hn::GetLane(hn::Add(by, log<T>(hn::Set(d, *total))));
+    return by;
   }
 
-  static void logsumexp_columns(Index n, Index inner, const T* x, T* y) {
+  /// The shifts of a vector of columns.
+  static HWY_INLINE Vector<T> shift_columns(Index n, Index inner, const T* x, Index count) {
+    Vector<T> best = load_upto<T>(x, count);
+    for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner, count));
+    return shift(best);
+  }
+
+  static void logsumexp_row(Index n, const T* x, T* y, T* shift, T* logarithm) {
+    T total;
+    const Vector<T> by = shift_row(n, x, nullptr, &total), log_total = log<T>(hn::Set(Tag<T>(), total));
+    *y = hn::GetLane(hn::Add(by, log_total));
+    if (shift != nullptr) *shift = hn::GetLane(by), *logarithm = hn::GetLane(log_total);
+  }
+
+  static void logsumexp_columns(Index n, Index inner, const T* x, T* y, T* shift, T* logarithm) {
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
-      Vector<T> best = load_upto<T>(x + i, count);
-      for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner + i, count));
-      const Vector<T> by = shift(best);
-      Vector<T> total = hn::Zero(Tag<T>());
-      for (Index k = 0; k < n; ++k) {
-        total = hn::Add(total, exp<T>(hn::Sub(load_upto<T>(x + k * inner + i, count), by)));
-      }
-      store_upto<T>(hn::Add(by, log<T>(total)), y + i, count);
+      const Vector<T> by = shift_columns(n, inner, x + i, count);
+      const Vector<T> total = sum_steps<T>(n, [&](Vector<T> sum, Index k) HWY_ATTR {
+        return hn::Add(sum, exp<T>(hn::Sub(load_upto<T>(x + k * inner + i, count), by)));
+      });
+      const Vector<T> log_total = log<T>(total);
+      store_upto<T>(hn::Add(by, log_total), y + i, count);
+      if (shift == nullptr) return;
+      store_upto<T>(by, shift + i, count);
+      store_upto<T>(log_total, logarithm + i, count);
     });
   }
 
-  static void logsumexp_gradient(Index n, Index inner, const T* x, const T* y, const T* gy, T* gx, bool add) {
+  static void logsumexp_gradient(Index n, Index inner, const T* x, const T* shift, const T* logarithm,
+                                 const T* gy, T* gx, bool add) {
+    const auto slope = [](Vector<T> at, Vector<T> by, Vector<T> log_total)
+                           HWY_ATTR { return exp<T>(hn::Sub(hn::Sub(at, by), log_total)); };
     if (inner == 1) {
-      const Vector<T> by = hn::Set(Tag<T>(), *y), g = hn::Set(Tag<T>(), *gy);
+      const Tag<T> d;
+      const Vector<T> by = hn::Set(d, *shift), log_total = hn::Set(d, *logarithm), g = hn::Set(d, *gy);
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-        leave<T>(hn::Mul(g, exp<T>(hn::Sub(load_upto<T>(x + i, count), by))), gx + i, count, add);
+        leave<T>(hn::Mul(g, slope(load_upto<T>(x + i, count), by, log_total)), gx + i, count, add);
       });
       return;
     }
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
-      const Vector<T> by = load_upto<T>(y + i, count), g = load_upto<T>(gy + i, count);
+      const Vector<T> by = load_upto<T>(shift + i, count), log_total = load_upto<T>(logarithm + i, count),
+                      g = load_upto<T>(gy + i, count);
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        leave<T>(hn::Mul(g, exp<T>(hn::Sub(load_upto<T>(x + at, count), by))), gx + at, count, add);
+        leave<T>(hn::Mul(g, slope(load_upto<T>(x + at, count), by, log_total)), gx + at, count, add);
       }
     });
   }
@@ -81,10 +101,12 @@ template <class T> struct Softmax {
   static void softmax_row(Index n, const T* x, T* y, bool log) {
     const Tag<T> d;
     T total;
-    const T all = logsumexp_row(n, x, log ? nullptr : y, &total);
+    const Vector<T> by = shift_row(n, x, log ? nullptr : y, &total);
     if (log) {
+      // The shift goes first: it is exact next to large numbers, where the whole logarithm is not.
+      const Vector<T> log_total = taper::kernels::HWY_NAMESPACE::log<T>(hn::Set(d, total));
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-        store_upto<T>(hn::Sub(load_upto<T>(x + i, count), hn::Set(d, all)), y + i, count);
+        store_upto<T>(hn::Sub(hn::Sub(load_upto<T>(x + i, count), by), log_total), y + i, count);
       });
     } else {
       const Vector<T> factor = hn::Set(d, T{1} / total);
@@ -96,20 +118,17 @@ template <class T> struct Softmax {
 
   static void softmax_columns(Index n, Index inner, const T* x, T* y, bool log) {
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
-      Vector<T> best = load_upto<T>(x + i, count);
-      for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner + i, count));
-      const Vector<T> by = shift(best);
-      Vector<T> total = hn::Zero(Tag<T>());
-      for (Index k = 0; k < n; ++k) {
+      const Vector<T> by = shift_columns(n, inner, x + i, count);
+      const Vector<T> total = sum_steps<T>(n, [&](Vector<T> sum, Index k) HWY_ATTR {
         const Vector<T> e = exp<T>(hn::Sub(load_upto<T>(x + k * inner + i, count), by));
         if (!log) store_upto<T>(e, y + k * inner + i, count);
-        total = hn::Add(total, e);
-      }
-      const Vector<T> all = hn::Add(by, taper::kernels::HWY_NAMESPACE::log<T>(total));
+        return hn::Add(sum, e);
+      });
+      const Vector<T> log_total = taper::kernels::HWY_NAMESPACE::log<T>(total);
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        const Vector<T> v =
-            log ? hn::Sub(load_upto<T>(x + at, count), all) : hn::Div(load_upto<T>(y + at, count), total);
+        const Vector<T> v = log ? hn::Sub(hn::Sub(load_upto<T>(x + at, count), by), log_total)
+                                : hn::Div(load_upto<T>(y + at, count), total);
         store_upto<T>(v, y + at, count);
       }
     });
@@ -123,10 +142,9 @@ template <class T> struct Softmax {
   static void softmax_gradient(Index n, Index inner, const T* y, const T* gy, T* gx, bool log, bool add) {
     const Tag<T> d;
     if (inner == 1) {
-      Vector<T> total = hn::Zero(d);
-      for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> total = sum_vectors<T>(n, [&](Vector<T> sum, Index i, Index count) HWY_ATTR {
         const Vector<T> g = load_upto<T>(gy + i, count);
-        total = hn::Add(total, only<T>(log ? g : hn::Mul(g, load_upto<T>(y + i, count)), count));
+        return hn::Add(sum, only<T>(log ? g : hn::Mul(g, load_upto<T>(y + i, count)), count));
       });
       const Vector<T> common = hn::SumOfLanes(d, total);
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
@@ -136,11 +154,10 @@ template <class T> struct Softmax {
       return;
     }
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
-      Vector<T> common = hn::Zero(d);
-      for (Index k = 0; k < n; ++k) {
+      const Vector<T> common = sum_steps<T>(n, [&](Vector<T> sum, Index k) HWY_ATTR {
         const Vector<T> g = load_upto<T>(gy + k * inner + i, count);
-        common = hn::Add(common, log ? g : hn::Mul(g, load_upto<T>(y + k * inner + i, count)));
-      }
+        return hn::Add(sum, log ? g : hn::Mul(g, load_upto<T>(y + k * inner + i, count)));
+      });
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
         leave<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log),
@@ -186,23 +203,25 @@ template <class T> const SoftmaxTable<T>& best() {
 
 }  // namespace
 
-template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y, T* parts) {
   for_slices(outer, costly * n * inner, [&](Index o) {
-    T total;
+    T* const shift = parts == nullptr ? nullptr : parts + o * inner;
+    T* const logarithm = parts == nullptr ? nullptr : parts + (outer + o) * inner;
     if (inner == 1) {
-      y[o] = best<T>().logsumexp_row(n, x + o * n, nullptr, &total);
+      best<T>().logsumexp_row(n, x + o * n, y + o, shift, logarithm);
     } else {
-      best<T>().logsumexp_columns(n, inner, x + o * n * inner, y + o * inner);
+      best<T>().logsumexp_columns(n, inner, x + o * n * inner, y + o * inner, shift, logarithm);
     }
   });
 }
 
 template <class T>
-void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
-                             bool add) {
+void logsumexp_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* parts, const T* gy,
+                             T* gx, bool add) {
   for_slices(outer, costly * n * inner, [&](Index o) {
-    const Index at = o * n * inner;
-    best<T>().logsumexp_gradient(n, inner, x + at, y + o * inner, gy + o * inner, gx + at, add);
+    const Index at = o * n * inner, reduced = o * inner;
+    best<T>().logsumexp_gradient(n, inner, x + at, parts + reduced, parts + outer * inner + reduced,
+                                 gy + reduced, gx + at, add);
   });
 }
 
@@ -228,7 +247,7 @@ void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const 
 }
 
 #define TAPER_INSTANTIATE(T)                                                                          \
-  template void logsumexp_axis(Index, Index, Index, const T*, T*);                                    \
+  template void logsumexp_axis(Index, Index, Index, const T*, T*, T*);                                \
   template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool); \
   template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                \
   template void softmax_axis_gradient(Index, Index, Index, const T*, const T*, T*, bool, bool);

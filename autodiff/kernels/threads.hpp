@@ -71,4 +71,7 @@ template <class F> void for_slices(Index outer, Index work, const F& f) {
 /// Long sums are taken in pieces of this length, on which their last bits depend.
 inline constexpr Index sum_piece = Index{1} << 15;
 
+/// Up to so many terms are added up one after the other, as fast as that goes; more are added up with care.
+inline constexpr Index sum_plainly = 128;
+
 }  // namespace taper::kernels

@@ -62,7 +62,7 @@ template <class T, Unary f> struct Function {
     if constexpr (f == Unary::log) return hn::Div(one, x);
     if constexpr (f == Unary::sqrt) return hn::Div(constant<T>(0.5), y);
     if constexpr (f == Unary::square) return hn::Add(x, x);
-    if constexpr (f == Unary::abs) return hn::IfThenElseZero(hn::Ne(x, zero), hn::CopySign(one, x));
+    if constexpr (f == Unary::abs) return sign<T>(x);
     if constexpr (f == Unary::power) {
       const T exponent = hn::GetLane(p);
       return per_lane<T>(
@@ -71,7 +71,7 @@ template <class T, Unary f> struct Function {
     if constexpr (f == Unary::tanh) return hn::NegMulAdd(y, y, one);
     if constexpr (f == Unary::sigmoid) return hn::Mul(y, hn::Sub(one, y));
     if constexpr (f == Unary::softplus) return sigmoid<T>(x);
-    if constexpr (f == Unary::relu) return hn::IfThenElseZero(hn::Gt(x, zero), one);
+    if constexpr (f == Unary::relu) return hn::IfThenZeroElse(hn::Le(x, zero), one);
     if constexpr (f == Unary::leaky_relu) return hn::IfThenElse(hn::Gt(x, zero), one, p);
     if constexpr (f == Unary::elu) return hn::IfThenElse(hn::Gt(x, zero), one, hn::Add(y, p));
     if constexpr (f == Unary::gelu) return gelu_slope<T>(x);

@@ -1,4 +1,5 @@
 #include <taper/autodiff/kernels/binary.hpp>
+#include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
 
@@ -75,6 +76,16 @@ struct Walk {
     return {data, stride[side][2], stride[side][3]};
   }
 
+  /// How many entries of an operand a matrix reaches.
+  Index reach(std::size_t side) const {
+    return stride[side][2] * (size[2] - 1) + stride[side][3] * (size[3] - 1) + 1;
+  }
+
+  /// Whether an operand collects its gradient from so many matrices that their sum needs care.
+  bool from_many(std::size_t side) const {
+    return (stride[side][0] == 0 ? size[0] : 1) * (stride[side][1] == 0 ? size[1] : 1) > 16;
+  }
+
  private:
   static std::size_t at(Index used) { return static_cast<std::size_t>(4 - used); }
   bool merges(Index used, const std::array<Index, 2>& step) const {
@@ -101,14 +112,31 @@ template <class T, Binary function, int of> void gradient(const Backward<T>& b, 
   if (!g) return;
   const View<const T> input = b.input(of);
   // An operand that is repeated collects from several places, which all add.
-  const bool repeated = input.size() != b.output().size();
+  const bool repeated = input.size() != b.output().size(), many = walk.from_many(of);
   if (repeated && !g.add) std::fill_n(g.data, input.size(), T{0});
+  T* const rest = b.scratch();  // of the sums of many, and behind it one matrix's part
+  T* const part = rest + (many ? input.size() : 0);
+  if (many) std::fill_n(rest, input.size(), T{0});
   walk.for_matrices([&](Index left, Index right, Index out) {
+    const Index at = of == 0 ? left : right;
+    if (many) std::fill_n(part, walk.reach(of), T{0});
     kernels::binary_gradient<T>(function, of, walk.size[2], walk.size[3],
                                 walk.operand(0, b.input(0).data() + left),
                                 walk.operand(1, b.input(1).data() + right), b.output_gradient().data() + out,
-                                walk.operand(of, g.data + (of == 0 ? left : right)), g.add || repeated);
+                                walk.operand(of, many ? part : g.data + at), g.add || repeated);
+    if (many) kernels::add_carefully<T>(walk.reach(of), part, g.data + at, rest + at);
   });
+}
+
+/// What `gradient` needs beside the gradients.
+Index gradient_scratch(const Signature& s, const char* name) {
+  const Walk walk(broadcast(s[0], s[1], name), s[0], s[1]);
+  Index result = 0;
+  for (const Index side : {0, 1}) {
+    const auto of = static_cast<std::size_t>(side);
+    if (walk.from_many(of)) result = std::max(result, s[side].size() + walk.reach(of));
+  }
+  return result;
 }
 
 template <class T, Binary function> void repeat_gradients(const Backward<T>& b) {
@@ -162,6 +190,7 @@ template <Binary function> std::vector<Sample> samples(Rng& rng) {
 template <class T, Binary function>
 const Op<T> binary{{
     .name = binary_name(function),
+    .arity = 2,
     .shape = [](const Signature& s) { return broadcast(s[0], s[1], binary_name(function)); },
     .forward =
         [](const Forward<T>& f) {
@@ -177,6 +206,7 @@ const Op<T> binary{{
         },
     .channels = Channels::elementwise,
     .samples = samples<function>,
+    .scratch = [](const Signature& s) { return gradient_scratch(s, binary_name(function)); },
 }};
 
 }  // namespace

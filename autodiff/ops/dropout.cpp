@@ -11,6 +11,7 @@ using kernels::Binary;
 template <class T>
 const Op<T> dropout_op{{
     .name = "dropout",
+    .arity = 1,
     .shape = [](const Signature& s) { return s[0]; },
     .forward =
         [](const Forward<T>& f) {

@@ -25,6 +25,7 @@ Layout layout(const Shape& u, const Shape& v) {
 template <class T>
 const Op<T> hadamard_op{{
     .name = "hadamard",
+    .arity = 2,
     .shape =
         [](const Signature& s) {
           layout(s[0], s[1]);

@@ -48,6 +48,7 @@ Shape reshaped(const Signature& s) {
 template <class T>
 const Op<T> reshape_op{{
     .name = "reshape",
+    .arity = 1,
     .shape = reshaped,
     .forward =
         [](const Forward<T>& f) { std::copy_n(f.input(0).data(), f.output().size(), f.output().data()); },
@@ -99,6 +100,7 @@ struct Exchange {
 template <class T>
 const Op<T> transpose_op{{
     .name = "transpose",
+    .arity = 1,
     .shape =
         [](const Signature& s) {
           const Index first = s.attributes.integers[0], second = s.attributes.integers[1];
@@ -128,6 +130,7 @@ const Op<T> transpose_op{{
 template <class T>
 const Op<T> slice_op{{
     .name = "slice",
+    .arity = 1,
     .shape =
         [](const Signature& s) {
           const auto [axis, begin, end, unused, none] = s.attributes.integers;
@@ -173,6 +176,7 @@ const Op<T> slice_op{{
 template <class T>
 const Op<T> concat_op{{
     .name = "concat",
+    .arity = {1, Arity::any},
     .shape =
         [](const Signature& s) {
           const Index axis = s.attributes.integers[0];
@@ -237,9 +241,15 @@ template <class T> Index position(T number, Index rows) {
   return static_cast<Index>(whole);
 }
 
+/// Whether so many gradients may meet in one row that their sum needs care.
+bool many(const Shape& positions) {
+  return positions.size() > kernels::sum_plainly;
+}
+
 template <class T>
 const Op<T> gather_rows_op{{
     .name = "gather_rows",
+    .arity = 2,
     .shape =
         [](const Signature& s) {
           if (s[0].rank() != 2) throw Error("gather_rows", "a table ", s[0], ": expected a matrix");
@@ -268,16 +278,28 @@ const Op<T> gather_rows_op{{
           const View<const T> table = b.input(0), positions = b.input(1);
           const Index width = table.shape()[1];
           if (!g.add) std::fill_n(g.data, table.size(), T{0});
-          for (Index i = 0; i < positions.size(); ++i) {
-            leave(b.output_gradient().data() + i * width, width,
-                  g.data + position(positions[i], table.shape()[0]) * width, true);
+          const auto for_rows = [&](const auto& add) {
+            for (Index i = 0; i < positions.size(); ++i) {
+              add(b.output_gradient().data() + i * width, position(positions[i], table.shape()[0]) * width);
+            }
+          };
+          if (!many(positions.shape())) {
+            for_rows([&](const T* from, Index to) { leave(from, width, g.data + to, true); });
+            return;
           }
+          T* const rest = b.scratch();
+          std::fill_n(rest, table.size(), T{0});
+          for_rows([&](const T* from, Index to) {
+            kernels::add_carefully<T>(width, from, g.data + to, rest + to);
+          });
         },
     .samples =
         [](Rng& rng) {
           return std::vector<Sample>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
-                                     {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}}};
+                                     {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}},
+                                     {{ops::uniform(rng, {2, 3}), ops::whole(rng, {150}, 2)}}};
         },
+    .scratch = [](const Signature& s) { return many(s[1]) ? s[0].size() : 0; },
     .constants = 0b10,
 }};
 
@@ -295,7 +317,7 @@ template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensi
 template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
   const auto [low, high] =
       std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
-  if (low == high) throw Error("transpose", "axis ", low, " with itself: expected two different axes");
+  if (low == high) return x;
   return apply(transpose_op<T>, {x}, {.integers = {low, high}});
 }
 

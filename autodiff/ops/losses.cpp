@@ -42,6 +42,7 @@ template <Loss kind> std::vector<Sample> samples(Rng& rng) {
 template <class T, Loss kind>
 const Op<T> loss_op{{
     .name = loss_name(kind),
+    .arity = 2,
     .shape = scalar_of_pair<kind>,
     .forward =
         [](const Forward<T>& f) {
@@ -80,6 +81,7 @@ template <class T> Index class_of(T label, Index classes) {
 template <class T>
 const Op<T> cross_entropy_op{{
     .name = "cross_entropy_loss",
+    .arity = 2,
     .shape =
         [](const Signature& s) {
           if (s[0].rank() != 2 || s[0].size() == 0) {
@@ -111,9 +113,9 @@ const Op<T> cross_entropy_op{{
           for (Index i = 0; i < rows; ++i) {
             const T* const logarithms = b.scratch() + i * classes;
             T* const to = g.data + i * classes;
-            const T zero = 0;
-            // gradient of log sum exp at its own minimum: exp(logarithm - 0) * scale
-            kernels::logsumexp_axis_gradient<T>(1, classes, 1, logarithms, &zero, &scale, to, g.add);
+            const T zeros[] = {0, 0};
+            // The gradient of a log sum exp that is 0: exp(logarithm - 0) * scale.
+            kernels::logsumexp_axis_gradient<T>(1, classes, 1, logarithms, zeros, &scale, to, g.add);
             to[class_of(b.input(1)[i], classes)] -= scale;
           }
         },

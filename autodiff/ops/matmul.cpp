@@ -58,6 +58,7 @@ std::vector<Sample> matmul_samples(Rng& rng) {
 template <class T>
 const Op<T> matmul_op{{
     .name = "matmul",
+    .arity = 2,
     .shape =
         [](const Signature& s) {
           const Product p = product(s);
@@ -142,6 +143,7 @@ std::vector<Sample> affine_samples(Rng& rng) {
 template <class T>
 const Op<T> affine_op{{
     .name = "affine",
+    .arity = {2, 3},
     .shape = affine_shape,
     .forward =
         [](const Forward<T>& f) {

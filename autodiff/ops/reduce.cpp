@@ -51,6 +51,7 @@ Tensor<double> any(Rng& rng, const Shape& shape) {
 template <class T>
 const Op<T> sum_op{{
     .name = "sum",
+    .arity = 1,
     .shape = reduced,
     .forward =
         [](const Forward<T>& f) {
@@ -71,6 +72,7 @@ const Op<T> sum_op{{
 template <class T>
 const Op<T> mean_op{{
     .name = "mean",
+    .arity = 1,
     .shape = [](const Signature& s) { return reduced_nonempty(s, "mean"); },
     .forward =
         [](const Forward<T>& f) {
@@ -93,6 +95,7 @@ const Op<T> mean_op{{
 template <class T>
 const Op<T> max_op{{
     .name = "max",
+    .arity = 1,
     .shape = [](const Signature& s) { return reduced_nonempty(s, "max"); },
     .forward =
         [](const Forward<T>& f) {
@@ -113,21 +116,25 @@ const Op<T> max_op{{
 template <class T>
 const Op<T> logsumexp_op{{
     .name = "logsumexp",
+    .arity = 1,
     .shape = [](const Signature& s) { return reduced_nonempty(s, "logsumexp"); },
     .forward =
         [](const Forward<T>& f) {
           const Axis axis = axis_of<T>(f);
-          kernels::logsumexp_axis<T>(axis.outer, axis.n, axis.inner, f.input(0).data(), f.output().data());
+          kernels::logsumexp_axis<T>(axis.outer, axis.n, axis.inner, f.input(0).data(), f.output().data(),
+                                     f.scratch());
         },
     .backward =
         [](const Backward<T>& b) {
           const Axis axis = axis_of<T>(b);
           if (const Gradient<T> g = b.gradient(0)) {
             kernels::logsumexp_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.input(0).data(),
-                                                b.output().data(), b.output_gradient().data(), g.data, g.add);
+                                                b.scratch(), b.output_gradient().data(), g.data, g.add);
           }
         },
     .samples = samples<any>,
+    // Shift and logarithm, of which the output is the rounded sum.
+    .scratch = [](const Signature& s) { return 2 * reduced(s).size(); },
 }};
 
 // softmax and its logarithm: integers[0] is the axis.
@@ -135,6 +142,7 @@ const Op<T> logsumexp_op{{
 template <class T, bool log>
 const Op<T> softmax_op{{
     .name = log ? "log_softmax" : "softmax",
+    .arity = 1,
     .shape = [](const Signature& s) { return s[0]; },
     .forward =
         [](const Forward<T>& f) {

@@ -43,6 +43,7 @@ template <Unary function> std::vector<Sample> samples(Rng& rng) {
 template <class T, Unary function>
 const Op<T> unary{{
     .name = describe(function).name,
+    .arity = 1,
     .shape = [](const Signature& s) { return s[0]; },
     .forward =
         [](const Forward<T>& f) {

@@ -70,7 +70,8 @@ void expect(const TapeFunction& f, bool ok) {
 }
 
 void expect_cube(void (*backward)(const Backward<double>&), bool ok) {
-  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  const Op<double> cube{
+      Record{.name = "cube", .arity = 1, .shape = same, .forward = cube_forward, .backward = backward}};
   expect([&](std::span<const Var<double>> x) { return apply(cube, {x[0]}); }, ok);
   CHECK(gradcheck(cube, {inputs()}).ok == ok);
 }
@@ -103,7 +104,8 @@ TEST_CASE("gradcheck: catches one wrong entry, and says which") {
     cube_backward(b, [](Index i, double x) { return i == 11 ? 0 : 3 * x * x; });
   };
   expect_cube(backward, false);
-  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  const Op<double> cube{
+      Record{.name = "cube", .arity = 1, .shape = same, .forward = cube_forward, .backward = backward}};
   const GradcheckReport report = gradcheck(cube, {inputs()}, {.projections = 0});
   CHECK(report.where.find("entry 11 of input 0: derivative 0.000000") == 0);
   std::ostringstream text;
@@ -117,7 +119,8 @@ TEST_CASE("gradcheck: catches a NaN, which stays the worst") {
     cube_backward(b, [](Index i, double x) { return i == 4 ? std::nan("") : 3 * x * x; });
   };
   expect_cube(backward, false);
-  const Op<double> cube{Record{.name = "cube", .shape = same, .forward = cube_forward, .backward = backward}};
+  const Op<double> cube{
+      Record{.name = "cube", .arity = 1, .shape = same, .forward = cube_forward, .backward = backward}};
   const GradcheckReport report = gradcheck(cube, {inputs()});
   CHECK(std::isnan(report.worst));
   CHECK(report.where.find("entry 4 of input 0") == 0);
@@ -127,6 +130,7 @@ TEST_CASE("gradcheck: catches a gradient that is stored where it must be added")
   for (const bool forgets : {false, true}) {
     CAPTURE(forgets);
     const Op<double> product{Record{.name = "product",
+                                    .arity = 2,
                                     .shape = same,
                                     .forward = product_forward,
                                     .backward = forgets ? product_backward<true> : product_backward<false>}};
@@ -137,15 +141,20 @@ TEST_CASE("gradcheck: catches a gradient that is stored where it must be added")
       return first + exp(x[0]);
     };
     expect(in_two, !forgets);
-    // With different variables there is nothing to forget.
+    // With different variables, each used once; and of something computed.
     const auto two = [&](std::span<const Var<double>> x) { return apply(product, {x[0], x[1]}); };
-    CHECK(gradcheck(two, std::vector{inputs()[0], inputs()[0]}).ok);
+    CHECK(gradcheck(two, std::vector{inputs()[0], inputs()[0]}).ok == !forgets);
+    const auto inside = [&](std::span<const Var<double>> x) {
+      return exp(apply(product, {exp(x[0]), x[1]})) * 1e-3;
+    };
+    CHECK(gradcheck(inside, std::vector{inputs()[0], inputs()[0]}).ok == !forgets);
   }
 }
 
 TEST_CASE("gradcheck: an operation is checked for storing and for adding") {
   static bool adds;  // whatever it is asked for
   const Op<double> stubborn{Record{.name = "stubborn cube",
+                                   .arity = 1,
                                    .shape = same,
                                    .forward = cube_forward,
                                    .backward = [](const Backward<double>& b) {
@@ -158,8 +167,10 @@ TEST_CASE("gradcheck: an operation is checked for storing and for adding") {
                                    }}};
   adds = false;
   CHECK(!gradcheck(stubborn, {inputs()}).ok);
-  // One use alone has nothing to add to.
-  CHECK(gradcheck([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, inputs()).ok);
+  expect([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, false);
+  const GradcheckReport report =
+      gradcheck([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, inputs());
+  CHECK(report.where.find("to which other operations add") != std::string::npos);
   adds = true;
   CHECK(!gradcheck(stubborn, {inputs()}).ok);
   CHECK(!gradcheck([&](std::span<const Var<double>> x) { return apply(stubborn, {x[0]}); }, inputs()).ok);
@@ -170,6 +181,7 @@ TEST_CASE("gradcheck: catches an operation that is right in every recording and 
   static bool recording;
   static double factor;
   const Op<double> scaled{Record{.name = "scaled",
+                                 .arity = 1,
                                  .shape =
                                      [](const Signature& s) {
                                        recording = true;
@@ -213,6 +225,7 @@ TEST_CASE("gradcheck: catches an operation that is right in every recording and 
 TEST_CASE("gradcheck: inputs without derivative are held fixed; random operations keep their pattern") {
   CHECK(gradcheck([](std::span<const Var<double>> x) { return dropout(x[0] * x[0], 0.5); }, inputs()).ok);
   const Op<double> first{Record{.name = "first",
+                                .arity = 2,
                                 .shape = same,
                                 .forward = product_forward,
                                 .backward =
@@ -235,7 +248,7 @@ TEST_CASE("registry: knows an operation while it lives, and forgets it afterward
   const std::size_t before = Op<double>::registry().size(), floats = Op<float>::registry().size();
   {
     const Record record{
-        .name = "short-lived cube", .shape = same, .forward = cube_forward, .backward = right};
+        .name = "short-lived cube", .arity = 1, .shape = same, .forward = cube_forward, .backward = right};
     const Op<double> cube(record), twin(record);
     CHECK(known() == 2);
     CHECK(Op<double>::registry().size() == before + 2);

@@ -208,7 +208,7 @@ TEST_CASE_TEMPLATE("reductions: the same bits for any number of threads", T, flo
       std::vector<Tensor<T>> results{b.reduced(), b.reduced(), b.reduced(), b.x, b.x, b.x};
       kernels::sum_axis<T>(outer, n, inner, b.x.data(), results[0].data());
       kernels::max_axis<T>(outer, n, inner, b.x.data(), results[1].data());
-      kernels::logsumexp_axis<T>(outer, n, inner, b.x.data(), results[2].data());
+      kernels::logsumexp_axis<T>(outer, n, inner, b.x.data(), results[2].data(), nullptr);
       kernels::softmax_axis<T>(outer, n, inner, b.x.data(), results[3].data(), false);
       kernels::softmax_axis_gradient<T>(outer, n, inner, results[3].data(), b.x.data(), results[4].data(),
                                         false, true);
