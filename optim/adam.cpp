@@ -14,11 +14,14 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const ch
       second_moments_(this->state()) {
   require_setting(name, "beta1", options.beta1, true);
   require_setting(name, "beta2", options.beta2, true);
-  if (!(options.epsilon > 0)) throw Error(name, "epsilon ", options.epsilon, ": expected a positive number");
+  if (!(options.epsilon > 0 && std::isfinite(options.epsilon))) {
+    throw Error(name, "epsilon ", options.epsilon, ": expected a positive number, and a finite one");
+  }
 }
 
 template <class T>
-void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
+void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
+                     const kernels::Clipping& clipping) {
   const Index at = segment.offset - this->base();
   if (std::exchange(corrected_, this->steps_) != this->steps_) {  // once for all segments: powers take time
     correction1_ = correction(options_.beta1, this->steps_);
@@ -36,7 +39,7 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
                         first_moments_.data() + at, second_moments_.data() + at, this->held(segment),
                         {.rate = rate / correction1_,
-                         .gradient_scale = scale,
+                         .clipping = clipping,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,
                          .shrinkage = decoupled_ ? 1 - rate * segment.weight_decay : 1,
                          .beta1 = options_.beta1,

@@ -16,10 +16,11 @@ struct AdamOptions {
   std::vector<Group> groups = {};
 };
 
-/// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does.
+/// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does. Gradients may be as
+/// large and as small as T can hold, also where their squares are not.
 template <class T> class Adam : public Optimizer<T> {
  public:
-  /// Throws Error for a negative setting or a beta that is not below 1.
+  /// Throws Error for a negative or infinite setting, an epsilon of 0, or a beta that is not below 1.
   explicit Adam(nn::Parameters<T> parameters, const AdamOptions& options = {})
       : Adam(std::move(parameters), options, "adam", false) {}
 
@@ -27,7 +28,8 @@ template <class T> class Adam : public Optimizer<T> {
   Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled);
 
  private:
-  void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
+  void update(const typename Optimizer<T>::Segment& segment, double rate,
+              const kernels::Clipping& clipping) override;
   bool holds() const override { return true; }
   void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
   void compact_cohorts();

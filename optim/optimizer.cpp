@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/optim/optimizer.hpp>
@@ -30,7 +31,7 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
   for (const auto& entry : parameters.entries()) {
     Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
                  lr, weight_decay};
-    runs_.emplace_back(entry.offset, entry.shape.size());
+    runs_.push_back({entry.offset, entry.shape.size(), entry.name});
     bool grouped = false;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
@@ -76,7 +77,7 @@ template <class T> double Optimizer<T>::weight_decay(const typename nn::Paramete
 template <class T> bool Optimizer<T>::moves(const nn::Parameters<T>& parameters) const {
   return block_ == parameters.block() && version_ == parameters.version() &&
          std::ranges::equal(runs_, parameters.entries(), [](const auto& run, const auto& entry) {
-           return run.first == entry.offset && run.second == entry.shape.size();
+           return run.offset == entry.offset && run.size == entry.shape.size();
          });
 }
 
@@ -87,7 +88,12 @@ template <class T> void Optimizer<T>::set_rate_factor(double factor) {
 
 template <class T> void Optimizer<T>::clip_norm(double most) {
   if (!(most > 0)) throw Error(name_, "a gradient norm of at most ", most, ": expected a positive number");
-  most_ = most;
+  most_norm_ = most;
+}
+
+template <class T> void Optimizer<T>::clip_value(double most) {
+  if (!(most > 0)) throw Error(name_, "gradient entries of at most ", most, ": expected a positive number");
+  most_value_ = most;
 }
 
 template <class T> void Optimizer<T>::step() {
@@ -100,10 +106,9 @@ template <class T> void Optimizer<T>::step() {
     throw Error(name_, "frozen entries, which this optimizer cannot hold: thaw them, or use one that can");
   }
   const kernels::FlushDenormals flush;
-  // torch.nn.utils.clip_grad_norm_ adds 1e-6 too, so that a vanishing norm divides nothing by zero.
-  const double scale = most_ > 0 ? std::min(1.0, most_ / (gradient_norm() + 1e-6)) : 1;
+  const kernels::Clipping clipped = clipping();
   ++steps_;
-  for (const Segment& segment : segments_) update(segment, segment.lr * rate_factor_, scale);
+  for (const Segment& segment : segments_) update(segment, segment.lr * rate_factor_, clipped);
   if (any_fresh_) end_fresh();
 }
 
@@ -135,24 +140,86 @@ template <class T> void Optimizer<T>::end_fresh() {
   }
 }
 
-/// The Euclidean norm of the free gradients. They are packed into runs of a fixed length before they are
-/// summed, so that the bits are those of the smaller problem without the frozen ones.
-template <class T> double Optimizer<T>::gradient_norm() const {
+/// What clipping does to the gradients that are there. Throws Error where they are not finite.
+template <class T> kernels::Clipping Optimizer<T>::clipping() const {
+  kernels::Clipping result{.limit = most_value_};
+  if (std::isfinite(most_norm_)) {
+    const Norm norm = gradient_norm();
+    if (!std::isfinite(norm.unit) || !std::isfinite(norm.of_units)) require_finite_gradients();
+    // torch.nn.utils.clip_grad_norm_ adds 1e-6 too, so that a vanishing norm divides nothing by zero.
+    result.scale = std::min(1.0, most_norm_ / norm.unit / (norm.of_units + 1e-6 / norm.unit));
+    if (result.scale < static_cast<double>(std::numeric_limits<T>::min())) {
+      result.scale = result.more = std::sqrt(most_norm_ / norm.of_units) / std::sqrt(norm.unit);
+    }
+  } else if (std::isfinite(most_value_)) {
+    require_finite_gradients();
+  }
+  return result;
+}
+
+/// Calls f(run, count) for the free gradients, packed into runs of a fixed length, so that the bits of what
+/// is summed are those of the smaller problem without the frozen ones. f may change the run.
+template <class T> template <class F> void Optimizer<T>::for_free_gradients(const F& f) const {
   alignas(alignment) std::array<T, 2048> run;
-  double total = 0;
   std::size_t filled = 0;
-  for (const auto& [offset, size] : runs_) {
-    const T* const gradients = block_->gradients.data() + offset;
-    const kernels::Held* const held = held_.data() + (offset - begin_);
-    for (Index i = 0; i < size; ++i) {
+  for (const Run& parameter : runs_) {
+    const T* const gradients = block_->gradients.data() + parameter.offset;
+    const kernels::Held* const held = held_.data() + (parameter.offset - begin_);
+    for (Index i = 0; i < parameter.size; ++i) {
       run[filled] = gradients[i];
       filled += held[i] != kernels::held_frozen;
       if (filled < run.size()) continue;
-      total += kernels::sum_squares(static_cast<Index>(filled), run.data());
+      f(run.data(), static_cast<Index>(filled));
       filled = 0;
     }
   }
-  return std::sqrt(total + kernels::sum_squares(static_cast<Index>(filled), run.data()));
+  f(run.data(), static_cast<Index>(filled));
+}
+
+/// The Euclidean norm of the free gradients, after clip_value; not finite where one of them is not.
+template <class T> auto Optimizer<T>::gradient_norm() const -> Norm {
+  double total = 0;
+  Index count = 0;
+  const bool limited = std::isfinite(most_value_);
+  const T most = static_cast<T>(most_value_);
+  for_free_gradients([&](T* run, Index size) {
+    for (Index i = 0; limited && i < size; ++i) {
+      if (std::isfinite(run[i])) run[i] = std::clamp(run[i], -most, most);
+    }
+    total += kernels::sum_squares(size, run);
+    count += size;
+  });
+  // Squares that were too small for T, or whose sum was too large.
+  constexpr double least = static_cast<double>(std::numeric_limits<T>::min());
+  constexpr double precision = static_cast<double>(std::numeric_limits<T>::epsilon());
+  if (std::isnan(total) ||
+      (std::isfinite(total) && total >= static_cast<double>(count) * least / precision)) {
+    return {1, std::sqrt(total)};
+  }
+  T largest = 0;
+  for_free_gradients([&](T* run, Index size) {
+    for (Index i = 0; i < size; ++i) largest = std::max(largest, std::abs(run[i]));
+  });
+  if (limited && std::isfinite(largest)) largest = std::min(largest, most);
+  if (largest == 0 || !std::isfinite(largest)) return {1, static_cast<double>(largest)};
+  total = 0;
+  for_free_gradients([&](T* run, Index size) {
+    for (Index i = 0; i < size; ++i) run[i] = std::clamp(run[i], -largest, largest) / largest;
+    total += kernels::sum_squares(size, run);
+  });
+  return {static_cast<double>(largest), std::sqrt(total)};
+}
+
+template <class T> void Optimizer<T>::require_finite_gradients() const {
+  for (const Run& parameter : runs_) {
+    const T* const gradients = block_->gradients.data() + parameter.offset;
+    for (Index i = first_not_finite(gradients, parameter.size); i >= 0 && i < parameter.size; ++i) {
+      const bool frozen = held_.data()[parameter.offset - begin_ + i] == kernels::held_frozen;
+      if (frozen || std::isfinite(gradients[i])) continue;
+      throw Error(name_, "the gradient of '", parameter.name, "' is ", gradients[i], " at entry ", i,
+                  ": expected finite numbers to clip");
+    }
+  }
 }
 
 template class Optimizer<float>;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -31,7 +32,9 @@ template <class T> class Optimizer {
 
   /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates
   /// nothing, except when masks have changed. Throws Error when the model's parameters were laid out anew
-  /// since the optimizer was built, and for frozen entries when this kind of optimizer cannot hold them.
+  /// since the optimizer was built, for frozen entries when this kind of optimizer cannot hold them, and,
+  /// with clipping, for a gradient of a free entry that is not finite, which it names. Nothing has moved
+  /// then.
   void step();
 
   /// All rates are multiplied by this; schedules set it.
@@ -40,8 +43,13 @@ template <class T> class Optimizer {
   void set_rate_factor(double factor);
   /// The rate of parameters in no group, as it is now.
   double rate() const { return lr_ * rate_factor_; }
-  /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded.
+  /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded, in each step
+  /// from now on; the gradients in the block stay as they are. The norm is taken with scaling, so that it has
+  /// no range but that of double.
   void clip_norm(double most);
+  /// Limits each entry of the gradients to [-most, most], in each step from now on; before the norm is taken,
+  /// where that is limited, too.
+  void clip_value(double most);
   Index steps() const { return steps_; }
   /// Whether it moves exactly these parameters.
   bool moves(const nn::Parameters<T>& parameters) const;
@@ -55,8 +63,8 @@ template <class T> class Optimizer {
 
   Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
             const std::vector<Group>& groups);
-  /// Moves one segment. `rate` is its learning rate now, `scale` the factor that clipping asks for.
-  virtual void update(const Segment& segment, double rate, double scale) = 0;
+  /// Moves one segment. `rate` is its learning rate now; its gradients count as `clipping` makes them.
+  virtual void update(const Segment& segment, double rate, const kernels::Clipping& clipping) = 0;
   /// Whether `update` heeds held(). One that cannot is refused frozen entries.
   virtual bool holds() const { return false; }
   /// Forgets the state of entries that have been frozen, and of some that have been thawed, given by their
@@ -80,7 +88,13 @@ template <class T> class Optimizer {
  private:
   void follow_masks();
   void end_fresh();
-  double gradient_norm() const;
+  kernels::Clipping clipping() const;
+  template <class F> void for_free_gradients(const F& f) const;
+  struct Norm {
+    double unit, of_units;  // their product may be beyond double
+  };
+  Norm gradient_norm() const;
+  void require_finite_gradients() const;
 
   std::shared_ptr<Block<T>> block_;
   std::uint64_t version_;  // of the block, as it was
@@ -88,13 +102,18 @@ template <class T> class Optimizer {
   AlignedArray<kernels::Held> held_;
   bool any_held_ = false;
   bool any_fresh_ = false;
-  std::vector<std::pair<Index, Index>> runs_;  // where each parameter is, and how many numbers it has
+  struct Run {
+    Index offset, size;
+    std::string name;
+  };
+  std::vector<Run> runs_;  // where each parameter is
   const char* name_;
   Index begin_ = 0, end_ = 0;
   std::vector<Segment> segments_;
   double lr_;
   double rate_factor_ = 1;
-  double most_ = 0;  // of clipping; 0: none
+  double most_norm_ = std::numeric_limits<double>::infinity();
+  double most_value_ = std::numeric_limits<double>::infinity();
 };
 
 /// Throws the Error of a setting that is not at least zero (or, with `below_one`, not in [0, 1)).

@@ -6,7 +6,8 @@
 
 namespace taper::optim {
 
-/// The factor of all rates in an epoch, counted from 0. Any function will do; these are the usual ones.
+/// The factor of all rates in an epoch, counted from 0: a finite number, 0 or more. Any function will do;
+/// these are the usual ones, which throw Error for fewer epochs than 1 and for other factors.
 using Schedule = std::function<double(Index epoch)>;
 
 /// factor^(epoch / every), rounded down: a drop each `every` epochs.

@@ -17,12 +17,13 @@ SGD<T>::SGD(nn::Parameters<T> parameters, const SGDOptions& options)
 }
 
 template <class T>
-void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double rate, double scale) {
+void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
+                    const kernels::Clipping& clipping) {
   T* const velocity = options_.momentum > 0 ? velocity_.data() + (segment.offset - this->base()) : nullptr;
   kernels::sgd_step<T>(segment.size, this->values(segment), this->gradients(segment), velocity,
                        this->held(segment),
                        {.rate = rate,
-                        .gradient_scale = scale,
+                        .clipping = clipping,
                         .decay = segment.weight_decay,
                         .momentum = options_.momentum,
                         .dampening = options_.dampening,

@@ -22,7 +22,8 @@ template <class T> class SGD : public Optimizer<T> {
   explicit SGD(nn::Parameters<T> parameters, const SGDOptions& options = {});
 
  private:
-  void update(const typename Optimizer<T>::Segment& segment, double rate, double scale) override;
+  void update(const typename Optimizer<T>::Segment& segment, double rate,
+              const kernels::Clipping& clipping) override;
   bool holds() const override { return true; }
   void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
 

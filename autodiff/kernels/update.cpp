@@ -44,22 +44,40 @@ template <class T> HWY_INLINE auto is(Held what, Lanes<T> held) {
   return hn::RebindMask(Tag<T>(), hn::Eq(held, hn::Set(hn::RebindToSigned<Tag<T>>(), Ordinal<T>{what})));
 }
 
+/// Clipping in every lane.
+template <class T> struct Clip {
+  Vector<T> scale, more, limit;
+  bool only_scale;
+
+  explicit HWY_INLINE Clip(const Clipping& c)
+      : scale(constant<T>(c.scale)),
+        more(constant<T>(c.more)),
+        limit(constant<T>(c.limit)),
+        only_scale(c.more == 1 && c.limit == std::numeric_limits<double>::infinity()) {}
+
+  HWY_INLINE Vector<T> operator()(Vector<T> g) const {
+    if (only_scale) return hn::Mul(scale, g);
+    return hn::Mul(more, hn::Mul(scale, hn::Min(hn::Max(g, hn::Neg(limit)), limit)));
+  }
+};
+
 /// The constants of a step in every lane.
 template <class T> struct Sgd {
   using V = Vector<T>;
-  V rate, scale, decay, momentum, keep;
+  V rate, decay, momentum, keep;
+  Clip<T> clip;
   bool nesterov, first;
 
   Sgd(const SgdStep& s, bool with_momentum)
       : rate(constant<T>(s.rate)),
-        scale(constant<T>(s.gradient_scale)),
         decay(constant<T>(s.decay)),
         momentum(constant<T>(s.momentum)),
         keep(constant<T>(1 - s.dampening)),
+        clip(s.clipping),
         nesterov(s.nesterov && with_momentum),
         first(s.first) {}
 
-  HWY_INLINE V slope(V value, V gradient) const { return hn::MulAdd(decay, value, hn::Mul(scale, gradient)); }
+  HWY_INLINE V slope(V value, V gradient) const { return hn::MulAdd(decay, value, clip(gradient)); }
   HWY_INLINE V next_velocity(V g, V velocity) const {
     return first ? g : hn::MulAdd(momentum, velocity, hn::Mul(keep, g));
   }
@@ -91,11 +109,14 @@ void sgd(Index n, T* values, const T* gradients, T* velocity, const Held* held, 
 
 template <class T> struct Adam {
   using V = Vector<T>;
-  V rate, scale, decay, shrinkage, beta1, beta2, rest1, rest2, root_correction, epsilon;
+  V rate, decay, shrinkage, beta1, beta2, rest1, rest2, root_correction, epsilon;
+  Clip<T> clip;
+  // The range in which second moments are kept as they are, and have all their digits.
+  static constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+  static constexpr T most = std::numeric_limits<T>::max() / 4;
 
   explicit Adam(const AdamStep& s)
       : rate(constant<T>(s.rate)),
-        scale(constant<T>(s.gradient_scale)),
         decay(constant<T>(s.coupled_decay)),
         shrinkage(constant<T>(s.shrinkage)),
         beta1(constant<T>(s.beta1)),
@@ -103,14 +124,43 @@ template <class T> struct Adam {
         rest1(constant<T>(1 - s.beta1)),
         rest2(constant<T>(1 - s.beta2)),
         root_correction(constant<T>(s.root_correction)),
-        epsilon(constant<T>(s.epsilon)) {}
+        // One that T cannot hold is the least that it can, so that 0 / (0 + epsilon) stays 0.
+        epsilon(constant<T>(std::max(s.epsilon, static_cast<double>(std::numeric_limits<T>::min())))),
+        clip(s.clipping) {}
 
   HWY_INLINE V next(V value, V gradient, V& first, V& second) const {
-    const V g = hn::MulAdd(decay, value, hn::Mul(scale, gradient));
+    const Tag<T> d;
+    const V g = hn::MulAdd(decay, value, clip(gradient));
     first = hn::MulAdd(beta1, first, hn::Mul(rest1, g));
-    second = hn::MulAdd(beta2, second, hn::Mul(rest2, hn::Mul(g, g)));
-    const V root = hn::MulAdd(hn::Sqrt(second), root_correction, epsilon);
+    V square = hn::MulAdd(beta2, second, hn::Mul(rest2, hn::Mul(g, g))), root = hn::Sqrt(square);
+    const auto no_underflow = hn::Or(hn::Eq(g, hn::Zero(d)), hn::Ge(square, hn::Set(d, least)));
+    const auto in_range = hn::And(hn::Ge(second, hn::Zero(d)), hn::Le(square, hn::Set(d, most)));
+    const auto plain = hn::And(no_underflow, in_range);
+    if (HWY_UNLIKELY(!hn::AllTrue(d, plain))) {
+      const V far = far_root(g, second);
+      root = hn::IfThenElse(plain, root, far);
+      square = hn::IfThenElse(plain, square, encoded(far));
+    }
+    second = square;
+    root = hn::MulAdd(root, root_correction, epsilon);
     return hn::Sub(hn::Mul(shrinkage, value), hn::Div(hn::Mul(rate, first), root));
+  }
+
+ private:
+  /// The root of the next second moment, by parts of the larger of the last root and the gradient.
+  HWY_INLINE V far_root(V g, V second) const {
+    const V zero = hn::Zero(Tag<T>()), size = hn::Abs(g);
+    const V before = hn::IfThenElse(hn::Lt(second, zero), hn::Neg(second), hn::Sqrt(second));
+    const V larger = hn::Max(before, size), a = hn::Div(before, larger), b = hn::Div(size, larger);
+    const V root = hn::Sqrt(hn::MulAdd(beta2, hn::Mul(a, a), hn::Mul(rest2, hn::Mul(b, b))));
+    return hn::IfThenZeroElse(hn::Eq(larger, zero), hn::Mul(larger, root));
+  }
+  /// How a second moment is kept, given its root.
+  static HWY_INLINE V encoded(V root) {
+    const Tag<T> d;
+    const V square = hn::Mul(root, root);
+    const auto fits = hn::And(hn::Ge(square, hn::Set(d, least)), hn::Le(square, hn::Set(d, most)));
+    return hn::IfThenElse(fits, square, hn::Neg(root));
   }
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include <taper/autodiff/kernels/threads.hpp>
@@ -14,11 +15,18 @@ enum Held : std::uint8_t {
   held_fresh = 2,   ///< it moves, for the first time
 };
 
+/// What clipping makes of a gradient: it is limited to [-limit, limit] and multiplied by scale, and by more,
+/// which is where a scale too small for T is given as two factors.
+struct Clipping {
+  double scale = 1, more = 1;
+  double limit = std::numeric_limits<double>::infinity();
+};
+
 /// The constants of one stochastic gradient step.
 struct SgdStep {
   double rate;
-  double gradient_scale;  // of clipping; 1 without
-  double decay;           // coupled: gradient += decay * value
+  Clipping clipping;
+  double decay;  // coupled: gradient += decay * value
   double momentum;
   double dampening;
   bool nesterov;
@@ -32,10 +40,10 @@ void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* h
 
 /// The constants of one Adam step.
 struct AdamStep {
-  double rate;            // divided by the first moment's bias correction
-  double gradient_scale;  // of clipping; 1 without
-  double coupled_decay;   // gradient += decay * value
-  double shrinkage;       // decoupled: value *= 1 - rate * decay, given as that factor; 1 without
+  double rate;  // divided by the first moment's bias correction
+  Clipping clipping;
+  double coupled_decay;  // gradient += decay * value
+  double shrinkage;      // decoupled: value *= 1 - rate * decay, given as that factor; 1 without
   double beta1;
   double beta2;
   double root_correction;  // 1 / square root of the second moment's bias correction
@@ -54,7 +62,8 @@ template <class T> struct AdamCohorts {
 };
 
 /// One step of Adam on n parameters, with their moments: one pass over four arrays. `held` may be null when
-/// all numbers move.
+/// all numbers move. A second moment that is outside the range of T, as the square of a gradient may be, is
+/// kept as minus its root.
 template <class T>
 void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments, const Held* held,
                const AdamStep& step, const AdamCohorts<T>& cohorts = {});

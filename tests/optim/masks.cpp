@@ -302,7 +302,7 @@ class Signs : public optim::Optimizer<double> {
       : Optimizer(std::move(parameters), "signs", 0.125, 0, {}) {}
 
  protected:
-  void update(const Segment& segment, double rate, double) override {
+  void update(const Segment& segment, double rate, const kernels::Clipping&) override {
     for (Index i = 0; i < segment.size; ++i) {
       const double g = gradients(segment)[i];
       values(segment)[i] -= g > 0 ? rate : g < 0 ? -rate : 0;
@@ -321,7 +321,7 @@ class Ages : public optim::Optimizer<double> {
 
  protected:
   bool holds() const override { return true; }
-  void update(const Segment& segment, double, double) override {
+  void update(const Segment& segment, double, const kernels::Clipping&) override {
     const kernels::Held* const marks = held(segment);
     for (Index i = 0; i < segment.size; ++i) {
       double& age = ages.data()[segment.offset - base() + i];

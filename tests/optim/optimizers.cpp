@@ -286,6 +286,124 @@ TEST_CASE("Optimizer: clipping bounds the length of a plain step") {
   CHECK_ERROR(optimizer.clip_norm(std::nan("")), "[sgd]", "positive");
 }
 
+namespace {
+
+/// A parameter of n zeros whose gradient is given.
+template <class T> struct Zeros {
+  nn::Parameter<T> parameter;
+  nn::Parameters<T> all;
+
+  explicit Zeros(const std::vector<T>& gradient)
+      : parameter(Shape{static_cast<Index>(gradient.size())}), all({{"x", &parameter}}) {
+    arrive(gradient);
+  }
+  void arrive(const std::vector<T>& gradient) {
+    std::copy(gradient.begin(), gradient.end(), parameter.block()->gradients.data() + parameter.offset());
+  }
+  T operator[](Index i) const { return parameter.value()[i]; }
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Optimizer: a norm is clipped whose square is outside the range", T, float, double) {
+  // A hundred equal entries: each moves by a tenth of the norm.
+  const double huge = std::is_same_v<T, float> ? 3e38 : 1.7e308,
+               tiny = std::is_same_v<T, float> ? 1e-30 : 1e-250;
+  for (const double size : {1e20, huge, 1e-20, tiny, std::is_same_v<T, float> ? 1e30 : 1e160}) {
+    CAPTURE(size);
+    Zeros<T> x(std::vector<T>(100, static_cast<T>(size)));
+    optim::SGD<T> sgd(x.all, {.lr = size < 1 ? 1e10 : 1});
+    sgd.clip_norm(size < 1 ? 4 * size : 1);  // below 1e-6 that which keeps it from zero counts
+    sgd.step();
+    const double norm = 10 * size;
+    const double expected = size < 1 ? -1e10 * size * std::min(1.0, 4 * size / (norm + 1e-6)) : -0.1;
+    if (std::abs(expected) < 1e-37) continue;  // what moves is too small for float itself
+    for (const Index i : {0, 57, 99})
+      CHECK(static_cast<double>(x[i]) == doctest::Approx(expected).epsilon(1e-6));
+  }
+}
+
+TEST_CASE_TEMPLATE("Optimizer: clipping refuses gradients that are not finite, before anything moves", T,
+                   float, double) {
+  for (const T odd : {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity()}) {
+    for (const bool by_norm : {true, false}) {
+      Zeros<T> x({1000, odd, odd});
+      optim::SGD<T> sgd(x.all, {.lr = 1, .momentum = 0.9});
+      by_norm ? sgd.clip_norm(1) : sgd.clip_value(1);
+      CHECK_ERROR(sgd.step(), "[sgd] the gradient of 'x' is", "at entry 1", "expected");
+      CHECK(sgd.steps() == 0);
+      for (const Index i : {0, 1, 2}) CHECK(x[i] == 0);
+      // Frozen entries have none.
+      x.parameter.freeze(Mask::frozen(Shape{3}, {1, 2}));
+      sgd.step();
+      CHECK(x[0] == doctest::Approx(-1));
+      CHECK(x[1] == 0);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("Optimizer: entries are clipped by their value, and then by the norm", T, float, double) {
+  Zeros<T> x({-5, T(0.5), 30});
+  optim::SGD<T> sgd(x.all, {.lr = 1});
+  sgd.clip_value(2);
+  sgd.step();
+  CHECK(x[0] == 2);
+  CHECK(x[1] == T(-0.5));
+  CHECK(x[2] == -2);
+  CHECK(x.parameter.block()->gradients.data()[x.parameter.offset() + 2] == 30);
+  sgd.clip_norm(1);  // of (-2, 0.5, 2)
+  sgd.step();
+  CHECK(x[2] == doctest::Approx(-2 - 2 / std::sqrt(8.25)));
+  CHECK(x[1] == doctest::Approx(-0.5 - 0.5 / std::sqrt(8.25)));
+  Zeros<T> large(std::vector<T>(100, T(1e30)));
+  optim::SGD<T> both(large.all, {.lr = 1});
+  both.clip_value(1e25), both.clip_norm(1);
+  both.step();
+  CHECK(large[7] == doctest::Approx(-0.1));
+  CHECK_ERROR(sgd.clip_value(0), "[sgd]", "positive");
+  CHECK_ERROR(sgd.clip_value(-1), "[sgd]", "-1", "positive");
+  CHECK_ERROR(sgd.clip_value(std::nan("")), "[sgd]", "positive");
+}
+
+TEST_CASE("Adam: in float as in double, whatever the size of gradients and of epsilon") {
+  Rng rng(5);
+  for (const double epsilon : {1e-8, 1e-30, 1e-45, 1e-300}) {
+    CAPTURE(epsilon);
+    const std::vector<double> sizes{1e20, 1e-20, 1, 0, 1e30, 1e-30, 1e19, 1e-16, 1e10, 1e-10};
+    const Index n = 40;  // whole vectors and a rest, with every size next to every other
+    Zeros<float> x(std::vector<float>(static_cast<std::size_t>(n)));
+    Zeros<double> y(std::vector<double>(static_cast<std::size_t>(n)));
+    optim::Adam<float> adam(x.all, {.lr = 0.01, .epsilon = epsilon});
+    optim::Adam<double> exact(y.all, {.lr = 0.01, .epsilon = epsilon});
+    for (int t = 0; t < 300; ++t) {
+      std::vector<float> g;
+      for (Index i = 0; i < n; ++i) {
+        // In the second hundred the sizes change places, so that moments come back into the range.
+        const auto size = static_cast<std::size_t>(t / 100 == 1 ? i + 3 : i) % sizes.size();
+        g.push_back(static_cast<float>(sizes[size] * rng.uniform(0.2, 1)));
+      }
+      x.arrive(g);
+      y.arrive(std::vector<double>(g.begin(), g.end()));
+      adam.step(), exact.step();
+    }
+    for (Index i = 0; i < n; ++i) {
+      CAPTURE(i);
+      CHECK(static_cast<double>(x[i]) == doctest::Approx(y[i]).epsilon(1e-4));
+    }
+  }
+}
+
+TEST_CASE("Adam: in double, gradients whose squares are outside the range") {
+  for (const double size : {1e200, 1e-200}) {
+    Zeros<double> x({size, -size, 0});
+    optim::Adam<double> adam(x.all, {.lr = 0.01, .epsilon = 1e-300});
+    for (int t = 0; t < 10; ++t) adam.step();
+    CHECK(x[0] == doctest::Approx(-0.1));
+    CHECK(x[1] == doctest::Approx(0.1));
+    CHECK(x[2] == 0);
+  }
+}
+
 TEST_CASE("Optimizer: the parameters of a part of a model are trained alone") {
   nn::Sequential<float> model(nn::Linear<float>(3, 2), nn::Linear<float>(2, 4));
   const nn::Parameters<float> all = model.parameters();
@@ -328,6 +446,14 @@ TEST_CASE("Optimizer: settings that make no sense are refused") {
   CHECK_ERROR(sgd({.groups = {{.match = "*.bias"}}}), "[sgd]", "'*.bias'", "some parameter matches");
   CHECK_ERROR(adam({.groups = {{.match = "bias", .lr = -2}}}), "[adam]", "lr -2");
   CHECK_ERROR(adam({.groups = {{.match = "bias", .weight_decay = -2}}}), "[adam]", "weight_decay -2");
+}
+
+TEST_CASE("Adam: an epsilon that is not a positive finite number is refused") {
+  nn::Linear<double> model(2, 1);
+  for (const double epsilon : {0.0, -1.0, HUGE_VAL, std::nan("")}) {
+    CHECK_ERROR(optim::Adam(model.parameters(), {.epsilon = epsilon}), "[adam] epsilon", "finite");
+    CHECK_ERROR(optim::AdamW(model.parameters(), {.epsilon = epsilon}), "[adamw] epsilon", "finite");
+  }
 }
 
 TEST_CASE("Optimizer: refuses to go on when the parameters were laid out anew") {

@@ -50,3 +50,12 @@ TEST_CASE("Schedules: fewer than one epoch is refused") {
   CHECK_ERROR(optim::cosine_schedule(-3), "[cosine_schedule]", "-3 epochs");
   CHECK_ERROR(optim::warm_up(0), "[warm_up]", "0 epochs");
 }
+
+TEST_CASE("Schedules: factors that are negative or not finite are refused, and so is an empty schedule") {
+  for (const double factor : {-0.5, HUGE_VAL, std::nan("")}) {
+    CHECK_ERROR(optim::step_schedule(2, factor), "[step_schedule] a factor of", "expected");
+    CHECK_ERROR(optim::cosine_schedule(2, factor), "[cosine_schedule] a factor of", "expected");
+  }
+  CHECK_ERROR(optim::warm_up(2, optim::Schedule{}), "[warm_up] an empty schedule", "expected");
+  CHECK(optim::step_schedule(2, 0)(4) == 0);
+}

@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("sgd_step: against a plain loop", T, float, double) {
         CAPTURE(n);
         CAPTURE(kind);
         const SgdStep step{.rate = 0.1,
-                           .gradient_scale = kind & 1 ? 0.5 : 1,
+                           .clipping = {.scale = kind & 1 ? 0.5 : 1},
                            .decay = kind & 2 ? 0.01 : 0,
                            .momentum = 0.9,
                            .dampening = kind & 4 ? 0.2 : 0,
@@ -90,7 +90,7 @@ TEST_CASE_TEMPLATE("sgd_step: against a plain loop", T, float, double) {
         Tensor<double> expected(x.shape()), without_momentum(x.shape()), velocity(x.shape());
         for (Index i = 0; i < n; ++i) {
           const double value = static_cast<double>(x[i]);
-          const double gradient = static_cast<double>(g[i]) * step.gradient_scale + step.decay * value;
+          const double gradient = static_cast<double>(g[i]) * step.clipping.scale + step.decay * value;
           velocity[i] = step.first
                             ? gradient
                             : step.momentum * static_cast<double>(v[i]) + (1 - step.dampening) * gradient;
@@ -123,7 +123,7 @@ TEST_CASE_TEMPLATE("adam_step: against a plain loop, over several steps", T, flo
           const double coupled = kind & 1 ? 0.03 : 0, scale = kind & 2 ? 0.25 : 1;
           const Tensor<T> g = random_tensor<T>(rng, {n});
           const AdamStep step{.rate = rate / (1 - std::pow(beta1, t)),
-                              .gradient_scale = scale,
+                              .clipping = {.scale = scale},
                               .coupled_decay = coupled,
                               .shrinkage = 1 - rate * decay,
                               .beta1 = beta1,
@@ -157,7 +157,7 @@ TEST_CASE_TEMPLATE("sgd_step: frozen and fresh numbers against a plain loop", T,
         CAPTURE(n);
         CAPTURE(kind);
         const SgdStep step{.rate = 0.1,
-                           .gradient_scale = kind & 1 ? 0.5 : 1,
+                           .clipping = {.scale = kind & 1 ? 0.5 : 1},
                            .decay = 0.01,
                            .momentum = 0.9,
                            .dampening = kind & 2 ? 0.2 : 0,
@@ -171,7 +171,7 @@ TEST_CASE_TEMPLATE("sgd_step: frozen and fresh numbers against a plain loop", T,
         Tensor<double> expected(x.shape()), without_momentum(x.shape()), velocity(x.shape());
         for (Index i = 0; i < n; ++i) {
           const double value = static_cast<double>(x[i]);
-          const double gradient = static_cast<double>(g[i]) * step.gradient_scale + step.decay * value;
+          const double gradient = static_cast<double>(g[i]) * step.clipping.scale + step.decay * value;
           const bool starts = step.first || held[static_cast<std::size_t>(i)] == kernels::held_fresh;
           velocity[i] =
               starts ? gradient : step.momentum * static_cast<double>(v[i]) + (1 - step.dampening) * gradient;
@@ -215,7 +215,7 @@ TEST_CASE_TEMPLATE("adam_step: frozen numbers and cohorts against a plain loop",
         }
         const AdamStep step{
             .rate = cohort_count == 0 ? rate / (1 - std::pow(beta1, 5)) : 1e9,
-            .gradient_scale = 0.5,
+            .clipping = {.scale = 0.5},
             .coupled_decay = coupled,
             .shrinkage = 1 - rate * decay,
             .beta1 = beta1,
@@ -250,14 +250,14 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those
   for_each_target([&](const char*) {
     Rng rng(5);
     const SgdStep sgd{.rate = 0.1,
-                      .gradient_scale = 0.7,
+                      .clipping = {.scale = 0.7},
                       .decay = 0.01,
                       .momentum = 0.9,
                       .dampening = 0.1,
                       .nesterov = false,
                       .first = false};
     const AdamStep adam{.rate = 0.02,
-                        .gradient_scale = 0.7,
+                        .clipping = {.scale = 0.7},
                         .coupled_decay = 0.1,
                         .shrinkage = 0.99,
                         .beta1 = 0.9,
@@ -289,14 +289,14 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those
 
 TEST_CASE_TEMPLATE("sgd_step, adam_step: the same bits from any address", T, float, double) {
   const SgdStep sgd{.rate = 0.1,
-                    .gradient_scale = 0.7,
+                    .clipping = {.scale = 0.7},
                     .decay = 0.01,
                     .momentum = 0.9,
                     .dampening = 0.1,
                     .nesterov = true,
                     .first = false};
   const AdamStep adam{.rate = 0.02,
-                      .gradient_scale = 0.7,
+                      .clipping = {.scale = 0.7},
                       .coupled_decay = 0.1,
                       .shrinkage = 0.99,
                       .beta1 = 0.9,
