@@ -9,6 +9,11 @@
 
 namespace taper::data {
 
+/// The same numbers, where a vector of n is a column, n x 1.
+template <class T> View<const T> as_rows(View<const T> x) {
+  return x.shape().rank() == 1 ? View<const T>(x.data(), Shape{x.shape()[0], 1}) : x;
+}
+
 /// What a model learns from: one row for each example. `x` and `y` hold rows first, with the same number of
 /// them, and may have up to four dimensions (n x channels x height x width for images).
 template <class T> struct Dataset {
@@ -16,6 +21,11 @@ template <class T> struct Dataset {
   Tensor<T> y;                        ///< n x targets, most often n x 1.
   std::vector<std::string> features;  ///< Names of the columns of x; may be empty.
   std::string target;                 ///< Name of what y holds; may be empty.
+
+  /// x and y as a model and its loss see them: a vector of n is a column, n x 1, so that it has rows like a
+  /// prediction.
+  View<const T> inputs() const { return as_rows(x.view()); }
+  View<const T> targets() const { return as_rows(y.view()); }
 
   /// Number of examples; 0 for a data set that is not filled yet.
   Index rows() const { return x.shape().rank() == 0 ? 0 : x.shape()[0]; }

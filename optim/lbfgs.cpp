@@ -2,6 +2,7 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <cmath>
 
 namespace taper::optim {
 namespace {
@@ -24,9 +25,16 @@ LBFGSHistory::LBFGSHistory(Index n, Index most)
 
 void LBFGSHistory::push(std::span<const double> step, std::span<const double> gradient_change) {
   const Constant s = map(step), y = map(gradient_change);
-  if (!(s.dot(y) > 1e-16 * s.norm() * y.norm())) return;
-  std::ranges::copy(step, steps_.begin() + next_ * n_);
-  std::ranges::copy(gradient_change, changes_.begin() + next_ * n_);
+  const double size = y.stableNorm();
+  if (!(size > 0 && std::isfinite(size))) return;
+  // A factor that both have in common makes no difference to H. With one that makes y about as long as 1, no
+  // square of it leaves the range, and as a power of two it rounds nothing.
+  const double factor = std::ldexp(1.0, -std::clamp(std::ilogb(size), -1000, 1000));
+  const double curvature = (factor * s).dot(factor * y);
+  const double lengths = (factor * s).stableNorm() * (factor * y).norm();
+  if (!(curvature > 1e-16 * lengths && std::isfinite(curvature))) return;
+  Eigen::Map<Eigen::VectorXd>(steps_.data() + next_ * n_, n_) = factor * s;
+  Eigen::Map<Eigen::VectorXd>(changes_.data() + next_ * n_, n_) = factor * y;
   next_ = (next_ + 1) % most_;
   count_ = std::min(count_ + 1, most_);
 }

@@ -64,7 +64,7 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
 
   LBFGSHistory history(n, method.history);
   Vector direction, trial = run.x, slopes = run.gradient, free(n);
-  for (double norm; norm = projected(run.x, run.gradient), run.goes_on(norm);) {
+  for (double norm; norm = projected(run.x, run.gradient), run.goes_on(norm) && !run.stalls(norm);) {
     // Entries at, or nearly at, a bound that the gradient pushes against move along the gradient only.
     const double margin = std::min(1e-6, norm);
     for (Index i = 0; i < n; ++i) {
@@ -80,24 +80,30 @@ void run(Run& run, const Objective& objective, const LBFGSB& method, const Minim
       direction = -run.gradient.cwiseProduct(free);
     }
     direction -= run.gradient.cwiseProduct(Vector::Ones(n) - free);
-    const double length = direction.norm();
+    const double length = direction.stableNorm();
     double step = history.empty() ? std::min(1.0, 1 / length) : 1;
     step = std::min(step, options.max_step / length);
-    // Backtracking along the projected path (Bertsekas, equation 36).
+    // Backtracking along the projected path (Bertsekas, equation 36), to where the parabola through what is
+    // known has its minimum.
+    const double before = run.outcome.value, noise = 8 * objective.precision * std::abs(before);
     double value = 0;
     bool found = false;
-    for (int halvings = 0; halvings < 60 && !found && run.evaluations_left() > 0; ++halvings, step /= 2) {
+    int hidden = 0;  // trials whose decrease rounding would hide
+    for (int trials = 0; trials < 60 && hidden < 4 && !found && run.evaluations_left() > 0; ++trials) {
       trial = project(run.x + step * direction);
       value = run.evaluate(trial, slopes);
       if (!std::isfinite(value) || !slopes.allFinite()) {
         run.backed_off(1);
+        step /= 2;
         continue;
       }
-      const double before = run.outcome.value, predicted = run.gradient.dot(run.x - trial);
-      found = value < before && value <= before - 1e-4 * predicted;
-      // Where rounding hides a decrease, the gradient decides.
-      const double noise = 8 * objective.precision * std::abs(before);
+      const double predicted = run.gradient.dot(run.x - trial);
+      found = value < before - noise && value <= before - 1e-4 * predicted;
+      // Where rounding hides a decrease, the gradient decides, which must become smaller in every step then.
       found |= value <= before + noise && projected(trial, slopes) < norm;
+      hidden += predicted <= noise;
+      const double fraction = predicted / (2 * (value - before + predicted));
+      step *= std::clamp(std::isfinite(fraction) ? fraction : 0.5, 0.1, 0.5);
     }
     if (!found) {
       if (history.empty() || run.evaluations_left() <= 0) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -17,6 +18,9 @@ namespace taper::optim::detail {
 inline constexpr const char* limit_reached = "the limit of evaluations was reached";
 inline constexpr const char* no_decrease =
     "the line search found no lower point: the gradient is wrong, or rounding hides a decrease";
+
+inline constexpr const char* no_gain =
+    "the last 20 iterations made the value no lower and the gradient no smaller, as far as rounding shows";
 
 using Vector = Eigen::VectorXd;
 
@@ -62,6 +66,21 @@ class Run {
     if (outcome.iterations >= options_.max_iterations)
       return end(false, "the limit of iterations was reached");
     if (evaluations_left() <= 0) return end(false, limit_reached);
+    return true;
+  }
+
+  /// Whether many iterations have gained nothing but what rounding may have made: no lower value, no gradient
+  /// that is much smaller. Ends the run.
+  bool stalls(double gradient_norm) {
+    const double noise = 8 * objective_.precision * std::abs(lowest_);
+    if (outcome.value < lowest_ - noise || gradient_norm < smallest_ / 2) {
+      lowest_ = std::min(lowest_, outcome.value);
+      smallest_ = std::min(smallest_, gradient_norm);
+      without_gain_ = 0;
+      return false;
+    }
+    if (++without_gain_ < 20) return false;
+    end(false, no_gain);
     return true;
   }
 
@@ -129,6 +148,8 @@ class Run {
   const MinimizeOptions& options_;
   Index calls_ = 1;  // of the function for one evaluation: many, with differences
   Index backed_off_ = 0;
+  double lowest_ = std::numeric_limits<double>::infinity(), smallest_ = lowest_;
+  Index without_gain_ = 0;  // iterations
 };
 
 /// One for each method: from where the run has started until it is over.

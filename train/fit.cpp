@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <sstream>
 
 #include <taper/autodiff/difference.hpp>
+#include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/train/progress.hpp>
@@ -32,13 +34,31 @@ constexpr bool debugging = false;
 constexpr bool debugging = true;
 #endif
 
+/// Throws Error for an operation from position `begin` on that repeats both of its operands.
+template <class T> void require_no_pairs(const Tape<T>& tape, std::size_t begin) {
+  for (const Node<T>& node : tape.nodes().subspan(begin)) {
+    if (node.op == nullptr || node.op->channels != Channels::elementwise || node.inputs != 2) continue;
+    const auto inputs = tape.inputs(node);
+    const Shape &a = tape.nodes()[inputs[0]].shape, &b = tape.nodes()[inputs[1]].shape;
+    if (node.shape.size() <= std::max(a.size(), b.size())) continue;
+    throw Error("fit", "the loss has ", line(tape, node), ", where ", a, " and ", b,
+                " are both repeated: expected operands of which one has the shape of the result, or "
+                "pairwise_loss for a table of all pairs");
+  }
+}
+
 /// One step of training for batches of one size, recorded once.
 template <class T> struct Step {
-  Step(const nn::Module<T>& model, const nn::Loss<T>& loss, const data::Dataset<T>& data, Index rows)
-      : x(tape.input(rows_of(data.x.shape(), rows), "x")), y(tape.input(rows_of(data.y.shape(), rows), "y")) {
+  Step(const nn::Module<T>& model, const nn::Loss<T>& loss, const data::Dataset<T>& data, Index rows,
+       bool pairwise)
+      : x(tape.input(rows_of(data.inputs().shape(), rows), "x")),
+        y(tape.input(rows_of(data.targets().shape(), rows), "y")) {
     const data::Batches<T> first(data, rows, false, 0);
     first.copy(0, x.data().data(), y.data().data());  // real values, so that labels are labels
-    output = loss(model(x), y);
+    const Var<T> prediction = model(x);
+    const std::size_t before = tape.nodes().size();
+    output = loss(prediction, y);
+    if (!pairwise) require_no_pairs(tape, before);
     tape.keep_gradients(false);
   }
 
@@ -103,6 +123,13 @@ template <class T> class BestEpoch {
  public:
   BestEpoch(const std::optional<EarlyStopping>& rule, nn::Parameters<T> parameters)
       : rule_(rule), parameters_(std::move(parameters)), masks_(parameters_.block()->mask_version) {}
+  /// The best parameters come back, however the training ends.
+  ~BestEpoch() {
+    if (kept_.size() > 0 && masks_ == parameters_.block()->mask_version)
+      std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
+  }
+  BestEpoch(const BestEpoch&) = delete;
+  BestEpoch& operator=(const BestEpoch&) = delete;
 
   bool should_stop(double loss) {
     if (!rule_) return false;
@@ -111,18 +138,25 @@ template <class T> class BestEpoch {
       masks_ = block.mask_version;
       best_ = std::numeric_limits<double>::infinity();
       kept_ = {};
+      before_ = {};
     }
-    if (loss < best_ - rule_->at_least) {
+    newest_ = loss < best_ - rule_->at_least;
+    if (newest_) {
       best_ = loss;
       waited_ = 0;
-      if (rule_->restore_best) kept_ = block.values;
+      if (rule_->restore_best) {
+        std::swap(before_, kept_);
+        kept_ = block.values;
+      }
       return false;
     }
     return ++waited_ >= rule_->patience;
   }
-  void restore() {
-    if (kept_.size() > 0 && masks_ == parameters_.block()->mask_version)
-      std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
+  /// The parameters at the end of the last epoch have turned out to be of no use: its loss was that of the
+  /// ones before.
+  void reject_newest() {
+    if (newest_) std::swap(before_, kept_);
+    newest_ = false;
   }
 
  private:
@@ -131,8 +165,84 @@ template <class T> class BestEpoch {
   std::uint64_t masks_;
   double best_ = std::numeric_limits<double>::infinity();
   Index waited_ = 0;
-  AlignedArray<T> kept_;
+  bool newest_ = false;            // whether the last epoch is the best one
+  AlignedArray<T> kept_, before_;  // of the best epoch, and of the best one before that
 };
+
+template <class... Parts> std::string text(const Parts&... parts) {
+  std::ostringstream out;
+  (out << ... << parts);
+  return out.str();
+}
+
+/// Looks for what is not finite in training.
+template <class T> class FiniteCheck {
+ public:
+  explicit FiniteCheck(nn::Parameters<T> parameters) : parameters_(std::move(parameters)) {}
+
+  /// What is wrong with a step that was replayed with this seed; empty when nothing is.
+  std::string fault(Step<T>& step, std::uint64_t seed) const {
+    const T loss = step.output.item();
+    if (!std::isfinite(loss)) {
+      return text("the loss became ", loss) + origin(step, seed) +
+             ": expected a finite number; a lower rate may help";
+    }
+    const std::string gradient = first_bad("the gradient of ", parameters_.block()->gradients);
+    if (gradient.empty()) return {};
+    return gradient + origin(step, seed) + ": expected finite numbers";
+  }
+
+  /// What is wrong with the parameters, and with the loss of the last batch once they have moved.
+  std::string fault_after(Step<T>& step, std::uint64_t seed) const {
+    const std::string value = first_bad("", parameters_.block()->values);
+    if (!value.empty()) return value + ": expected finite numbers; a lower rate may help";
+    step.tape.replay(seed);
+    const T loss = step.output.item();
+    if (std::isfinite(loss)) return {};
+    return text("the loss of the last batch became ", loss) + origin(step, seed) +
+           ": expected a finite number; a lower rate may help";
+  }
+
+ private:
+  /// The first entry that is not finite, and not frozen: in one pass over the whole block, as long as there
+  /// is none.
+  std::string first_bad(const char* what, const AlignedArray<T>& numbers) const {
+    if (kernels::all_finite(static_cast<Index>(numbers.size()), numbers.data())) return {};
+    const Block<T>& block = *parameters_.block();
+    for (const auto& entry : parameters_.entries()) {
+      for (Index i = 0; i < entry.shape.size(); ++i) {
+        const auto at = static_cast<std::size_t>(entry.offset + i);
+        if (std::isfinite(numbers.data()[at]) || block.frozen.data()[at] != 0) continue;
+        return text(what, "'", entry.name, "' became ", numbers.data()[at], " at entry ", i);
+      }
+    }
+    return {};
+  }
+
+  /// The operation that made it, found by a replay that looks at every result.
+  static std::string origin(Step<T>& step, std::uint64_t seed) {
+    std::string found;
+    step.tape.check_finite(true);
+    try {
+      step.tape.replay_with_gradient(step.output, seed);
+    } catch (const Error& error) {
+      found = text(" (", error.what(), ")");
+    }
+    step.tape.check_finite(false);
+    return found;
+  }
+
+  nn::Parameters<T> parameters_;
+};
+
+/// Ends a training with what there is of its history.
+[[noreturn]] void diverge(History& history, Clock::time_point start, Index epoch, std::optional<Index> batch,
+                          const std::string& what) {
+  history.seconds = since(start);
+  const std::string place = batch ? "batch " + std::to_string(*batch) : "at its end";
+  throw Diverged(std::move(history), epoch, batch, "training diverged in epoch ", epoch, ", ", place, ": ",
+                 what);
+}
 
 }  // namespace
 
@@ -152,7 +262,9 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     throw Error("fit",
                 "an optimizer that was not built on all parameters of this model: expected one that was");
   }
-  BestEpoch<T> best(options.early_stopping, model.parameters());
+  const nn::Parameters<T> parameters = model.parameters();
+  BestEpoch<T> best(options.early_stopping, parameters);
+  const FiniteCheck<T> finite(parameters);
   ProgressDisplay progress(kind_of(options.progress), options.title, options.epochs);
 
   const Ending<T> ending(model, optimizer, static_cast<bool>(options.schedule));
@@ -160,12 +272,12 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   std::map<Index, Step<T>> steps;  // by batch size: at most two
   for (const Index batch : {Index{0}, batches.count() - 1}) {
     const Index size = batches.size(batch);
-    steps.try_emplace(size, model, loss, data, size);
+    steps.try_emplace(size, model, loss, data, size, options.pairwise_loss);
   }
   History history;
-  history.epochs.reserve(
-      static_cast<std::size_t>(std::min<Index>(options.epochs, 1024)));  // few train that long
+  history.epochs.reserve(static_cast<std::size_t>(std::min<Index>(options.epochs, 1000)));  // few train longer
   RecordingCheck<T> check_recording;
+  std::uint64_t seed = 0;                      // of the last step
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {
     const auto epoch_start = Clock::now();
@@ -176,18 +288,24 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       Step<T>& step = steps.at(batches.size(batch));
       batches.copy(batch, step.x.data().data(), step.y.data().data());
       if (options.check_recording || debugging) check_recording(model, loss, step, number, batch);
-      step.tape.replay_with_gradient(step.output, seeds.bits());
-      const auto value = static_cast<double>(step.output.item());
-      if (!std::isfinite(value)) {
-        throw Error("fit", "the loss became ", value, " in epoch ", number, ", batch ", batch,
-                    ": expected a finite number; a lower rate may help");
+      seed = seeds.bits();
+      step.tape.replay_with_gradient(step.output, seed);
+      if (const std::string fault = finite.fault(step, seed); !fault.empty()) {
+        // The first batch is what sees the parameters that the last epoch has left.
+        if (batch == 0 && options.validation == nullptr) best.reject_newest();
+        diverge(history, start, number, batch, fault);
       }
+      const auto value = static_cast<double>(step.output.item());
       total += value * static_cast<double>(batches.size(batch));
       optimizer.step();
     }
     Epoch epoch{number, total / static_cast<double>(data.rows()), {}, optimizer.rate(), 0};
     if (options.validation != nullptr) {
       epoch.validation_loss = evaluate(model, *options.validation, loss);
+      if (!std::isfinite(*epoch.validation_loss)) {
+        diverge(history, start, number, {},
+                text("the validation loss became ", *epoch.validation_loss, ": expected a finite number"));
+      }
     }
     epoch.seconds = since(epoch_start);
     history.epochs.push_back(epoch);
@@ -201,12 +319,21 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (!history.stopped.empty()) break;
   }
   progress.finish();
-  best.restore();
+  // The last step, which nobody has looked at yet. A callback may have laid out the model anew.
+  const bool looked_at = options.validation != nullptr || history.epochs.empty();
+  if (!looked_at && parameters.version() == parameters.block()->version) {
+    const std::string fault = finite.fault_after(steps.at(batches.size(batches.count() - 1)), seed);
+    if (!fault.empty()) {
+      best.reject_newest();
+      diverge(history, start, history.epochs.back().number, {}, fault);
+    }
+  }
   history.seconds = since(start);
   return history;
 }
 
-template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x) {
+template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> given) {
+  const View<const T> x = data::as_rows(given);
   if (x.shape().rank() < 1) throw Error("predict", "an input ", x.shape(), ": expected rows");
   const typename nn::Module<T>::Evaluating mode(model);
   constexpr Index most = 1024;
@@ -231,9 +358,9 @@ template <class T>
 double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
                 const std::type_identity_t<nn::Loss<T>>& loss) {
   data::check(data, "evaluate");
-  const Tensor<T> prediction = predict(model, data.x);
+  const Tensor<T> prediction = predict(model, data.inputs());
   Tape<T> tape;
-  return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.y)).item());
+  return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.targets())).item());
 }
 
 #define TAPER_INSTANTIATE(T)                                                                              \

@@ -10,31 +10,17 @@
 #include <taper/nn/module.hpp>
 #include <taper/optim/optimizer.hpp>
 #include <taper/optim/schedule.hpp>
+#include <taper/train/diverged.hpp>
+#include <taper/train/history.hpp>
 
 namespace taper::train {
-
-/// One epoch as it ended.
-struct Epoch {
-  Index number;                           // from 0
-  double loss;                            // mean over the rows, each with the parameters of its time
-  std::optional<double> validation_loss;  // with the parameters at the end of the epoch
-  double rate;
-  double seconds;
-};
-
-struct History {
-  std::vector<Epoch> epochs;
-  double seconds = 0;
-  /// Why it ended before its time; empty when it did not.
-  std::string stopped;
-};
 
 struct EarlyStopping {
   /// Epochs without improvement that are waited for, at least 1.
   Index patience = 10;
   /// What counts as improvement: more than this, which is 0 or more.
   double at_least = 0;
-  /// Whether the parameters of the best epoch are put back at the end.
+  /// Whether the parameters of the best epoch are put back at the end, also when that is an Error.
   bool restore_best = true;
 };
 
@@ -61,6 +47,9 @@ template <class T> struct FitOptions {
   /// about the time of one more forward pass; always on in a library that is built without NDEBUG, whose
   /// models therefore run `forward` in every step.
   bool check_recording = false;
+  /// Accepts a loss that computes a table of all pairs, of a column and a row. Without, an operation whose
+  /// result is larger than both of its operands is an Error: most often, one of them has the wrong shape.
+  bool pairwise_loss = false;
 };
 
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
@@ -68,9 +57,14 @@ template <class T> struct FitOptions {
 /// `forward` does besides recording, it does once; see FitOptions::check_recording. Gradients of what is
 /// computed, and the values of factorized weights, are not kept on its tape. Leaves the model in
 /// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
-/// when an Error ends the training. Throws Error for a batch size of 0, fewer than 0 epochs, settings of
-/// early stopping out of range, data that are empty or not finite or do not fit the model, and a loss that
-/// becomes NaN or infinite.
+/// when an Error ends the training. A vector in the data set is a column (Dataset::targets). Throws Error for
+/// a batch size of 0, fewer than 0 epochs, settings of early stopping out of range, data that are empty or
+/// not finite or do not fit the model, and a loss that repeats prediction and target along each other.
+///
+/// Throws Diverged when the loss of a batch, its gradient in an entry that is not frozen, the validation
+/// loss, or the parameters after the last step are not finite, or give a loss that is not. Loss and gradient
+/// are looked at before the step, which is not made then, and the text names the operation that made the
+/// number.
 template <class T>
 History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
             optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options = {});
@@ -81,7 +75,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   return fit(model, data, loss, optimizer, options);
 }
 
-/// The predictions of a model in evaluation mode for all rows of x, in batches.
+/// The predictions of a model in evaluation mode for all rows of x, in batches. A vector is a column.
 template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x);
 
 /// The mean loss of a model in evaluation mode over a data set.

@@ -590,3 +590,39 @@ TEST_CASE("minimize: parameters that were laid out anew are refused") {
   model.weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::elements));
   CHECK_ERROR(optim::minimize<double>(stale, [] { return 1.0; }), "[minimize]", "laid out anew");
 }
+
+TEST_CASE("minimize: within bounds, a run that rounding has stalled ends") {
+  // Meyer's problem in boxes whose minimum is at bounds, with a value of some 1e7 there: gradients stay
+  // large.
+  const double y[] = {34780, 28610, 23650, 19630, 16370, 13720, 11540, 9744,
+                      8261,  7030,  6005,  5147,  4427,  3820,  3307,  2872};
+  const auto f = [&](const Eigen::VectorXd& x, Eigen::VectorXd& g) {
+    double total = 0;
+    g.setZero(3);
+    for (int i = 1; i <= 16; ++i) {
+      const double d = 45 + 5.0 * i + x(2), e = std::exp(x(1) / d), r = x(0) * e - y[i - 1];
+      total += r * r;
+      g(0) += 2 * r * e;
+      g(1) += 2 * r * x(0) * e / d;
+      g(2) -= 2 * r * x(0) * e * x(1) / (d * d);
+    }
+    return total;
+  };
+  Rng rng(1);
+  for (int k = 0; k < 50; ++k) {
+    CAPTURE(k);
+    const double top = rng.uniform(0.03, 0.3), up = rng.uniform(4500, 5600), c = rng.uniform(280, 330);
+    const auto found = optim::minimize(f, Eigen::VectorXd(Eigen::Vector3d(0.02, 4000, 250)),
+                                       {.method = optim::LBFGSB{.lower = {0, 0, c}, .upper = {top, up, c}}});
+    CHECK(found.evaluations < 300);
+    // Nothing lower is near: in the plane of the free entries, by a step along either.
+    Eigen::VectorXd g(3);
+    for (const double by : {-1e-6, 1e-6}) {
+      for (const int i : {0, 1}) {
+        Eigen::VectorXd x = found.x;
+        x(i) = std::clamp(x(i) * (1 + by), 0.0, i == 0 ? top : up);
+        CHECK(f(x, g) >= found.value * (1 - 1e-9));
+      }
+    }
+  }
+}

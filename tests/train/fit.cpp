@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
@@ -348,4 +349,216 @@ TEST_CASE("fit: early stopping brings back no value that was pruned on the way")
   REQUIRE(pruned);
   CHECK(model.weight.value()[0] == 0);
   CHECK(model.weight.mask().is_frozen(0));
+}
+
+namespace {
+
+/// The Diverged that a training ends with.
+template <class Run> train::Diverged divergence(const Run& run) {
+  try {
+    run();
+  } catch (const train::Diverged& error) {
+    return error;
+  }
+  FAIL("expected a training that diverges");
+  throw;
+}
+
+/// A single weight, and a loss of its own that does not look at data.
+struct Weight : nn::Module<double> {
+  nn::Parameter<double> w{Shape{1}};
+  explicit Weight(double start) { w.value()[0] = start; }
+  void members(nn::Members<double>& m) override { m("w", w); }
+  Var<double> forward(Var<double> x) const override { return x * w.on(x.tape(), "w"); }
+};
+
+bool contains(const std::string& text, const std::string& words) {
+  return text.find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("fit: after divergence the best parameters come back, and the error says how far it came") {
+  const auto set = noisy_line<double>(50, 3), validation = noisy_line<double>(30, 3, 7);
+  for (const bool validated : {true, false}) {
+    CAPTURE(validated);
+    nn::Linear<double> model(3, 1);
+    std::vector<std::vector<double>> seen;
+    std::vector<double> losses;
+    train::FitOptions<double> options{.epochs = 5000,
+                                      .batch_size = 50,
+                                      .schedule = [](Index epoch) { return epoch < 20 ? 0.01 : 50.0; },
+                                      .early_stopping = train::EarlyStopping{.patience = 5000},
+                                      .progress = quiet};
+    if (validated) options.validation = &validation;
+    options.callbacks = {[&](const train::Epoch& epoch) {
+      seen.push_back(numbers(model));
+      losses.push_back(epoch.validation_loss.value_or(epoch.loss));
+      return true;
+    }};
+    const auto error = divergence(
+        [&] { train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options); });
+    const auto best = static_cast<std::size_t>(std::ranges::min_element(losses) - losses.begin());
+    CHECK(numbers(model) == seen[best]);
+    CHECK(error.history.epochs.size() == losses.size());
+    CHECK(error.epoch == static_cast<Index>(losses.size()));
+    CHECK(error.batch == 0);
+    CHECK(contains(error.what(),
+                   "[fit] training diverged in epoch " + std::to_string(losses.size()) + ", batch 0"));
+    CHECK(contains(error.what(), "([mse_loss] made inf"));
+    CHECK_FALSE(model.training());
+  }
+}
+
+TEST_CASE("fit: parameters that only the next batch shows to be bad are not the best") {
+  // The first epoch starts at loss 1 and ends far away.
+  auto model = slope_at_zero();
+  const auto set = line(1);
+  std::vector<std::vector<double>> seen{numbers(model)};
+  train::FitOptions<double> options{.epochs = 9,
+                                    .batch_size = 4,
+                                    .schedule = [](Index epoch) { return epoch < 3 ? 0.01 : 1e200; },
+                                    .early_stopping = train::EarlyStopping{.patience = 50},
+                                    .progress = quiet};
+  options.callbacks = {[&](const train::Epoch&) { return seen.push_back(numbers(model)), true; }};
+  const auto error = divergence(
+      [&] { train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options); });
+  CHECK(error.epoch == 4);
+  CHECK(numbers(model) == seen[3]);
+}
+
+TEST_CASE("fit: a gradient that is not finite is found before the step, with the operation that made it") {
+  data::Dataset<double> set{
+      Tensor<double>({4, 1}, {1, 1, 1, 1}), Tensor<double>({4, 1}, {1, 1, 1, 1}), {}, {}};
+  const nn::Loss<double> roots = [](Var<double> prediction, Var<double> target) {
+    return mean(sqrt(prediction) * 0.0 + prediction - target);  // a finite loss; 0 * inf in the gradient
+  };
+  Weight model(0);
+  const auto error = divergence([&] {
+    train::fit(model, set, roots, optim::SGD(model.parameters(), {.lr = 0.1}),
+               {.epochs = 3, .batch_size = 2, .progress = quiet});
+  });
+  CHECK(model.w.value()[0] == 0);  // as before the step
+  CHECK(error.epoch == 0);
+  CHECK(error.batch == 0);
+  CHECK(error.history.epochs.empty());
+  CHECK(contains(error.what(), "the gradient of 'w' became"));
+  CHECK(contains(error.what(), "([sqrt] made"));
+  CHECK(contains(error.what(), "entry 0"));
+  // What a frozen entry would get is nobody's concern.
+  model.w.freeze();
+  const auto history = train::fit(model, set, roots, optim::SGD(model.parameters(), {.lr = 0.1}),
+                                  {.epochs = 1, .batch_size = 2, .progress = quiet});
+  CHECK(history.epochs.size() == 1);
+}
+
+TEST_CASE("fit: a validation loss that is not finite is an error") {
+  const auto set = noisy_line<double>(50, 3), validation = noisy_line<double>(30, 3, 7);
+  for (const double odd : {std::nan(""), HUGE_VAL}) {
+    nn::Linear<double> model(3, 1);
+    const nn::Loss<double> loss = [&](Var<double> prediction, Var<double> target) {
+      const auto value = mse_loss(prediction, target);
+      return target.shape()[0] == 30 ? value + value.tape().constant(odd) : value;
+    };
+    const auto error = divergence([&] {
+      train::fit(model, set, loss, optim::SGD(model.parameters(), {.lr = 0.1}),
+                 {.epochs = 6, .batch_size = 50, .validation = &validation, .progress = quiet});
+    });
+    CHECK(contains(error.what(), "the validation loss became"));
+    CHECK(error.epoch == 0);
+    CHECK_FALSE(error.batch.has_value());
+    CHECK(error.history.epochs.empty());
+  }
+}
+
+TEST_CASE("fit: the last step is looked at, too") {
+  const auto set = noisy_line<float>(50, 3);
+  nn::Linear<float> model(3, 1);
+  const auto error = divergence([&] {
+    train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1e20}),
+               {.epochs = 1, .batch_size = 50, .progress = quiet});
+  });
+  CHECK(contains(error.what(),
+                 "[fit] training diverged in epoch 0, at its end: the loss of the last batch became inf"));
+  CHECK(error.history.epochs.size() == 1);
+  CHECK_FALSE(error.batch.has_value());
+  nn::Linear<float> other(3, 1);
+  const auto parameters = divergence([&] {
+    train::fit(other, set, nn::mse_loss, optim::SGD(other.parameters(), {.lr = 1e60}),
+               {.epochs = 1, .batch_size = 50, .progress = quiet});
+  });
+  CHECK(contains(parameters.what(), "at its end: 'weight' became"));
+}
+
+TEST_CASE("fit: in float at 1e10, Adam moves as in double, and plain descent says that it cannot") {
+  const auto at = [](auto scalar, auto kind) {
+    using T = decltype(scalar);
+    data::Dataset<T> set{Tensor<T>({1, 1}, {T(1e10)}), Tensor<T>({1, 1}, {T(1e10)}), {}, {}};
+    nn::Linear<T> model(1, 1, false);
+    model.weight.value()[0] = 0;
+    train::fit(model, set, nn::mse_loss, kind(model.parameters()), {.epochs = 20, .progress = quiet});
+    return static_cast<double>(model.weight.value()[0]);
+  };
+  const auto adam = [](auto parameters) { return optim::Adam(parameters, {.lr = 0.01}); };
+  const double exact = at(double{}, adam);
+  CHECK(exact == doctest::Approx(0.2).epsilon(0.1));
+  CHECK(at(float{}, adam) == doctest::Approx(exact).epsilon(1e-5));
+  const auto clipped = [](auto parameters) {
+    auto sgd = optim::SGD(parameters, {.lr = 0.01});
+    sgd.clip_norm(1);
+    return sgd;
+  };
+  CHECK(at(float{}, clipped) == doctest::Approx(0.2).epsilon(1e-5));
+  const auto plain = [](auto parameters) { return optim::SGD(parameters, {.lr = 0.01}); };
+  CHECK_ERROR(at(float{}, plain), "[fit] training diverged", "a lower rate may help");
+}
+
+TEST_CASE("fit: a vector of targets, or of inputs, is a column") {
+  Rng rng(2);
+  data::Dataset<double> set{Tensor<double>({50, 3}), Tensor<double>({50}), {}, {}};
+  for (double& entry : set.x) entry = rng.normal();
+  for (Index i = 0; i < 50; ++i) set.y[i] = 2 * set.x[3 * i];
+  const nn::Loss<double> own = [](Var<double> prediction, Var<double> target) {
+    return mean(square(prediction - target));
+  };
+  nn::Linear<double> model(3, 1);
+  train::fit(model, set, own, optim::SGD(model.parameters(), {.lr = 0.1}),
+             {.epochs = 300, .batch_size = 50, .progress = quiet});
+  CHECK((model.weight.value().vector() - Eigen::Vector3d(2, 0, 0)).norm() < 1e-8);
+  CHECK(train::evaluate(model, set, own) < 1e-15);
+  CHECK(set.targets().shape() == Shape{50, 1});
+  CHECK(set.inputs().shape() == Shape{50, 3});
+
+  data::Dataset<double> single{Tensor<double>({3}, {1, 2, 3}), Tensor<double>({3}, {2, 4, 6}), {}, {}};
+  auto slope = slope_at_zero();
+  train::fit(slope, single, nn::mse_loss, optim::SGD(slope.parameters(), {.lr = 0.05}),
+             {.epochs = 200, .progress = quiet});
+  CHECK(slope.weight.value()[0] == doctest::Approx(2));
+  CHECK(train::predict(slope, single.x).shape() == Shape{3, 1});
+}
+
+TEST_CASE("fit: a loss that repeats prediction and target along each other is pointed out") {
+  const auto set = noisy_line<double>(12, 2);
+  nn::Linear<double> model(2, 1);
+  const auto fit = [&](const nn::Loss<double>& loss, bool pairwise = false) {
+    return train::fit(model, set, loss, optim::SGD(model.parameters()),
+                      {.epochs = 1, .progress = quiet, .pairwise_loss = pairwise});
+  };
+  const nn::Loss<double> table = [](Var<double> prediction, Var<double> target) {
+    return mean(square(reshape(prediction, {-1}) - target));
+  };
+  CHECK_ERROR(fit(table), "[fit] the loss has", "sub(", "12x12", "12 and 12x1 are both repeated",
+              "pairwise_loss");
+  CHECK(fit(table, true).epochs.size() == 1);
+  // One operand that is repeated is what broadcasting is for.
+  CHECK(fit([](Var<double> p, Var<double> t) { return mean(square(p - t) * 2.0 + mean(p)); }).epochs.size() ==
+        1);
+}
+
+TEST_CASE("fit: a billion epochs reserve nothing ahead") {
+  const auto set = noisy_line<double>(8, 2);
+  nn::Linear<double> model(2, 1);
+  train::FitOptions<double> options{.epochs = 1000000000000, .progress = quiet};
+  options.callbacks = {[](const train::Epoch&) { return false; }};
+  CHECK(train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters()), options).epochs.size() == 1);
 }

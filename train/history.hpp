@@ -1,0 +1,28 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/shape.hpp>
+
+namespace taper::train {
+
+/// One epoch as it ended.
+struct Epoch {
+  Index number;                           // from 0
+  double loss;                            // mean over the rows, each with the parameters of its time
+  std::optional<double> validation_loss;  // with the parameters at the end of the epoch
+  double rate;
+  double seconds;
+};
+
+struct History {
+  std::vector<Epoch> epochs;
+  double seconds = 0;
+  /// Why it ended before its time; empty when it did not.
+  std::string stopped;
+};
+
+}  // namespace taper::train
