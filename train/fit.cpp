@@ -9,7 +9,7 @@
 #include <sstream>
 
 #include <taper/autodiff/difference.hpp>
-#include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/train/progress.hpp>
@@ -207,7 +207,7 @@ template <class T> class FiniteCheck {
   /// The first entry that is not finite, and not frozen: in one pass over the whole block, as long as there
   /// is none.
   std::string first_bad(const char* what, const AlignedArray<T>& numbers) const {
-    if (kernels::all_finite(static_cast<Index>(numbers.size()), numbers.data())) return {};
+    if (first_not_finite(numbers.data(), static_cast<Index>(numbers.size())) < 0) return {};
     const Block<T>& block = *parameters_.block();
     for (const auto& entry : parameters_.entries()) {
       for (Index i = 0; i < entry.shape.size(); ++i) {

@@ -202,7 +202,7 @@ TEST_CASE("programs: standard output that cannot be written is one sentence and 
         Case{"masked_quadratic", "--help"}, Case{"masked_quadratic", "--version"},
         Case{"sparse_mlp", "--epochs 0"}, Case{"sparse_logistic", "--method exact"},
         Case{"lasso_path", "--folds 2 --count 5"},
-        Case{"mlp_path", "--points 1 --first-epochs 0 --refit-epochs 0"}}) {
+        Case{"mlp_path", "--points 1 --first-epochs 0 --refit-epochs 0 --dense-epochs 0"}}) {
     for (const std::string where : {">/dev/full", ">&-"}) {
       const Run result = run(program, arguments + " " + where);
       INFO(where, ": ", result.err);
