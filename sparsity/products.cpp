@@ -47,7 +47,7 @@ template <class T> std::vector<nn::Parameter<T>*> others_of(nn::Module<T>& model
 }
 
 /// The rows of a data set from `begin` on, as they lie.
-template <class T> View<const T> some_rows(const Tensor<T>& all, Index begin, Index count) {
+template <class T> View<const T> some_rows(View<const T> all, Index begin, Index count) {
   const Index width = all.size() / all.shape()[0];
   return {all.data() + begin * width, all.shape().with(0, count)};
 }
@@ -96,8 +96,8 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
     const Index count = std::min(batch_rows, data.rows() - begin);
     const double share = static_cast<double>(count) / static_cast<double>(data.rows());
     tape.clear();
-    const Var<T> prediction = model(tape.constant(some_rows(data.x, begin, count), "x"));
-    const Var<T> value = loss(prediction, tape.constant(some_rows(data.y, begin, count), "y"));
+    const Var<T> prediction = model(tape.constant(some_rows(data.inputs(), begin, count), "x"));
+    const Var<T> value = loss(prediction, tape.constant(some_rows(data.targets(), begin, count), "y"));
     tape.backward(value);
     result.loss += share * static_cast<double>(value.item());
     const auto add = [&](const nn::Parameter<T>& parameter, std::vector<double>& to) {

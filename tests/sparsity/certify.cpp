@@ -374,3 +374,18 @@ TEST_CASE("certify and revive: bad input is refused with a reason") {
   sparsity::factorize(plain, Groups::inputs);
   CHECK_ERROR(sparsity::certify(plain, data, nn::mse_loss, 0.1), "not finite");
 }
+
+TEST_CASE("certify: a vector of targets is a column") {
+  Rng rng(4);
+  data::Dataset<double> column{
+      random_tensor<double>(rng, {20, 3}), random_tensor<double>(rng, {20, 1}), {}, {}};
+  data::Dataset<double> vector = column;
+  vector.y = Tensor<double>(View<const double>(column.y.data(), Shape{20}));
+  nn::Sequential<double> net(nn::Linear<double>(3, 1));
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  const nn::Loss<double> own = [](Var<double> prediction, Var<double> target) {
+    return mean(square(prediction - target));
+  };
+  CHECK(sparsity::certify(net, vector, own, 0.1).loss ==
+        sparsity::certify(net, column, nn::mse_loss, 0.1).loss);
+}
