@@ -133,13 +133,15 @@ template <class T> struct Adam {
     const V g = hn::MulAdd(decay, value, clip(gradient));
     first = hn::MulAdd(beta1, first, hn::Mul(rest1, g));
     V square = hn::MulAdd(beta2, second, hn::Mul(rest2, hn::Mul(g, g))), root = hn::Sqrt(square);
-    const auto no_underflow = hn::Or(hn::Eq(g, hn::Zero(d)), hn::Ge(square, hn::Set(d, least)));
-    const auto in_range = hn::And(hn::Ge(second, hn::Zero(d)), hn::Le(square, hn::Set(d, most)));
-    const auto plain = hn::And(no_underflow, in_range);
-    if (HWY_UNLIKELY(!hn::AllTrue(d, plain))) {
-      const V far = far_root(g, second);
-      root = hn::IfThenElse(plain, root, far);
-      square = hn::IfThenElse(plain, square, encoded(far));
+    if (HWY_UNLIKELY(!in_range(square, second))) {
+      const auto no_underflow = hn::Or(hn::Eq(g, hn::Zero(d)), hn::Ge(square, hn::Set(d, least)));
+      const auto no_overflow = hn::And(hn::Ge(second, hn::Zero(d)), hn::Le(square, hn::Set(d, most)));
+      const auto plain = hn::And(no_underflow, no_overflow);
+      if (!hn::AllTrue(d, plain)) {
+        const V far = far_root(g, second);
+        root = hn::IfThenElse(plain, root, far);
+        square = hn::IfThenElse(plain, square, encoded(far));
+      }
     }
     second = square;
     root = hn::MulAdd(root, root_correction, epsilon);
@@ -147,6 +149,14 @@ template <class T> struct Adam {
   }
 
  private:
+  /// Whether all squares are in [least, most) and no last moment was negative, by one comparison of bits:
+  /// those of positive numbers are in their order, and a sign is beyond all of them.
+  static HWY_INLINE bool in_range(V square, V second) {
+    const hn::RebindToUnsigned<Tag<T>> d;
+    const auto low = hn::BitCast(d, hn::Set(Tag<T>(), least)), high = hn::BitCast(d, hn::Set(Tag<T>(), most));
+    const auto bits = hn::BitCast(d, hn::Or(square, hn::And(second, hn::SignBit(Tag<T>()))));
+    return hn::AllTrue(d, hn::Lt(hn::Sub(bits, low), hn::Sub(high, low)));
+  }
   /// The root of the next second moment, by parts of the larger of the last root and the gradient.
   HWY_INLINE V far_root(V g, V second) const {
     const V zero = hn::Zero(Tag<T>()), size = hn::Abs(g);
