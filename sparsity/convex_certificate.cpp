@@ -20,7 +20,7 @@ struct Judged {
 };
 
 std::vector<Judged> judged_groups(const exact::Problem& problem, const std::vector<Index>& numbers,
-                                  double lambda) {
+                                  double lambda, bool standardized) {
   const auto number = [&](Index j) { return numbers.empty() ? j : numbers[static_cast<std::size_t>(j)]; };
   std::vector<Judged> result;
   for (Index g = 0; g < problem.groups(); ++g) {
@@ -29,7 +29,7 @@ std::vector<Judged> judged_groups(const exact::Problem& problem, const std::vect
                       {columns.begin(), columns.end()},
                       problem.l1_of(g, lambda),
                       problem.l2_of(g, lambda),
-                      problem.design.scale(columns[0])});
+                      standardized ? 1 : problem.design.scale(columns[0])});
   }
   const std::size_t penalized = result.size();
   for (const Index j : problem.unpenalized) {  // those of a group stand together
@@ -80,7 +80,8 @@ ConvexCertificate certify(const Design& x, const Eigen::Ref<const Eigen::VectorX
     result.intercept_violated = counts(violation, problem.smoothness());
   }
   Eigen::VectorXd slopes(x.columns());
-  for (const Judged& group : judged_groups(problem, options.groups, lambda)) {
+  for (const Judged& group :
+       judged_groups(problem, options.groups, lambda, options.standardize && !options.groups.empty())) {
     const auto size = static_cast<Index>(group.columns.size());
     Eigen::VectorXd slope(size), w(size);
     problem.x.dots(group.columns, solver.residual().data(), slopes.data());

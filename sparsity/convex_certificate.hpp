@@ -25,7 +25,8 @@ struct ConvexCertificate {
   Index violated_zeros = 0;
   Index violated_nonzeros = 0;
   /// The largest violation: the distance of the loss's negative slope from the subdifferential of the
-  /// penalty, as a Euclidean norm over the group. At zero it is ||x_g'theta|| - lambda weight ratio.
+  /// penalty, as a Euclidean norm over the group. At zero it is ||x_g'theta|| - lambda weight ratio. With
+  /// `standardize` and groups the columns are the standardized ones.
   double worst = 0;
   Index worst_group = -1;  ///< where that is, or -1 when no group has one above 0
   /// The magnitude of the loss's slope in a free intercept.

@@ -67,9 +67,11 @@ struct ExactSolution {
 ///
 /// The method is proximal Newton on a working set (Lee, Sun and Saunders, SIAM J. Optim. 2014), exact in one
 /// step for the squared loss. The quadratic model is minimized by coordinate descent on its Hessian, with
-/// Anderson extrapolation (Bertrand and Massias, AISTATS 2021) and with what is not penalized eliminated. The
-/// working set grows by the groups that violate their optimality condition most (Massias, Gramfort and
-/// Salmon, ICML 2018); groups that are certain to be zero are dropped by the sphere test of Ndiaye et al.
+/// Anderson extrapolation (Bertrand and Massias, AISTATS 2021) and with what is not penalized eliminated;
+/// where that takes long, by an active-set method, Newton steps on the nonzero coefficients. Without a start,
+/// small values of lambda are reached by steps down from larger ones. The working set grows by the groups
+/// that violate their optimality condition most (Massias, Gramfort and Salmon, ICML 2018); groups that are
+/// certain to be zero are dropped by the sphere test of Ndiaye et al.
 /// ("Gap safe screening rules for sparsity enforcing penalties", JMLR 2017, section 3). The gap is that of
 /// the dual point s_i (y_i - mean_i), scaled into ||x_g'theta|| <= lambda weight_g ratio and orthogonal to
 /// what is not penalized. Memory grows with the square of the working set.

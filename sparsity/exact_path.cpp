@@ -101,11 +101,12 @@ std::vector<Index> given_folds(const exact::Problem& problem, const std::vector<
 }
 
 /// Throws Error where a fold leaves only one class.
-void require_classes(const Eigen::VectorXd& y, const std::vector<Index>& fold_of, Index folds) {
+void require_classes(const Eigen::VectorXd& y, const Eigen::VectorXd& s, const std::vector<Index>& fold_of,
+                     Index folds) {
   for (Index fold = 0; fold < folds; ++fold) {
     bool seen[2] = {};
     for (Index i = 0; i < y.size(); ++i) {
-      if (fold_of[static_cast<std::size_t>(i)] != fold) seen[y[i] != 0] = true;
+      if (s[i] > 0 && fold_of[static_cast<std::size_t>(i)] != fold) seen[y[i] != 0] = true;
     }
     if (seen[0] && seen[1]) continue;
     throw Error("cross_validate", "all labels ", seen[0] ? 1 : 0, " in fold ", fold,
@@ -114,12 +115,12 @@ void require_classes(const Eigen::VectorXd& y, const std::vector<Index>& fold_of
 }
 
 /// What predictions z are worth on rows with weights s.
-struct Held {
+struct HeldOut {
   double loss = 0, error = 0, auc = 0;
 };
 
-Held judge(const Eigen::VectorXd& z, const Eigen::VectorXd& y, const Eigen::VectorXd& s, ConvexLoss kind) {
-  Held result;
+HeldOut judge(const Eigen::VectorXd& z, const Eigen::VectorXd& y, const Eigen::VectorXd& s, ConvexLoss kind) {
+  HeldOut result;
   const double all = s.sum();
   if (kind == ConvexLoss::squared) {
     for (Index i = 0; i < y.size(); ++i) {
@@ -173,7 +174,7 @@ CrossValidation cross_validate(const Design& x, const Eigen::Ref<const Eigen::Ve
                                          ? deal(problem, validation.folds, validation.seed)
                                          : given_folds(problem, validation.fold_of);
   const Index folds = std::ranges::max(fold_of) + 1;
-  if (loss == ConvexLoss::logistic && options.intercept) require_classes(y, fold_of, folds);
+  if (loss == ConvexLoss::logistic && options.intercept) require_classes(y, problem.s, fold_of, folds);
   CrossValidation result;
   result.folds = folds;
   result.lambdas = values_of(grid, problem, options, where);
@@ -192,7 +193,7 @@ CrossValidation cross_validate(const Design& x, const Eigen::Ref<const Eigen::Ve
   result.unconverged.assign(m, 0);
   result.fold_gap.assign(m, 0.0);
   const auto count = static_cast<double>(folds);
-  std::vector<std::vector<Held>> held(m);
+  std::vector<std::vector<HeldOut>> held(m);
   for (Index fold = 0; fold < folds; ++fold) {
     ExactOptions training = options;
     training.sample_weights.assign(problem.s.begin(), problem.s.end());
@@ -212,17 +213,17 @@ CrossValidation cross_validate(const Design& x, const Eigen::Ref<const Eigen::Ve
   }
   for (double& share : result.stability) share /= count;
 
-  for (const std::vector<Held>& values : held) {
+  for (const std::vector<HeldOut>& values : held) {
     double sum = 0, squares = 0, error = 0, auc = 0;
     int with_auc = 0;
-    for (const Held& value : values) {
+    for (const HeldOut& value : values) {
       sum += value.loss;
       error += value.error;
       if (std::isnan(value.auc)) continue;
       auc += value.auc;
       ++with_auc;
     }
-    for (const Held& value : values) squares += (value.loss - sum / count) * (value.loss - sum / count);
+    for (const HeldOut& value : values) squares += (value.loss - sum / count) * (value.loss - sum / count);
     result.loss.push_back(sum / count);
     result.deviance.push_back(2 * sum / count);
     result.standard_error.push_back(std::sqrt(squares / (count - 1) / count));

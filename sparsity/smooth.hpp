@@ -9,7 +9,7 @@ namespace taper::sparsity {
 
 /// What is minimized, from where and how far; see solve_smooth.
 struct SmoothOptions {
-  /// The problem, as solve_exact takes it. `tolerance` is the largest duality gap, and `max_iterations`
+  /// The problem, as solve_exact takes it. `tolerance` is the largest relative gap, and `max_iterations`
   /// counts iterations of L-BFGS, all rounds together.
   ExactOptions problem = {};
   /// The gate v of every pair at the start, not 0; the weight u is what makes up the coefficient.

@@ -1,5 +1,8 @@
 #include <taper/autodiff/kernels/logistic.hpp>
 
+#include <algorithm>
+#include <limits>
+
 #include <taper/autodiff/kernels/compensated_sum.hpp>
 
 #undef HWY_TARGET_INCLUDE

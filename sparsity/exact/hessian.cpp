@@ -14,15 +14,7 @@ constexpr Index block_columns = 24;  // whose products with all columns before t
 void Hessian::restart(const Eigen::VectorXd& weights) {
   weights_ = weights;
   columns_.clear();
-  slots_.assign(static_cast<std::size_t>(problem_.columns()) + 1, -1);
-}
-
-void Hessian::copy(Index column, Index begin, Index rows, double* to) const {
-  if (column == problem_.columns()) {
-    std::fill_n(to, rows, 1.0);
-  } else {
-    problem_.x.copy(column, begin, rows, to);
-  }
+  slots_.assign(static_cast<std::size_t>(problem_.columns()), -1);
 }
 
 void Hessian::grow(Index count) {
@@ -59,7 +51,7 @@ void Hessian::add_dense(std::span<const Index> fresh) {
     const Index rows = std::min(height, n - begin);
     for (Index k = 0; k < all; ++k) {
       double* const to = plain + k * height;
-      copy(columns_[static_cast<std::size_t>(k)], begin, rows, to);
+      problem_.x.copy(columns_[static_cast<std::size_t>(k)], begin, rows, to);
       if (k < old) continue;
       Eigen::Map<Eigen::ArrayXd>(scaled + (k - old) * height, rows) =
           Eigen::Map<const Eigen::ArrayXd>(to, rows) * weights_.segment(begin, rows).array();
@@ -81,16 +73,12 @@ void Hessian::add_dense(std::span<const Index> fresh) {
 void Hessian::lay_out_rows() {
   if (laid_out_ == columns_) return;
   laid_out_ = columns_;
-  const Index n = problem_.rows(), p = problem_.columns();
+  const Index n = problem_.rows();
   const auto for_entries = [&](const auto& f) {
     for (std::size_t k = 0; k < columns_.size(); ++k) {
       const auto place = static_cast<int>(k);
-      if (columns_[k] == p) {
-        for (Index i = 0; i < n; ++i) f(place, static_cast<std::size_t>(i), 1.0);
-      } else {
-        problem_.x.for_entries(columns_[k],
-                               [&](Index i, double value) { f(place, static_cast<std::size_t>(i), value); });
-      }
+      problem_.x.for_entries(columns_[k],
+                             [&](Index i, double value) { f(place, static_cast<std::size_t>(i), value); });
     }
   };
   first_.assign(static_cast<std::size_t>(n) + 2, 0);

@@ -15,6 +15,7 @@ class Hessian {
   explicit Hessian(const Problem& problem) : problem_(problem) {}
 
   bool empty() const { return columns_.empty(); }
+  const Eigen::VectorXd& weights() const { return weights_; }
   /// Forgets everything; the next entries are computed with these weights.
   void restart(const Eigen::VectorXd& weights);
   /// Forgets everything and its weights.
@@ -29,7 +30,6 @@ class Hessian {
   void add_dense(std::span<const Index> fresh);
   void add_sparse(std::span<const Index> fresh);
   void lay_out_rows();
-  void copy(Index column, Index begin, Index rows, double* to) const;
 
   const Problem& problem_;
   Eigen::VectorXd weights_;

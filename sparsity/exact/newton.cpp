@@ -26,20 +26,19 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
       stale_ = false;
     }
     hessian_.require(columns);
-    hessian_.require(free_);
     model.h = hessian_.block(columns, columns);
-    if (!free_.empty()) {
-      model.cross = hessian_.block(free_, columns);
-      model.elimination = solve_semidefinite(hessian_.block(free_, free_), model.cross);
-      model.h -= transposed_times(model.cross, model.elimination);
+  }
+  if (basis_.cols() > 0) {
+    const Eigen::VectorXd& weights = model.h.size() > 0 ? hessian_.weights() : curvature_;
+    model.cross.resize(basis_.cols(), m);
+    Eigen::VectorXd products(problem_.columns());
+    for (Index k = 0; k < basis_.cols(); ++k) {
+      const Eigen::VectorXd weighted = weights.cwiseProduct(basis_.col(k));
+      problem_.x.dots(columns, weighted.data(), products.data());
+      for (Index i = 0; i < m; ++i) model.cross(k, i) = products[columns[static_cast<std::size_t>(i)]];
     }
-  } else if (!free_.empty()) {
-    model.cross.resize(free_columns_.cols(), m);
-    for (Index k = 0; k < free_columns_.cols(); ++k) {
-      const Eigen::VectorXd weighted = curvature_.cwiseProduct(free_columns_.col(k));
-      for (Index i = 0; i < m; ++i) model.cross(k, i) = dot(columns[static_cast<std::size_t>(i)], weighted);
-    }
-    model.elimination = solve_semidefinite(free_hessian(), model.cross);
+    model.elimination = solve_semidefinite(basis_hessian(weights), model.cross);
+    if (model.h.size() > 0) model.h -= transposed_times(model.cross, model.elimination);
   }
   model.problem = &problem_;
   model.weights = &curvature_;
@@ -57,21 +56,24 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
   // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
   const double target = 0.1 * std::max(tolerance, 0.01 * gap);
   const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
-  iterations_ += model.minimize(violation, std::max<Index>(limit, 1));
+  iterations_ += model.minimize(violation, target, std::max<Index>(limit, 1));
 
   const Eigen::VectorXd d = model.w - model.w0;
   Eigen::VectorXd direction = Eigen::VectorXd::Zero(problem_.rows()), free_step;
   for (Index k = 0; k < m; ++k) {
     if (d[k] != 0) add(columns[static_cast<std::size_t>(k)], d[k], direction);
   }
-  if (!free_.empty()) {
+  if (basis_.cols() > 0) {
     free_step = -(model.elimination * d);
-    direction.noalias() += free_columns_ * free_step;
+    direction.noalias() += basis_ * free_step;
   }
 
   const Eigen::VectorXd before = z_;
   const double start = loss_, start_penalty = model.penalty(model.w0);
   const double decrease = model.gradient0.dot(d) + model.penalty(model.w) - start_penalty;
+  // Not down, by more than rounding: a Hessian that says nothing here.
+  if (problem_.kind == ConvexLoss::logistic && !(decrease <= rounding * (start + start_penalty)))
+    return false;
   double t = 1;
   for (;; t /= 2) {
     if (t < 1e-9) {
@@ -89,9 +91,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
   for (Index k = 0; k < m; ++k) {
     w(columns[static_cast<std::size_t>(k)]) = t == 1 ? model.w[k] : model.w0[k] + t * d[k];
   }
-  for (std::size_t k = 0; k < free_.size(); ++k) {
-    (free_[k] == problem_.columns() ? b_ : w(free_[k])) += t * free_step[static_cast<Index>(k)];
-  }
+  if (basis_.cols() > 0) move_free(t * free_step);
   stale_ = problem_.kind != ConvexLoss::squared;
   return true;
 }

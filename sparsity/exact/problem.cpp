@@ -116,13 +116,14 @@ void require_lambda(double lambda, const char* where) {
 }
 
 Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::VectorXd>& targets,
-                 ConvexLoss loss_kind, const ExactOptions& options, const char* where)
-    : s(row_weights(options, given_design, targets, where)),
+                 ConvexLoss loss_kind, const ExactOptions& options, const char* caller)
+    : s(row_weights(options, given_design, targets, caller)),
       design(given_design, s, options.intercept, options.groups,
-             options.standardize && !options.groups.empty(), where),
+             options.standardize && !options.groups.empty(), caller),
       x(design.x()),
       kind(loss_kind),
       y(targets),
+      where(caller),
       given(options.start),
       given_intercept(options.start_intercept),
       intercept(options.intercept) {
@@ -135,13 +136,14 @@ Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::Vecto
     throw Error(where, "intercept ", given_intercept, " to start from: expected a finite number");
   }
   if (options.mask) options.mask->require(Shape{p}, where);
-  has_start = given_intercept != 0 || std::ranges::any_of(given, [](double w) { return w != 0; });
-  choose_units(options, where);
-  collect_groups(options, where);
+  choose_units(options);
+  collect_groups(options);
+  has_start = intercept && given_intercept != 0;
+  for_free([&](Index j) { has_start |= given[static_cast<std::size_t>(j)] != 0; });
 }
 
 /// Takes out of the targets what is fixed, and chooses their unit.
-void Problem::choose_units(const ExactOptions& options, const char* where) {
+void Problem::choose_units(const ExactOptions& options) {
   const Index n = rows(), p = columns();
   const bool squared = kind == ConvexLoss::squared;
   // Divided by the largest number there is, so that nothing overflows on the way.
@@ -190,7 +192,7 @@ void Problem::choose_units(const ExactOptions& options, const char* where) {
   }
 }
 
-void Problem::collect_groups(const ExactOptions& options, const char* where) {
+void Problem::collect_groups(const ExactOptions& options) {
   const Index p = columns();
   const double ratio = options.ratio;
   const auto is_free = [&](Index j) { return !options.mask || options.mask->is_free(j); };
@@ -213,7 +215,10 @@ void Problem::collect_groups(const ExactOptions& options, const char* where) {
     const auto begin = static_cast<std::ptrdiff_t>(members.size());
     for (const Index j : all.of(g)) {
       const double mean = design.mean(j), deviation = std::sqrt(design.variance(j));
-      seen = options.standardize ? (options.groups.empty() ? deviation : 1) : 1 / design.scale(j);
+      seen = !options.standardize     ? 1 / design.scale(j)
+             : options.groups.empty() ? deviation
+             : deviation > 0          ? 1
+                                      : 0;
       if (!is_free(j)) {
         frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * seen);
       } else if (options.standardize && deviation == 0) {
@@ -266,7 +271,7 @@ void Problem::from_units(const Point& point, std::vector<double>& coefficients, 
     double& w = coefficients[static_cast<std::size_t>(j)];
     w = point.w[static_cast<std::size_t>(j)] * (unit / design.scale(j));
     if (!std::isfinite(w)) {
-      throw Error("exact solver", "a coefficient beyond the largest number, of column ", j,
+      throw Error(where, "a coefficient beyond the largest number, of column ", j,
                   ": expected larger entries in that column");
     }
   });
@@ -280,7 +285,7 @@ void Problem::from_units(const Point& point, std::vector<double>& coefficients, 
   }
   b = moved.value();
   if (!std::isfinite(b)) {
-    throw Error("exact solver", "an intercept beyond the largest number: expected columns nearer to zero");
+    throw Error(where, "an intercept beyond the largest number: expected columns nearer to zero");
   }
 }
 

@@ -86,6 +86,7 @@ struct Problem {
   const Design& x;
   ConvexLoss kind;
   Eigen::VectorXd y;
+  const char* where;          // who asks: what errors begin with
   Eigen::VectorXd offset;     // of what is frozen, for the logistic loss
   Eigen::VectorXd baseline;   // the same in the caller's units for the squared loss, or nothing
   std::vector<double> given;  // all coefficients to start from, in the caller's units
@@ -101,8 +102,8 @@ struct Problem {
   double frozen_penalty = 0;         // at lambda = 1, divided by unit^2
 
  private:
-  void choose_units(const ExactOptions& options, const char* where);
-  void collect_groups(const ExactOptions& options, const char* where);
+  void choose_units(const ExactOptions& options);
+  void collect_groups(const ExactOptions& options);
 };
 
 }  // namespace taper::sparsity::exact

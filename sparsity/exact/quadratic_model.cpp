@@ -93,9 +93,14 @@ double QuadraticModel::value(const Eigen::VectorXd& at, const Eigen::VectorXd& o
   return total + penalty(at);
 }
 
+double QuadraticModel::violation_of(const Block& block, double slope) const {
+  if (block.l1 > 0) return slope / block.l1;
+  return block.l2 > 0 ? slope * std::sqrt(per_square_ / (2 * block.l2)) : slope;
+}
+
 double QuadraticModel::update(const Block& block) {
   const double steep = block.steepest + block.l2;
-  const auto share = [&](double violation) { return block.l1 > 0 ? violation / block.l1 : violation; };
+  const auto share = [&](double slope) { return violation_of(block, slope); };
   if (block.size == 1) {
     const Index j = block.begin;
     const double old = w[j], target = block.steepest * old - slope(j, state);
@@ -174,7 +179,8 @@ double QuadraticModel::pass_cost() const {
   return cost;
 }
 
-Index QuadraticModel::minimize(double tolerance, Index limit) {
+Index QuadraticModel::minimize(double tolerance, double gap, Index limit) {
+  per_square_ = tolerance * tolerance * static_cast<double>(blocks.size()) / std::max(gap, 1e-300);
   constexpr Index depth = 5;
   Eigen::MatrixXd iterates(w.size(), depth + 1), states(state.size(), depth + 1);
   Index kept = 0, last_gain = 0;

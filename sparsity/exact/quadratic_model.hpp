@@ -42,9 +42,10 @@ struct QuadraticModel {
   /// Starts at w0. Fills in the blocks of H.
   void prepare();
   double penalty(const Eigen::VectorXd& at) const;
-  /// Minimizes until the violation of the optimality conditions, as a share of the block's l1 where it has
-  /// one, is at most `tolerance`. Returns how many passes there were, at most `limit`.
-  Index minimize(double tolerance, Index limit);
+  /// Minimizes until the violation of the optimality conditions is at most `tolerance`: of a block with an l1
+  /// as a share of it, of the others as the root of what it adds to the duality gap, v^2 / (2 l2), as a share
+  /// of `gap` among all blocks, times the tolerance. Returns how many passes there were, at most `limit`.
+  Index minimize(double tolerance, double gap, Index limit);
 
  private:
   bool written_out() const { return h.size() > 0; }
@@ -53,6 +54,7 @@ struct QuadraticModel {
   void shift(Index k, double by);
   double value(const Eigen::VectorXd& at, const Eigen::VectorXd& of) const;
   double update(const Block& block);
+  double violation_of(const Block& block, double slope) const;
   double pass();
   double pass_cost() const;
   void extrapolate(const Eigen::MatrixXd& iterates, const Eigen::MatrixXd& states);
@@ -64,8 +66,9 @@ struct QuadraticModel {
   bool let_in(double tolerance);
   bool step_on_support(const Support& support, const Eigen::MatrixXd& hessian);
 
-  double required_ = 0;   // what newton_on_support waits for
-  Eigen::VectorXd size_;  // square roots of the diagonal of H, in which differences of w have one scale
+  double per_square_ = 0;  // what turns v^2 / (2 l2) into a violation
+  double required_ = 0;    // what newton_on_support waits for
+  Eigen::VectorXd size_;   // square roots of the diagonal of H, in which differences of w have one scale
 };
 
 }  // namespace taper::sparsity::exact

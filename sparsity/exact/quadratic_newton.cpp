@@ -5,7 +5,6 @@
 #include <limits>
 #include <utility>
 
-#include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/sparsity/exact/quadratic_model.hpp>
 
 namespace taper::sparsity::exact {
@@ -183,7 +182,7 @@ bool QuadraticModel::let_in(double tolerance) {
     double length = 0;
     for (Index k = block.begin; k < block.begin + block.size; ++k)
       length = std::hypot(length, slope(k, state));
-    const double violation = block.l1 > 0 ? length / block.l1 - 1 : length;
+    const double violation = violation_of(block, length) - (block.l1 > 0 ? 1 : 0);
     if (violation > tolerance) violated.emplace_back(violation, &block);
   }
   const auto some = std::min(static_cast<Index>(violated.size()), std::max<Index>(1, nonzero / 8));

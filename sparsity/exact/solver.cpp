@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
@@ -23,6 +24,8 @@ constexpr double step_down = 10;
 constexpr double rough = 1e-3;
 /// A null model's loss below this share of the targets' squares is what rounding has left of 0.
 constexpr double nothing_left = 1e-20;
+/// A logistic null model's loss below this is that of labels that are separated: it could fall for ever.
+constexpr double separated = 1e-10;
 
 }  // namespace
 
@@ -38,11 +41,13 @@ Solver::Solver(const Problem& problem)
   update_residual();
   fit_unpenalized();
   null_loss_ = loss_;
-  null_objective_ = std::max(loss_, nothing_left);
+  null_objective_ = std::max(loss_, problem.kind == ConvexLoss::logistic ? separated : nothing_left);
   for (const Index j : free_) null_.push_back(j == problem.columns() ? b_ : w(j));
   alive_.reserve(scores_.size());
-  const auto count = static_cast<Index>(problem.members.size());
-  groups_are_columns_ = count == problem.groups() && count == problem.columns();
+  groups_are_columns_ = problem.members.size() == scores_.size() && problem.groups() == problem.columns();
+  for (Index j = 0; groups_are_columns_ && j < problem.columns(); ++j) {
+    groups_are_columns_ = problem.members[static_cast<std::size_t>(j)] == j;
+  }
 }
 
 void Solver::go_to_null() {
@@ -86,17 +91,6 @@ void Solver::partition(double lambda) {
   }
   free.insert(free.end(), problem_.unpenalized.begin(), problem_.unpenalized.end());
   use_free(std::move(free));
-}
-
-void Solver::use_free(std::vector<Index> free) {
-  if (free == free_) return;
-  free_ = std::move(free);
-  free_columns_.setZero(problem_.rows(), static_cast<Index>(free_.size()));
-  for (Index k = 0; k < free_columns_.cols(); ++k) {
-    Eigen::VectorXd column = Eigen::VectorXd::Zero(problem_.rows());
-    add(free_[static_cast<std::size_t>(k)], 1, column);
-    free_columns_.col(k) = column;
-  }
 }
 
 void Solver::update_predictions() {
@@ -164,8 +158,8 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
   for (const Index g : groups) {
     double size = score(g);
     const double norm = l1(g), square = l2(g);
+    squares |= problem_.l2[static_cast<std::size_t>(g)] > 0;
     if (square > 0) {
-      squares = true;
       size = 0;
       for (const Index j : problem_.columns_of(g)) size = std::hypot(size, slopes_[j] - square * w(j));
     }
@@ -178,7 +172,7 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
     if (squares) {
       for (const Index g : groups) {
         const double excess = s * score(g) - l1(g);
-        if (excess > 0) total += l2(g) > 0 ? -excess / (2 * l2(g)) * excess : 0;
+        if (excess > 0) total += -excess / (2 * l2(g)) * excess;  // -infinity where nothing bends it back
       }
     }
     const double result = total.value();
@@ -308,7 +302,8 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
   iterations_ = 0;
   start();
   if (cold) {
-    // From far above, supports are found by steps down at less than half the price. They need not be exact.
+    // Far below the largest lambda, steps down to it find the support in less than half the time. They need
+    // not be exact.
     look();
     double above = 0;
     for (const Index g : alive_) {
@@ -341,22 +336,37 @@ void Solver::look() {
   update_scores(alive_);
 }
 
-/// Goes on until the gap is the tolerance, or nothing is gained. Returns the gap.
+/// Goes on until the gap is the tolerance, or nothing is gained. Ends at the best point there was; returns
+/// its gap.
 double Solver::approach(double tolerance, Index max_iterations) {
   tolerance_ = tolerance * null_objective_;
   // Neither loss can be negative.
-  double best_bound = lambda_ * problem_.frozen_penalty, best_gap = infinity, gap = infinity;
+  double best_bound = lambda_ * problem_.frozen_penalty, best_gap = infinity, least = infinity;
+  Point best;
+  const auto end = [&](double objective) {
+    if (objective > least + rounding * std::abs(least) || std::isnan(objective)) {
+      w_ = best.w;
+      b_ = best.b;
+      partition(lambda_);
+      update_predictions();
+      update_residual();
+    }
+    return gap_of(primal(), best_bound);
+  };
   for (int stalled = 0;;) {
     const Bound now = bound(alive_);
     best_bound = std::max(best_bound, now.value);
-    const double objective = primal();
-    gap = gap_of(objective, best_bound);
-    if (gap <= tolerance_ || iterations_ >= max_iterations) return gap;
+    const double objective = primal(), gap = gap_of(objective, best_bound);
+    if (gap <= tolerance_ || iterations_ >= max_iterations || std::isnan(objective)) return end(objective);
+    if (objective < least) {
+      least = objective;
+      best = {w_, b_};
+    }
     screen(now, gap_of(objective, now.value));
     const bool gained = gap < 0.9 * best_gap;
     const Index added = change_working_set(gained);
     stalled = added == 0 && !gained ? stalled + 1 : 0;
-    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) return gap;
+    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) return end(objective);
     best_gap = std::min(best_gap, gap);
     fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
     look();
@@ -372,7 +382,7 @@ ExactSolution Solver::solution(double gap, double tolerance) const {
   result.objective = problem_.in_given_units(primal());
   result.gap = problem_.in_given_units(gap);
   result.relative_gap = gap / null_objective_;
-  result.null_objective = problem_.in_given_units(null_loss_ + lambda_ * problem_.frozen_penalty);
+  result.null_objective = problem_.in_given_units(null_objective_);
   result.iterations = iterations_;
   result.converged = gap <= tolerance;
   return result;
@@ -392,7 +402,9 @@ DualityGap Solver::evaluate(double lambda, const Point& point, const char* where
   }
   project();
   update_scores(alive_);
-  return {loss_, objective - loss_, bound(alive_).value};
+  // Neither loss can be negative.
+  const double least = lambda_ * problem_.frozen_penalty;
+  return {loss_, objective - loss_, std::max(bound(alive_).value, least)};
 }
 
 double Solver::lambda_max() {

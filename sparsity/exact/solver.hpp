@@ -59,7 +59,8 @@ class Solver {
   double approach(double tolerance, Index max_iterations);
   void update_predictions();
   void update_residual() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
-  Eigen::MatrixXd free_hessian() const;
+  Eigen::MatrixXd basis_hessian(const Eigen::VectorXd& weights) const;
+  void move_free(const Eigen::VectorXd& along_basis);
   void fit_unpenalized();
   void project();
   void update_scores(const std::vector<Index>& groups);
@@ -91,7 +92,9 @@ class Solver {
   std::vector<Index> working_;       // those that are fitted
   std::vector<char> working_flags_;  // whether a group is among them
   std::vector<Index> free_;          // columns without a penalty at this lambda
-  Eigen::MatrixXd free_columns_;     // those columns, written out
+  // An orthonormal basis of their span, in the weights of the rows, and the coefficients of each basis
+  // vector: what nearly depends on each other is nowhere multiplied by itself.
+  Eigen::MatrixXd basis_, basis_coefficients_;
   bool groups_are_columns_ = false;
   Index iterations_ = 0;
 };

@@ -25,14 +25,19 @@ struct Column {
   Index row(std::size_t k) const { return rows.empty() ? static_cast<Index>(k) : rows[k]; }
   double weighted_sum(const Eigen::VectorXd& s, double from) const {
     double sum = 0;
-    for (std::size_t k = 0; k < values.size(); ++k) sum += s[row(k)] * (values[k] - from);
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      if (s[row(k)] > 0)
+        sum += s[row(k)] * (values[k] - from);  // what does not count may be infinite in these units
+    }
     return sum;
   }
 
   /// Brings the largest entry near 1, and centres where that is asked for and the column is far from zero.
   void normalize(const Eigen::VectorXd& s, bool center, Index n) {
     double largest = 0;
-    for (const double x : values) largest = std::max(largest, std::abs(x));
+    for (std::size_t k = 0; k < values.size(); ++k) {
+      if (s[row(k)] > 0) largest = std::max(largest, std::abs(values[k]));
+    }
     if (largest == 0) return;
     exponent = std::ilogb(largest);
     for (double& x : values) x = std::scalbn(x, -exponent);
@@ -54,7 +59,7 @@ struct Column {
     double stored = 0;
     const double around = center ? mean : 0;
     for (std::size_t k = 0; k < values.size(); ++k) {
-      const double weight = s[row(k)], rest = values[k] - around;
+      const double weight = s[row(k)], rest = weight > 0 ? values[k] - around : 0;
       variance += weight * rest * rest;
       stored += weight;
     }
@@ -144,9 +149,10 @@ void Standardized::copy(const Design& given, const Eigen::VectorXd& s, bool cent
       const double deviation = std::sqrt(column.variance);
       column.multiply(1 / deviation);
       scale = std::scalbn(deviation, column.exponent);
-    } else if (exponent != none) {
-      scale = std::scalbn(1.0, exponent);
-      column.multiply(std::scalbn(1.0, column.exponent - exponent));
+    } else {
+      const int common = exponent != none ? exponent : column.exponent;
+      scale = std::scalbn(1.0, common);
+      column.multiply(std::scalbn(1.0, column.exponent - common));
     }
     shift_[at(j)] = column.shift;
     scale_[at(j)] = scale;

@@ -1,4 +1,6 @@
+#include <Eigen/QR>
 #include <cmath>
+#include <limits>
 
 #include <taper/sparsity/exact/solver.hpp>
 
@@ -13,11 +15,55 @@ constexpr double nothing = 1e-20;
 
 }  // namespace
 
-Eigen::MatrixXd Solver::free_hessian() const {
-  if (free_columns_.cols() == 1) {
-    return Eigen::MatrixXd::Constant(1, 1, free_columns_.col(0).cwiseAbs2().dot(curvature_));
+void Solver::use_free(std::vector<Index> free) {
+  if (free == free_) return;
+  free_ = std::move(free);
+  const Index n = problem_.rows(), count = static_cast<Index>(free_.size());
+  Eigen::MatrixXd columns = Eigen::MatrixXd::Zero(n, count);
+  for (Index k = 0; k < count; ++k) {
+    Eigen::VectorXd column = Eigen::VectorXd::Zero(n);
+    add(free_[static_cast<std::size_t>(k)], 1, column);
+    columns.col(k) = column;
   }
-  return transposed_times(free_columns_, curvature_.asDiagonal() * free_columns_);
+  if (count == 1 && free_[0] == problem_.columns()) {
+    basis_ = columns;
+    basis_coefficients_ = Eigen::MatrixXd::Ones(1, 1);
+    return;
+  }
+  const Eigen::VectorXd root = problem_.s.cwiseSqrt();
+  const Eigen::MatrixXd weighted = root.asDiagonal() * columns;
+  const Eigen::VectorXd scale =
+      weighted.colwise().norm().transpose().unaryExpr([](double norm) { return norm > 0 ? 1 / norm : 0.0; });
+  Eigen::ColPivHouseholderQR<Eigen::MatrixXd> qr;
+  qr.setThreshold(4 * static_cast<double>(n + count) * std::numeric_limits<double>::epsilon());
+  qr.compute(weighted * scale.asDiagonal());
+  const Index rank = qr.rank();
+  Eigen::MatrixXd upper = Eigen::MatrixXd::Zero(count, rank);
+  upper.topRows(rank) = qr.matrixR()
+                            .topLeftCorner(rank, rank)
+                            .template triangularView<Eigen::Upper>()
+                            .solve(Eigen::MatrixXd::Identity(rank, rank));
+  basis_coefficients_ = scale.asDiagonal() * (qr.colsPermutation() * upper);
+  const Eigen::MatrixXd q = qr.householderQ() * Eigen::MatrixXd::Identity(n, rank);
+  // Rows that do not count are predicted with the others' coefficients.
+  basis_ = columns * basis_coefficients_;
+  for (Index i = 0; i < n; ++i) {
+    if (root[i] > 0) basis_.row(i) = q.row(i) / root[i];
+  }
+}
+
+Eigen::MatrixXd Solver::basis_hessian(const Eigen::VectorXd& weights) const {
+  if (basis_.cols() == 1) {
+    return Eigen::MatrixXd::Constant(1, 1, basis_.col(0).cwiseAbs2().dot(weights));
+  }
+  return transposed_times(basis_, weights.asDiagonal() * basis_);
+}
+
+void Solver::move_free(const Eigen::VectorXd& along_basis) {
+  const Eigen::VectorXd by = basis_coefficients_ * along_basis;
+  for (std::size_t k = 0; k < free_.size(); ++k) {
+    (free_[k] == problem_.columns() ? b_ : w(free_[k])) += by[static_cast<Index>(k)];
+  }
 }
 
 /// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls. Where
@@ -28,8 +74,8 @@ void Solver::fit_unpenalized() {
   for (int round = 0; round < 100; ++round) {
     // Separable labels: the loss falls to 0 and its slope is never balanced.
     if (logistic && loss_ <= std::max(0.1 * tolerance_, nothing)) return;
-    const Eigen::VectorXd gradient = free_columns_.transpose() * residual_;
-    const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * residual_.cwiseAbs();
+    const Eigen::VectorXd gradient = basis_.transpose() * residual_;
+    const Eigen::VectorXd size = basis_.cwiseAbs().transpose() * residual_.cwiseAbs();
     if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return;
     const Eigen::VectorXd before = z_;
     const double loss = loss_;
@@ -37,8 +83,8 @@ void Solver::fit_unpenalized() {
     double t = 0;
     for (const bool careful : {false, true}) {
       if (careful) problem_.majorant(z_, curvature_);
-      step = solve_semidefinite(free_hessian(), gradient);
-      const Eigen::VectorXd direction = free_columns_ * step;
+      step = solve_semidefinite(basis_hessian(curvature_), gradient);
+      const Eigen::VectorXd direction = basis_ * step;
       const double slope = gradient.dot(step), least = careful || !logistic ? 1e-9 : 1e-3;
       for (t = slope > 0 ? 1 : 0; t >= least; t /= 2) {
         z_ = before + t * direction;
@@ -52,10 +98,7 @@ void Solver::fit_unpenalized() {
       if (!logistic) break;
     }
     if (t == 0) return;
-    for (std::size_t k = 0; k < free_.size(); ++k) {
-      double& target = free_[k] == problem_.columns() ? b_ : w(free_[k]);
-      target += t * step[static_cast<Index>(k)];
-    }
+    move_free(t * step);
     if (!logistic && round > 1) return;  // one step is exact, one more for rounding
   }
 }
@@ -66,13 +109,13 @@ void Solver::project() {
   theta_ = residual_;
   feasible_ = true;
   if (free_.empty()) return;
-  const Eigen::MatrixXd hessian = free_hessian();
+  const Eigen::MatrixXd hessian = basis_hessian(curvature_);
   for (int round = 0; round < 2; ++round) {
-    const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
-    theta_ -= curvature_.cwiseProduct(free_columns_ * solve_semidefinite(hessian, excess));
+    const Eigen::VectorXd excess = basis_.transpose() * theta_;
+    theta_ -= curvature_.cwiseProduct(basis_ * solve_semidefinite(hessian, excess));
   }
-  const Eigen::VectorXd excess = free_columns_.transpose() * theta_;
-  const Eigen::VectorXd size = free_columns_.cwiseAbs().transpose() * theta_.cwiseAbs();
+  const Eigen::VectorXd excess = basis_.transpose() * theta_;
+  const Eigen::VectorXd size = basis_.cwiseAbs().transpose() * theta_.cwiseAbs();
   feasible_ = ((excess.array().abs() - balanced * size.array()) <= 0).all();
 }
 

@@ -1,6 +1,8 @@
 // Nothing depends on the units of the data: exact solvers, path, cross-validation, smooth solver and
 // certificate.
 
+#include <Eigen/Cholesky>
+#include <Eigen/QR>
 #include <cmath>
 #include <limits>
 
@@ -382,4 +384,122 @@ TEST_CASE("standardize: the penalty is on standardized columns, in whatever unit
     }
     if (has(2)) CHECK(found.coefficients[4] == 0);
   }
+}
+
+TEST_CASE("groups in any order of the columns are the same problem") {
+  const Level data(0);
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    Rng rng(seed);
+    MatrixXd x = data.centred;
+    for (Index j = 0; j < 30; ++j) x.col(j) *= rng.uniform(0.5, 10);
+    ExactOptions options{.tolerance = 1e-11};
+    for (Index j = 0; j < 30; ++j) options.groups.push_back(j);
+    rng.shuffle(options.groups.begin(), options.groups.end());
+    const double lambda = 0.1 * lambda_max(x, data.y, ConvexLoss::squared);
+    INFO("seed ", seed);
+    const ExactSolution right = solve_exact(x, data.y, ConvexLoss::squared, lambda, {.tolerance = 1e-11});
+    const ExactSolution found = solve_exact(x, data.y, ConvexLoss::squared, lambda, options);
+    CHECK(found.converged);
+    CHECK(found.objective == doctest::Approx(right.objective).epsilon(1e-10));
+    const SmoothSolution smooth = solve_smooth(x, data.y, ConvexLoss::squared, lambda, {.problem = options});
+    CHECK(smooth.objective == doctest::Approx(right.objective).epsilon(1e-9));
+  }
+}
+
+TEST_CASE("squares alone: the minimum of ridge regression on columns that all but agree") {
+  for (const double apart : {1.0, 0.1, 1e-2, 1e-3, 1e-4}) {
+    Rng rng(80);
+    VectorXd common(40), y(40);
+    for (double& entry : common) entry = rng.normal();
+    MatrixXd x(40, 6);
+    for (double& entry : x.reshaped()) entry = apart * rng.normal();
+    x += common * Eigen::RowVectorXd::Ones(6);
+    y = common;
+    for (double& entry : y) entry += rng.normal();
+    const double lambda = 0.1 * apart * apart;
+    for (const bool grouped : {false, true}) {
+      ExactOptions options{.ratio = 0, .intercept = false};
+      if (grouped) options.groups = {0, 0, 1, 1, 2, 2};
+      const MatrixXd normal = x.transpose() * x / 40 + lambda * MatrixXd::Identity(6, 6);
+      const VectorXd w = normal.ldlt().solve(x.transpose() * y / 40);
+      const double right = (y - x * w).squaredNorm() / 80 + lambda / 2 * w.squaredNorm();
+      const ExactSolution found = solve_exact(x, y, ConvexLoss::squared, lambda, options);
+      INFO("apart ", apart, ", grouped ", grouped);
+      CHECK(found.converged);
+      CHECK(found.objective == doctest::Approx(right).epsilon(1e-7));
+      const VectorXd labels = (y.array() > 0).cast<double>();
+      CHECK(solve_exact(x, labels, ConvexLoss::logistic, lambda, options).converged);
+    }
+  }
+}
+
+TEST_CASE("columns without a penalty that nearly depend on each other keep what the data hold") {
+  Rng rng(81);
+  VectorXd first(60), other(60), y(60);
+  for (Index i = 0; i < 60; ++i) {
+    first[i] = rng.normal();
+    other[i] = rng.normal();
+    y[i] = other[i] + 0.1 * rng.normal();
+  }
+  MatrixXd exact(60, 3);
+  exact << first, other, VectorXd::Ones(60);
+  const double right = (y - exact * exact.colPivHouseholderQr().solve(y)).squaredNorm() / 120;
+  for (const double apart : {1e-3, 1e-6, 1e-8, 1e-10}) {
+    MatrixXd x(60, 2);
+    x << first, first + apart * other;
+    INFO("apart ", apart);
+    const ExactSolution found = solve_exact(x, y, ConvexLoss::squared, 0);
+    // What rounding of x leaves of the difference, and of the coefficients.
+    const double within = 1e-8 + 1e-14 / apart / apart * 1e-12;
+    CHECK(std::abs(found.objective - right) < within + 1e-3 * (apart < 1e-9));
+    if (found.converged) CHECK(found.objective - right <= found.gap + within + 1e-3 * (apart < 1e-9));
+    const auto judged = certify(x, y, ConvexLoss::squared, 0, std::vector<double>{0, 0}, y.mean());
+    CHECK(!judged.certified(1e-3));
+  }
+  // More of them than rows.
+  MatrixXd wide(50, 1000);
+  for (double& entry : wide.reshaped()) entry = rng.normal();
+  for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+    const VectorXd targets = loss == ConvexLoss::squared ? VectorXd(y.head(50))
+                                                         : VectorXd((y.head(50).array() > 0).cast<double>());
+    const ExactSolution found = solve_exact(wide, targets, loss, 0);
+    CHECK(found.converged);
+    CHECK(found.objective < 1e-8);
+    CHECK(certify(wide, targets, loss, 0, found.coefficients, found.intercept).gap < 1e-7);
+  }
+}
+
+TEST_CASE("rows without weight change nothing, whatever stands in them; constant columns keep their units") {
+  Rng rng(82);
+  const Level data(0);
+  ExactOptions options{.tolerance = 1e-11};
+  options.sample_weights.assign(60, 1.0);
+  options.sample_weights[11] = 0;
+  const double lambda = 0.05;
+  const double right = solve_exact(data.centred, data.y, ConvexLoss::squared, lambda, options).objective;
+  for (const double far : {1e10, 1e150, 1e200, 1.7e308}) {
+    MatrixXd x = data.centred;
+    x.row(11).setConstant(far);
+    INFO("far ", far);
+    const ExactSolution found = solve_exact(x, data.y, ConvexLoss::squared, lambda, options);
+    CHECK(found.converged);
+    CHECK(found.objective == doctest::Approx(right).epsilon(1e-9));
+  }
+  // A frozen column that only the fold held out tells from a constant.
+  MatrixXd x = data.centred;
+  std::vector<Index> fold_of;
+  for (Index i = 0; i < 60; ++i) fold_of.push_back(i < 10 ? 0 : 1 + i % 2);
+  for (Index i = 0; i < 60; ++i) x(i, 4) = i < 10 ? 1016 : 1000;
+  ExactOptions frozen{.mask = Mask::frozen({30}, {4}), .start = std::vector<double>(30, 0.0)};
+  frozen.start[4] = 1;
+  const VectorXd y = data.y + x.col(4);
+  const auto folds =
+      cross_validate(x, y, ConvexLoss::squared, {.fold_of = fold_of}, {.lambdas = {0.05}}, frozen);
+  CHECK(folds.loss[0] < 0.5);
+  // With standardize and groups, a constant column that is frozen has no penalty.
+  x.col(4).setConstant(7);
+  frozen.standardize = true;
+  const double single = solve_exact(x, data.y, ConvexLoss::squared, 0.05, frozen).objective;
+  for (Index j = 0; j < 30; ++j) frozen.groups.push_back(j);
+  CHECK(solve_exact(x, data.y, ConvexLoss::squared, 0.05, frozen).objective == doctest::Approx(single));
 }
