@@ -215,15 +215,16 @@ void Problem::collect_groups(const ExactOptions& options) {
     const auto begin = static_cast<std::ptrdiff_t>(members.size());
     for (const Index j : all.of(g)) {
       const double mean = design.mean(j), deviation = std::sqrt(design.variance(j));
-      seen = !options.standardize     ? 1 / design.scale(j)
-             : options.groups.empty() ? deviation
-             : deviation > 0          ? 1
-                                      : 0;
+      const double of_column = !options.standardize     ? 1 / design.scale(j)
+                               : options.groups.empty() ? deviation
+                               : deviation > 0          ? 1
+                                                        : 0;
       if (!is_free(j)) {
-        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * seen);
+        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * of_column);
       } else if (options.standardize && deviation == 0) {
         given[static_cast<std::size_t>(j)] = 0;
       } else {
+        seen = of_column;
         members.push_back(j);
         reach += design.variance(j) + margin * (design.variance(j) + (intercept ? mean * mean : 0));
       }
