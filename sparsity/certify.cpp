@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/products.hpp>
 
 namespace taper::sparsity {
@@ -30,7 +31,7 @@ LayerCertificate test(const Product<T>& product, const std::vector<double>& grad
     if (norms[g] == 0) continue;
     const double w = static_cast<double>(weight[static_cast<Index>(i)]);
     const double r = gradient[i] + slope(g) * w / norms[g];
-    if (w != 0 || gradient[i] != 0) residual[g] = std::hypot(residual[g], r);
+    if (w != 0 || gradient[i] != 0) add_to_norm(residual[g], r);
   }
   for (std::size_t g = 0; g < norms.size(); ++g) {
     if (product.held[g]) {

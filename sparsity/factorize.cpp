@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity {
 namespace {
@@ -24,7 +25,7 @@ template <class T> std::vector<double> norms_of_groups(View<const T> weight, con
   std::vector<double> norms(static_cast<std::size_t>(product.group_count(weight.shape())));
   for (Index i = 0; i < weight.size(); ++i) {
     double& norm = norms[static_cast<std::size_t>(product.group_of(weight.shape(), i))];
-    norm = std::hypot(norm, static_cast<double>(weight[i]));  // no overflow, and |x| for one entry
+    add_to_norm(norm, static_cast<double>(weight[i]));
   }
   return norms;
 }
@@ -54,7 +55,7 @@ template <class T> double deviation(const nn::Parameter<T>& parameter) {
   const Mask mask = parameter.mask();
   const View<const T> value = parameter.value();
   double norm = 0;
-  for (const Index i : mask.free_positions()) norm = std::hypot(norm, static_cast<double>(value[i]));
+  for (const Index i : mask.free_positions()) add_to_norm(norm, static_cast<double>(value[i]));
   return mask.all_frozen() ? 0 : norm / std::sqrt(static_cast<double>(mask.count_free()));
 }
 

@@ -1,3 +1,4 @@
+#include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/products.hpp>
 
 #include <algorithm>
@@ -113,7 +114,7 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
   }
   for (std::size_t k = 0; k < others.size(); ++k) {
     for (const Index i : others[k]->mask().free_positions()) {
-      result.rest = std::hypot(result.rest, rest[k][static_cast<std::size_t>(i)]);
+      add_to_norm(result.rest, rest[k][static_cast<std::size_t>(i)]);
     }
   }
   bool finite = std::isfinite(result.loss) && std::isfinite(result.rest);

@@ -7,6 +7,7 @@
 #include <taper/data/dataset.hpp>
 #include <taper/nn/losses.hpp>
 #include <taper/nn/module.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 /// The factorized parameters of a model, seen group by group: what certificate, proximal step and imbalance
 /// report have in common.
@@ -60,7 +61,7 @@ std::vector<double> group_norms(const Product<T>& product, const Numbers& number
   auto number = numbers.begin();
   for (const Index group : product.group) {
     double& norm = result[static_cast<std::size_t>(group)];
-    norm = std::hypot(norm, static_cast<double>(*number++));  // squares of decayed weights would be 0
+    add_to_norm(norm, static_cast<double>(*number++));
   }
   return result;
 }

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/pruning.hpp>
 
 namespace taper::sparsity {
@@ -134,7 +135,7 @@ void add_candidates(const Target<T>& target, std::size_t number, const BlockSize
       for_block(target, row, column, block, [&](Index position) {
         gone &= target.entry(position) == Entry::pruned;
         fixed |= target.entry(position) == Entry::fixed;
-        norm = std::hypot(norm, target.magnitude(position));  // no overflow, and |x| for one entry
+        add_to_norm(norm, target.magnitude(position));
       });
       if (!fixed) candidates.push_back({gone ? -1 : norm, number, row, column});
     }

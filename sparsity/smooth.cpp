@@ -107,7 +107,7 @@ class Factored {
   double length(Index g, const exact::Point& point) const {
     double result = 0;
     for (const Index j : problem_.columns_of(g)) {
-      result = std::hypot(result, point.w[static_cast<std::size_t>(j)]);
+      add_to_norm(result, point.w[static_cast<std::size_t>(j)]);
     }
     return result;
   }

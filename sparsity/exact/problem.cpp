@@ -5,6 +5,7 @@
 #include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/autodiff/kernels/logistic.hpp>
 #include <taper/sparsity/exact/problem.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity::exact {
 namespace {
@@ -220,7 +221,7 @@ void Problem::collect_groups(const ExactOptions& options) {
                                : deviation > 0          ? 1
                                                         : 0;
       if (!is_free(j)) {
-        frozen = std::hypot(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * of_column);
+        add_to_norm(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * of_column);
       } else if (options.standardize && deviation == 0) {
         given[static_cast<std::size_t>(j)] = 0;
       } else {
@@ -233,7 +234,7 @@ void Problem::collect_groups(const ExactOptions& options) {
       unpenalized.insert(unpenalized.end(), members.begin() + begin, members.end());
       members.resize(static_cast<std::size_t>(begin));
     } else if (static_cast<std::ptrdiff_t>(members.size()) == begin) {
-      frozen_penalty += weight * (ratio * frozen / unit + (1 - ratio) / 2 * frozen * frozen);
+      frozen_penalty += group_penalty(frozen, weight * ratio / unit, weight * (1 - ratio));
     } else if (frozen != 0) {
       throw Error(where, "group ", g,
                   " is frozen in a part that is not zero: expected groups frozen as a whole", " or at zero");

@@ -6,6 +6,7 @@
 
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/sparsity/exact/quadratic_model.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity::exact {
 
@@ -79,7 +80,7 @@ double QuadraticModel::penalty(const Eigen::VectorXd& at) const {
   for (const Block& block : blocks) {
     const double norm =
         block.size == 1 ? std::abs(at[block.begin]) : at.segment(block.begin, block.size).norm();
-    total += block.l1 * norm + block.l2 / 2 * norm * norm;
+    total += group_penalty(norm, block.l1, block.l2);
   }
   return total;
 }
@@ -123,7 +124,7 @@ double QuadraticModel::update(const Block& block) {
     const Eigen::VectorXd target = block.steepest * now - slopes;
     const double norm = target.norm();
     Eigen::VectorXd fresh = Eigen::VectorXd::Zero(block.size);
-    if (norm > block.l1 && steep > 0) fresh = target * ((1 - block.l1 / norm) / steep);
+    if (steep > 0) fresh = target * (shrinkage(norm, block.l1) / steep);
     const double moved = (fresh - now).norm() * steep;
     if (step == 0) first = moved;
     if (moved == 0) break;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <taper/sparsity/exact/quadratic_model.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity::exact {
 namespace {
@@ -180,8 +181,7 @@ bool QuadraticModel::let_in(double tolerance) {
       continue;
     }
     double length = 0;
-    for (Index k = block.begin; k < block.begin + block.size; ++k)
-      length = std::hypot(length, slope(k, state));
+    for (Index k = block.begin; k < block.begin + block.size; ++k) add_to_norm(length, slope(k, state));
     const double violation = violation_of(block, length) - (block.l1 > 0 ? 1 : 0);
     if (violation > tolerance) violated.emplace_back(violation, &block);
   }

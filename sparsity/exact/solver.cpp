@@ -5,19 +5,11 @@
 
 #include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
+#include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity::exact {
 namespace {
 
-constexpr double infinity = std::numeric_limits<double>::infinity();
-/// A step with an old Hessian that leaves more than this of the gap is reason for a new one.
-constexpr double slow = 0.2;
-/// Groups that a working set may have, whatever its support.
-constexpr std::size_t small_working = 100;
-/// A gap that rounding may be the reason of, as a share of the null model's objective.
-constexpr double noise = 1e-11;
-/// Rounds that bring nothing, one after the other, until the solver gives up.
-constexpr int patience = 20;
 /// Lambda falls by this factor at most from one rough solution to the next, when there is none to start from.
 constexpr double step_down = 10;
 /// The relative gap of such a solution.
@@ -123,8 +115,8 @@ double Solver::penalty() const {
   for (const Index g : working_) {
     const auto columns = problem_.columns_of(g);
     double length = std::abs(w_[static_cast<std::size_t>(columns[0])]);
-    for (const Index j : columns.subspan(1)) length = std::hypot(length, w_[static_cast<std::size_t>(j)]);
-    if (length > 0) total += l1(g) * length + l2(g) / 2 * length * length;
+    for (const Index j : columns.subspan(1)) add_to_norm(length, w_[static_cast<std::size_t>(j)]);
+    if (length > 0) total += group_penalty(length, l1(g), l2(g));
   }
   return total.value();
 }
@@ -144,7 +136,7 @@ void Solver::update_scores(const std::vector<Index>& groups) {
   problem_.x.dots(columns, theta_.data(), slopes_.data());
   for (const Index g : groups) {
     double length = 0;
-    for (const Index j : problem_.columns_of(g)) length = std::hypot(length, slopes_[j]);
+    for (const Index j : problem_.columns_of(g)) add_to_norm(length, slopes_[j]);
     score(g) = length;
   }
 }
@@ -161,7 +153,7 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
     squares |= problem_.l2[static_cast<std::size_t>(g)] > 0;
     if (square > 0) {
       size = 0;
-      for (const Index j : problem_.columns_of(g)) size = std::hypot(size, slopes_[j] - square * w(j));
+      for (const Index j : problem_.columns_of(g)) add_to_norm(size, slopes_[j] - square * w(j));
     }
     if (size > norm) scale = std::min(scale, norm / size);
   }
@@ -188,87 +180,6 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
 
 double Solver::gap_of(double objective, double bound) const {
   return std::max(objective - bound, 0.0) + certain_rounding * std::max(null_objective_, std::abs(objective));
-}
-
-void Solver::screen(const Bound& bound, double gap) {
-  if (!std::isfinite(bound.value)) return;
-  const double radius = problem_.radius(gap);
-  std::erase_if(alive_, [&](Index g) {
-    return !works(g) &&
-           bound.scale * score(g) + problem_.radius_bound[static_cast<std::size_t>(g)] * radius < l1(g);
-  });
-}
-
-/// Adds the groups that violate their optimality condition most, up to as many as are nonzero, or a few. With
-/// `prune`, those that are zero and not violated leave. Returns how many came.
-Index Solver::change_working_set(bool prune) {
-  const auto is_zero = [&](Index g) {
-    return std::ranges::all_of(problem_.columns_of(g), [&](Index j) { return w(j) == 0; });
-  };
-  const auto support =
-      static_cast<std::size_t>(std::ranges::count_if(working_, [&](Index g) { return !is_zero(g); }));
-  if (prune) {
-    std::erase_if(working_, [&](Index g) {
-      const bool leaves = score(g) <= l1(g) && is_zero(g);
-      if (leaves) working_flags_[static_cast<std::size_t>(g)] = 0;
-      return leaves;
-    });
-  }
-  std::vector<Index> violated;
-  for (const Index g : alive_) {
-    if (!works(g) && score(g) > l1(g)) violated.push_back(g);
-  }
-  const std::size_t wanted = std::max(small_working, 2 * support);
-  const std::size_t room =
-      std::min(violated.size(),
-               std::max(wanted, working_.size() + std::max<std::size_t>(10, support / 4)) - working_.size());
-  std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
-                            [&](Index g) { return l1(g) / score(g); });
-  violated.resize(room);
-  for (const Index g : violated) {
-    working_flags_[static_cast<std::size_t>(g)] = 1;
-    working_.push_back(g);
-  }
-  return static_cast<Index>(room);
-}
-
-/// Newton steps until the gap of the problem restricted to the working set is at most the tolerance. Returns
-/// whether it is.
-bool Solver::fit_working(double tolerance, Index limit) {
-  if (working_.empty()) return true;  // fit_unpenalized() has done what there is to do
-  double gap = primal() - bound(working_).value;
-  bool careful = false;
-  int idle = 0;
-  for (int step = 0; step < 100 && iterations_ < limit; ++step) {
-    if (gap <= tolerance) return true;
-    const bool was_stale = stale_;
-    if (careful) problem_.majorant(z_, curvature_);
-    const bool moved = newton_step(gap, tolerance, limit - iterations_);
-    fit_unpenalized();
-    project();
-    update_scores(working_);
-    const double now = primal() - bound(working_).value;
-    if (!moved && !was_stale) {
-      if (problem_.kind == ConvexLoss::squared || careful) return false;
-      // From where the loss has saturated: once more with a Hessian that cannot overshoot.
-      careful = true;
-      hessian_.forget();
-      continue;
-    }
-    careful = false;
-    if (!moved || now > slow * gap) {
-      if (stale_) {
-        hessian_.restart(curvature_);
-        stale_ = false;
-      } else if (now > 0.9 * gap && problem_.kind == ConvexLoss::squared) {
-        return now <= tolerance;
-      }
-    }
-    idle = now > 0.9 * gap ? idle + 1 : 0;
-    if (idle > 2 && now < noise * null_objective_) break;
-    gap = now;
-  }
-  return gap <= tolerance;
 }
 
 /// From where it stands. The first time that is the caller's start, or the null model where that is better:
@@ -334,43 +245,6 @@ void Solver::look() {
   fit_unpenalized();
   project();
   update_scores(alive_);
-}
-
-/// Goes on until the gap is the tolerance, or nothing is gained. Ends at the best point there was; returns
-/// its gap.
-double Solver::approach(double tolerance, Index max_iterations) {
-  tolerance_ = tolerance * null_objective_;
-  // Neither loss can be negative.
-  double best_bound = lambda_ * problem_.frozen_penalty, best_gap = infinity, least = infinity;
-  Point best;
-  const auto end = [&](double objective) {
-    if (objective > least + rounding * std::abs(least) || std::isnan(objective)) {
-      w_ = best.w;
-      b_ = best.b;
-      partition(lambda_);
-      update_predictions();
-      update_residual();
-    }
-    return gap_of(primal(), best_bound);
-  };
-  for (int stalled = 0;;) {
-    const Bound now = bound(alive_);
-    best_bound = std::max(best_bound, now.value);
-    const double objective = primal(), gap = gap_of(objective, best_bound);
-    if (gap <= tolerance_ || iterations_ >= max_iterations || std::isnan(objective)) return end(objective);
-    if (objective < least) {
-      least = objective;
-      best = {w_, b_};
-    }
-    screen(now, gap_of(objective, now.value));
-    const bool gained = gap < 0.9 * best_gap;
-    const Index added = change_working_set(gained);
-    stalled = added == 0 && !gained ? stalled + 1 : 0;
-    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) return end(objective);
-    best_gap = std::min(best_gap, gap);
-    fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
-    look();
-  }
 }
 
 ExactSolution Solver::solution(double gap, double tolerance) const {

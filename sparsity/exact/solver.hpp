@@ -1,5 +1,7 @@
 #pragma once
 
+#include <limits>
+
 #include <taper/sparsity/exact/quadratic_model.hpp>
 
 /// Inside of the exact solvers: the working sets and Newton steps of solve_exact. It keeps its state from one
@@ -15,6 +17,8 @@ struct DualityGap {
 
 /// What an objective may be off by, as a share of it: in comparisons, and where something is claimed.
 inline constexpr double rounding = 4e-15, certain_rounding = 2e-14;
+
+inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 class Solver {
  public:
