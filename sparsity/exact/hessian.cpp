@@ -6,8 +6,8 @@
 namespace taper::sparsity::exact {
 namespace {
 
-constexpr Index panel = 1 << 15;     // entries of a panel of dense rows
-constexpr Index block_columns = 24;  // whose products with all columns before them are computed together
+constexpr Index panel = 1 << 18;     // entries of a panel of dense rows
+constexpr Index block_columns = 32;  // whose products with all columns before them are computed together
 
 }  // namespace
 
@@ -42,7 +42,7 @@ void Hessian::add_dense(std::span<const Index> fresh) {
   const Index n = problem_.rows(), old = static_cast<Index>(columns_.size());
   columns_.insert(columns_.end(), fresh.begin(), fresh.end());
   const Index all = static_cast<Index>(columns_.size()), count = all - old;
-  const Index height = std::clamp<Index>(panel / all, 64, n < 64 ? 64 : n);
+  const Index height = std::clamp<Index>(panel / all, 64, 512);
   panels_.resize(static_cast<std::size_t>(height * (all + count)));
   products_.setZero(all, count);
   double* const plain = panels_.data();

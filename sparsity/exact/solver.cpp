@@ -208,13 +208,13 @@ Point Solver::start_of(double lambda) {
 }
 
 ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
-  const bool cold = !started_ && !problem_.has_start;
+  const bool cold = !started_ && !problem_.has_start && problem_.columns() > problem_.rows();
   lambda_ = lambda;
   iterations_ = 0;
   start();
   if (cold) {
-    // Far below the largest lambda, steps down to it find the support in less than half the time. They need
-    // not be exact.
+    // Far below the largest lambda and with more columns than rows, steps down to it find the support in less
+    // than half the time. They need not be exact.
     look();
     double above = 0;
     for (const Index g : alive_) {
