@@ -211,7 +211,7 @@ void Problem::collect_groups(const ExactOptions& options) {
   first.push_back(0);
   for (Index g = 0; g < all.groups(); ++g) {
     const double weight = options.weights.empty() ? 1 : options.weights[static_cast<std::size_t>(g)];
-    double frozen = 0, reach = 0;
+    double frozen = 0, spread = 0;
     double seen = 1;  // the length that the penalty sees, for each unit of ||w_g|| (and of `unit`)
     const auto begin = static_cast<std::ptrdiff_t>(members.size());
     for (const Index j : all.of(g)) {
@@ -227,7 +227,7 @@ void Problem::collect_groups(const ExactOptions& options) {
       } else {
         seen = of_column;
         members.push_back(j);
-        reach += design.variance(j) + margin * (design.variance(j) + (intercept ? mean * mean : 0));
+        spread += design.variance(j) + margin * (design.variance(j) + (intercept ? mean * mean : 0));
       }
     }
     if (weight == 0) {
@@ -244,7 +244,7 @@ void Problem::collect_groups(const ExactOptions& options) {
       first.push_back(static_cast<Index>(members.size()));
       l1.push_back(std::min(weight * ratio * seen, most));
       l2.push_back(std::min(weight * (1 - ratio) * seen * seen, most));
-      radius_bound.push_back(std::sqrt(reach));
+      radius_bound.push_back(std::sqrt(spread));
     }
   }
   if (intercept) unpenalized.push_back(p);

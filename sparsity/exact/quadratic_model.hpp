@@ -63,7 +63,7 @@ struct QuadraticModel {
   struct Support;
   Eigen::MatrixXd support_hessian(const std::vector<Index>& support) const;
   double newton_on_support(double budget, double tolerance);
-  bool let_in(double tolerance);
+  bool add_violated(double tolerance);
   bool step_on_support(const Support& support, const Eigen::MatrixXd& hessian);
 
   double per_square_ = 0;  // what turns v^2 / (2 l2) into a violation

@@ -14,8 +14,8 @@ namespace {
 /// What is added to a diagonal of ones, so that singular supports (more coefficients than examples, equal
 /// columns) have a step: a long one where the penalty can still fall, which ends at the first sign change.
 constexpr double ridge = 1e-11;
-/// Next to zero is a coefficient below this share of the largest one.
-constexpr double next_to_zero = 1e-6;
+/// Almost zero is a block below this share of the longest one.
+constexpr double almost_zero = 1e-6;
 /// A block that comes this near to zero, as a share of its length, is stopped there.
 constexpr double near_zero = 0.1;
 /// Steps shorter than this share of Newton's are none.
@@ -111,8 +111,9 @@ bool QuadraticModel::step_on_support(const Support& support, const Eigen::Matrix
     return change;
   };
   // How far along d each block meets zero: a single coefficient where its sign changes, a larger block where
-  // it is nearest, if it comes near. It is stopped there. Blocks next to zero (a pass has just let them in)
-  // would each be the first to stop: they go together.
+  // it is nearest, if it comes near. It is stopped there.
+  // Blocks that are almost zero, as those that have just been added, are all stopped in the same step: one
+  // step for each of them would take long.
   const auto count = support.parts.size();
   std::vector<double> meets(count, 2.0), lengths(count);
   for (std::size_t g = 0; g < count; ++g) {
@@ -123,7 +124,7 @@ bool QuadraticModel::step_on_support(const Support& support, const Eigen::Matrix
     const double t = -at.dot(by) / by.squaredNorm();
     if (t > 0 && t <= 1 && (block->size == 1 || (at + t * by).norm() < near_zero * at.norm())) meets[g] = t;
   }
-  const double small = next_to_zero * std::ranges::max(lengths);
+  const double small = almost_zero * std::ranges::max(lengths);
   double first = 1;
   for (std::size_t g = 0; g < count; ++g) {
     if (lengths[g] > small) first = std::min(first, meets[g]);
@@ -149,8 +150,8 @@ bool QuadraticModel::step_on_support(const Support& support, const Eigen::Matrix
   for (double t = 1; t > first; t /= 4) consider(stopped(t));
   for (double t = first / 4; change >= 0 && t > shortest; t /= 4) consider(stopped(t));
   if (change >= 0) {
-    // Nothing falls: those next to zero alone, if there are some, as the rest of the step was chosen with
-    // them.
+    // Nothing falls: set the almost zero blocks to zero, if there are some: the rest of the step was chosen
+    // with them.
     best = stopped(0);
     if ((best.array() == 0).all()) return false;
   }
@@ -170,9 +171,9 @@ bool QuadraticModel::step_on_support(const Support& support, const Eigen::Matrix
   return smaller;
 }
 
-/// Coordinate descent on the zero blocks that violate their condition most, some at a time: all at once they
-/// would be in each other's way. Returns whether there was one.
-bool QuadraticModel::let_in(double tolerance) {
+/// Coordinate descent on the zero blocks that violate their condition most. Only some of them, as their steps
+/// do not know of each other. Returns whether there was one.
+bool QuadraticModel::add_violated(double tolerance) {
   std::vector<std::pair<double, const Block*>> violated;
   Index nonzero = 0;
   for (const Block& block : blocks) {
@@ -198,7 +199,7 @@ bool QuadraticModel::let_in(double tolerance) {
 double QuadraticModel::newton_on_support(double budget, double tolerance) {
   if (budget < required_) return 0;
   double spent = 0;
-  std::vector<Index> held;
+  std::vector<Index> previous;
   Eigen::MatrixXd hessian;
   do {
     for (bool smaller = true; smaller;) {
@@ -213,16 +214,16 @@ double QuadraticModel::newton_on_support(double budget, double tolerance) {
         return spent;
       }
       spent += cost;
-      if (!std::ranges::includes(held, support.entries)) {
+      if (!std::ranges::includes(previous, support.entries)) {
         hessian = support_hessian(support.entries);
-      } else if (held.size() != support.entries.size()) {
-        const std::vector<Index> places = places_in(held, support.entries);
+      } else if (previous.size() != support.entries.size()) {
+        const std::vector<Index> places = places_in(previous, support.entries);
         hessian = Eigen::MatrixXd(hessian(places, places));
       }
-      held = support.entries;
+      previous = support.entries;
       smaller = step_on_support(support, hessian);
     }
-  } while (let_in(tolerance));
+  } while (add_violated(tolerance));
   return spent;
 }
 
