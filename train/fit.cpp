@@ -275,7 +275,8 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     steps.try_emplace(size, model, loss, data, size, options.pairwise_loss);
   }
   History history;
-  history.epochs.reserve(static_cast<std::size_t>(std::min<Index>(options.epochs, 1000)));  // few train longer
+  history.epochs.reserve(
+      static_cast<std::size_t>(std::min<Index>(options.epochs, 1000)));  // few train longer
   RecordingCheck<T> check_recording;
   std::uint64_t seed = 0;                      // of the last step
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
