@@ -1,6 +1,7 @@
 #include <omp.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -22,7 +23,12 @@ int started(int count) {
     const std::lock_guard<std::mutex> wait(all_here);
     try {
       while (static_cast<int>(others.size()) + 1 < count) {
-        others.emplace_back([&] { const std::lock_guard<std::mutex> leave(all_here); });
+        others.emplace_back([&] {
+          // A thread's first allocation reserves address space, some 64 MB with glibc, which must count here.
+          void* volatile first = std::malloc(1);
+          std::free(first);
+          const std::lock_guard<std::mutex> leave(all_here);
+        });
       }
     } catch (const std::exception&) {  // no more threads, or no memory for them
     }

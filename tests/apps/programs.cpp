@@ -94,7 +94,7 @@ TEST_CASE("programs: options out of range are refused under their own names") {
   }
 }
 
-TEST_CASE("programs: too little memory is one sentence") {
+TEST_CASE("programs: too little memory, for data or for threads, is one sentence or fewer threads") {
   if (sanitized) return;
   int failed = 0;
   const auto fits = [&](const char* arguments, int megabytes) {
@@ -112,6 +112,9 @@ TEST_CASE("programs: too little memory is one sentence") {
   for (int megabytes = 24; megabytes < 64; megabytes += 4)
     fits("--method exact --quiet --threads 2", megabytes);
   CHECK(failed > 0);
+  // Threads take memory, too: 8 MB each before they do anything.
+  for (const int megabytes : {100, 400, 1600, 6400})
+    fits("--epochs 1 --batch-size 2000 --quiet --threads 1000", megabytes);
 }
 
 TEST_CASE("programs: bad data are one sentence that says where") {
