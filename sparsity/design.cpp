@@ -3,29 +3,26 @@
 
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/autodiff/kernels/sparse.hpp>
 #include <taper/sparsity/design.hpp>
 
 namespace taper::sparsity {
 
 double Design::dot(Index j, const double* v) const {
+  static constexpr Index first[] = {0};
   double result = 0;
   if (is_sparse()) {
-    for (Index k = begin(j); k < end(j); ++k) result += data_[k] * v[inner_[k]];
-  } else {
-    kernels::gemm<double>(1, 1, rows_, {column(j), stride_, 1}, {v, 1, rows_}, &result, 1, false);
+    kernels::sparse_dots({data_, inner_, outer_ + j, counts_ != nullptr ? counts_ + j : nullptr}, first, v,
+                         &result);
+    return result;
   }
+  kernels::gemm<double>(1, 1, rows_, {column(j), stride_, 1}, {v, 1, rows_}, &result, 1, false);
   return result;
 }
 
 void Design::dots(std::span<const Index> columns, const double* v, double* out) const {
   if (is_sparse()) {
-    const int* const rows = inner_;
-    const double* const data = data_;
-    for (const Index j : columns) {
-      double sum = 0;
-      for (Index k = begin(j), last = end(j); k < last; ++k) sum += data[k] * v[rows[k]];
-      out[j] = sum;
-    }
+    kernels::sparse_dots({data_, inner_, outer_, counts_}, columns, v, out);
     return;
   }
   const auto count = static_cast<Index>(columns.size());
@@ -77,6 +74,23 @@ Design::Moments Design::moments(Index j, const double* s) const {
   return {(weight * x).sum(), (weight * x.square()).sum()};
 }
 
+Design::Moments Design::checked_moments(Index j, const double* s) const {
+  if (!is_sparse()) return moments(j, s);
+  double sum = 0, square = 0;
+  for (Index k = begin(j), previous = -1; k < end(j); ++k) {
+    const Index row = inner_[k];
+    if (row <= previous || row >= rows_) {
+      throw Error("design", "row ", row, " after row ", previous, " in column ", j,
+                  " of a sparse matrix: expected rows that rise, below ", rows_);
+    }
+    previous = row;
+    const double part = s[row] * data_[k];
+    sum += part;
+    square += part * data_[k];
+  }
+  return {sum, square};
+}
+
 double Design::largest(Index j) const {
   const double* const first = is_sparse() ? data_ + begin(j) : column(j);
   double result = 0;
@@ -92,20 +106,11 @@ void Design::read(Index j, std::vector<double>& values, std::vector<int>& rows) 
 }
 
 Index Design::first_bad(Index j) const {
-  if (!is_sparse()) {
-    const double* const end = column(j) + rows_;
-    const double* const found = std::find_if(column(j), end, [](double x) { return !std::isfinite(x); });
-    return found == end ? -1 : found - column(j);
-  }
-  for (Index k = begin(j), previous = -1; k < end(j); ++k) {
-    if (inner_[k] <= previous || inner_[k] >= rows_) {
-      throw Error("design", "row ", inner_[k], " after row ", previous, " in column ", j,
-                  " of a sparse matrix: expected rows that rise, below ", rows_);
-    }
-    previous = inner_[k];
-    if (!std::isfinite(data_[k])) return previous;
-  }
-  return -1;
+  const double* const first = is_sparse() ? data_ + begin(j) : column(j);
+  const double* const last = first + entries(j);
+  const double* const found = std::find_if(first, last, [](double x) { return !std::isfinite(x); });
+  if (found == last) return -1;
+  return is_sparse() ? inner_[found - data_] : found - first;
 }
 
 }  // namespace taper::sparsity

@@ -66,12 +66,14 @@ class Design {
     double sum, square;
   };
   Moments moments(Index j, const double* s) const;
+  /// The same of a column that nobody has looked at. Throws Error for a sparse column whose row numbers do
+  /// not rise from 0 to n - 1.
+  Moments checked_moments(Index j, const double* s) const;
   /// The largest magnitude in column j, whose entries are finite.
   double largest(Index j) const;
   /// The entries of column j that are stored, and their rows, or no rows when all are.
   void read(Index j, std::vector<double>& values, std::vector<int>& rows) const;
-  /// The row of the first entry of column j that is not a finite number, or -1. Throws Error for a sparse
-  /// column whose row numbers do not rise from 0 to n - 1.
+  /// The row of the first entry of column j that is not a finite number, or -1.
   Index first_bad(Index j) const;
 
  private:

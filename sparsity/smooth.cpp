@@ -282,7 +282,7 @@ SmoothSolution solve_smooth(const Design& x, const Eigen::Ref<const Eigen::Vecto
     if (best_gap <= tolerance || best.iterations >= options.problem.max_iterations) break;
     variables = factored.balanced(sparse);
   }
-  problem.from_units(best_point, best.coefficients, best.intercept);
+  problem.from_units(best_point.w, best_point.b, best.coefficients, best.intercept);
   best_gap += problem.rounding_of(best.intercept);
   best.lambda = lambda;
   best.loss = problem.in_given_units(best_loss);

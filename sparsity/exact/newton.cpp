@@ -8,8 +8,9 @@ namespace taper::sparsity::exact {
 /// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
 /// objective fell, up to rounding.
 bool Solver::newton_step(double gap, double tolerance, Index limit) {
+  settled_ = false;
   std::vector<Index> columns;
-  QuadraticModel model;
+  QuadraticModel model(scratch_);
   double norms = 0, length = 0;
   for (const Index g : working_) {
     const auto members = problem_.columns_of(g);
@@ -22,32 +23,38 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
   // A pass reads a column twice when H is not written out, and a sparse one at random.
   if (static_cast<double>(m) * static_cast<double>(m) <= 8 * length) {
     if (hessian_.empty()) {
-      hessian_.restart(curvature_);
+      hessian_.restart(curvature_, basis_);
       stale_ = false;
     }
     hessian_.require(columns);
-    model.h = hessian_.block(columns, columns);
+    hessian_.block(columns, model.h);
   }
   if (basis_.cols() > 0) {
     const Eigen::VectorXd& weights = model.h.size() > 0 ? hessian_.weights() : curvature_;
-    model.cross.resize(basis_.cols(), m);
-    Eigen::VectorXd products(problem_.columns());
-    for (Index k = 0; k < basis_.cols(); ++k) {
-      const Eigen::VectorXd weighted = weights.cwiseProduct(basis_.col(k));
-      problem_.x.dots(columns, weighted.data(), products.data());
-      for (Index i = 0; i < m; ++i) model.cross(k, i) = products[columns[static_cast<std::size_t>(i)]];
+    if (model.h.size() > 0) {
+      model.cross = hessian_.beside(columns);
+    } else {
+      model.cross.resize(basis_.cols(), m);
+      for (Index k = 0; k < basis_.cols(); ++k) {
+        const Eigen::VectorXd weighted = weights.cwiseProduct(basis_.col(k));
+        for (Index i = 0; i < m; ++i) {
+          model.cross(k, i) = problem_.x.dot(columns[static_cast<std::size_t>(i)], weighted.data());
+        }
+      }
     }
     model.elimination = solve_semidefinite(basis_hessian(weights), model.cross);
-    if (model.h.size() > 0) model.h -= transposed_times(model.cross, model.elimination);
+    if (model.h.size() > 0) subtract_transposed_times(model.cross, model.elimination, model.h);
   }
   model.problem = &problem_;
+  model.products = &hessian_;
+  model.basis = &basis_;
   model.weights = &curvature_;
   model.columns = columns;
   model.w0.resize(m);
   model.gradient0.resize(m);
   for (Index k = 0; k < m; ++k) {
     model.w0[k] = w(columns[static_cast<std::size_t>(k)]);
-    model.gradient0[k] = -slopes_[columns[static_cast<std::size_t>(k)]];
+    model.gradient0[k] = -slope(columns[static_cast<std::size_t>(k)]);
   }
   model.prepare();
   for (const QuadraticModel::Block& block : model.blocks) {

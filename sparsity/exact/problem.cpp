@@ -10,12 +10,15 @@
 namespace taper::sparsity::exact {
 namespace {
 
+/// With a number for each column, of a problem: those of Standardized, what is given, and of the groups.
+constexpr std::size_t problem_arrays = 8;
+
 void require_length(const char* where, const char* what, std::size_t given, Index expected) {
   if (static_cast<Index>(given) == expected) return;
   throw Error(where, given, " ", what, ": expected ", expected);
 }
 
-void require_finite(const char* where, const char* what, const std::vector<double>& values) {
+void require_finite(const char* where, const char* what, std::span<const double> values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
       throw Error(where, what, " ", values[i], " at position ", i, ": expected finite numbers");
@@ -23,7 +26,7 @@ void require_finite(const char* where, const char* what, const std::vector<doubl
   }
 }
 
-void require_weights(const char* where, const char* what, const std::vector<double>& values) {
+void require_weights(const char* where, const char* what, std::span<const double> values) {
   require_finite(where, what, values);
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (values[i] < 0) {
@@ -32,20 +35,22 @@ void require_weights(const char* where, const char* what, const std::vector<doub
   }
 }
 
-/// The columns of each group, one group after the other.
+/// The columns of each group, one group after the other; without numbers each column is a group.
 class Members {
  public:
-  Members(const std::vector<Index>& numbers, Index columns, const char* where) {
-    if (!numbers.empty()) require_length(where, "group numbers", numbers.size(), columns);
-    Index groups = numbers.empty() ? columns : 0;
+  Members(const std::vector<Index>& numbers, Index columns, const char* where) : groups_(columns) {
+    if (numbers.empty()) return;
+    require_length(where, "group numbers", numbers.size(), columns);
+    Index groups = 0;
     for (std::size_t j = 0; j < numbers.size(); ++j) {
       if (numbers[j] < 0 || numbers[j] >= columns) {
         throw Error(where, "group ", numbers[j], " of coefficient ", j, ": expected 0 to ", columns - 1);
       }
       groups = std::max(groups, numbers[j] + 1);
     }
+    groups_ = groups;
     const auto group_of = [&](Index j) {
-      return static_cast<std::size_t>(numbers.empty() ? j : numbers[static_cast<std::size_t>(j)]);
+      return static_cast<std::size_t>(numbers[static_cast<std::size_t>(j)]);
     };
     first_.assign(static_cast<std::size_t>(groups) + 1, 0);
     for (Index j = 0; j < columns; ++j) ++first_[group_of(j) + 1];
@@ -60,13 +65,16 @@ class Members {
     for (Index j = 0; j < columns; ++j) columns_[static_cast<std::size_t>(next[group_of(j)]++)] = j;
   }
 
-  Index groups() const { return static_cast<Index>(first_.size()) - 1; }
-  std::span<const Index> of(Index g) const {
+  Index groups() const { return groups_; }
+  /// Points to g itself where each column is a group.
+  std::span<const Index> of(const Index& g) const {
+    if (first_.empty()) return {&g, 1};
     const auto at = static_cast<std::size_t>(g);
     return {columns_.data() + first_[at], static_cast<std::size_t>(first_[at + 1] - first_[at])};
   }
 
  private:
+  Index groups_;
   std::vector<Index> columns_, first_;
 };
 
@@ -118,16 +126,22 @@ void require_lambda(double lambda, const char* where) {
 
 Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::VectorXd>& targets,
                  ConvexLoss loss_kind, const ExactOptions& options, const char* caller)
-    : s(row_weights(options, given_design, targets, caller)),
+    : arena(problem_arrays * sizeof(double) * static_cast<std::size_t>(given_design.columns())),
+      s(row_weights(options, given_design, targets, caller)),
       design(given_design, s, options.intercept, options.groups,
-             options.standardize && !options.groups.empty(), caller),
+             options.standardize && !options.groups.empty(), arena, caller),
       x(design.x()),
       kind(loss_kind),
       y(targets),
       where(caller),
-      given(options.start),
+      given(options.start.begin(), options.start.end(), arena.resource()),
       given_intercept(options.start_intercept),
-      intercept(options.intercept) {
+      intercept(options.intercept),
+      members(arena.resource()),
+      first(arena.resource()),
+      l1(arena.resource()),
+      l2(arena.resource()),
+      radius_bound(arena.resource()) {
   const Index p = columns();
   require_targets(*this, where);
   if (given.empty()) given.assign(static_cast<std::size_t>(p), 0.0);
@@ -207,7 +221,7 @@ void Problem::collect_groups(const ExactOptions& options) {
   const auto most_groups = static_cast<std::size_t>(all.groups());
   members.reserve(static_cast<std::size_t>(p));
   first.reserve(most_groups + 1);
-  for (std::vector<double>* values : {&l1, &l2, &radius_bound}) values->reserve(most_groups);
+  for (Array<double>* values : {&l1, &l2, &radius_bound}) values->reserve(most_groups);
   first.push_back(0);
   for (Index g = 0; g < all.groups(); ++g) {
     const double weight = options.weights.empty() ? 1 : options.weights[static_cast<std::size_t>(g)];
@@ -215,7 +229,8 @@ void Problem::collect_groups(const ExactOptions& options) {
     double seen = 1;  // the length that the penalty sees, for each unit of ||w_g|| (and of `unit`)
     const auto begin = static_cast<std::ptrdiff_t>(members.size());
     for (const Index j : all.of(g)) {
-      const double mean = design.mean(j), deviation = std::sqrt(design.variance(j));
+      const double mean = design.mean(j);
+      const double deviation = options.standardize ? std::sqrt(design.variance(j)) : 0;
       const double of_column = !options.standardize     ? 1 / design.scale(j)
                                : options.groups.empty() ? deviation
                                : deviation > 0          ? 1
@@ -267,11 +282,14 @@ Point Problem::to_units(std::span<const double> coefficients, double b) const {
   return point;
 }
 
-void Problem::from_units(const Point& point, std::vector<double>& coefficients, double& b) const {
-  coefficients = given;
+void Problem::from_units(std::span<const double> own, double own_b, std::vector<double>& coefficients,
+                         double& b) const {
+  coefficients.assign(given.begin(), given.end());
   for_free([&](Index j) {
     double& w = coefficients[static_cast<std::size_t>(j)];
-    w = point.w[static_cast<std::size_t>(j)] * (unit / design.scale(j));
+    w = own[static_cast<std::size_t>(j)];
+    if (w == 0) return;
+    w *= unit / design.scale(j);
     if (!std::isfinite(w)) {
       throw Error(where, "a coefficient beyond the largest number, of column ", j,
                   ": expected larger entries in that column");
@@ -281,9 +299,9 @@ void Problem::from_units(const Point& point, std::vector<double>& coefficients, 
   if (!intercept) return;
   kernels::CompensatedSum moved;
   moved += shift;
-  moved.add_product(point.b, unit);
+  moved.add_product(own_b, unit);
   for (std::size_t j = 0; j < coefficients.size(); ++j) {
-    moved.add_product(-coefficients[j], design.shift(static_cast<Index>(j)));
+    if (coefficients[j] != 0) moved.add_product(-coefficients[j], design.shift(static_cast<Index>(j)));
   }
   b = moved.value();
   if (!std::isfinite(b)) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <taper/sparsity/exact.hpp>
+#include <taper/sparsity/exact/arena.hpp>
 #include <taper/sparsity/exact/standardize.hpp>
 
 /// Inside of the exact solvers: a checked problem, its loss and its dual.
@@ -71,7 +72,8 @@ struct Problem {
 
   /// From the caller's units, and back. What is frozen comes back as it was given.
   Point to_units(std::span<const double> coefficients, double intercept) const;
-  void from_units(const Point& point, std::vector<double>& coefficients, double& intercept) const;
+  void from_units(std::span<const double> w, double b, std::vector<double>& coefficients,
+                  double& intercept) const;
   /// How far rounding an intercept in the caller's units moves the objective at most, where the slope in it
   /// is 0.
   double rounding_of(double b) const {
@@ -81,25 +83,27 @@ struct Problem {
   /// An objective, bound or gap in the caller's units.
   double in_given_units(double objective) const { return objective * unit * unit; }
 
+  template <class T> using Array = std::pmr::vector<T>;
+  Arena arena;        // for what has a number for each column
   Eigen::VectorXd s;  // weights of the rows
   Standardized design;
   const Design& x;
   ConvexLoss kind;
   Eigen::VectorXd y;
-  const char* where;          // who asks: what errors begin with
-  Eigen::VectorXd offset;     // of what is frozen, for the logistic loss
-  Eigen::VectorXd baseline;   // the same in the caller's units for the squared loss, or nothing
-  std::vector<double> given;  // all coefficients to start from, in the caller's units
+  const char* where;         // who asks: what errors begin with
+  Eigen::VectorXd offset;    // of what is frozen, for the logistic loss
+  Eigen::VectorXd baseline;  // the same in the caller's units for the squared loss, or nothing
+  Array<double> given;       // all coefficients to start from, in the caller's units
   double given_intercept;
   bool has_start;                            // whether free coefficients start elsewhere than at zero
   bool intercept;                            // whether it is free
   double shift = 0, unit = 1, per_unit = 1;  // per_unit: 1 / unit
-  std::vector<Index> members, first;         // the columns of all groups, and where each group's begin
-  std::vector<double> l1, l2;                // of each group: its penalty at lambda = 1, as l1_of has it
-  std::vector<double> radius_bound;  // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
-                                     // how far x_g'theta moves with theta, in the norm of radius()
-  std::vector<Index> unpenalized;    // free columns without weight, then p for the intercept
-  double frozen_penalty = 0;         // at lambda = 1, divided by unit^2
+  Array<Index> members, first;               // the columns of all groups, and where each group's begin
+  Array<double> l1, l2;                      // of each group: its penalty at lambda = 1, as l1_of has it
+  Array<double> radius_bound;      // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
+                                   // how far x_g'theta moves with theta, in the norm of radius()
+  std::vector<Index> unpenalized;  // free columns without weight, then p for the intercept
+  double frozen_penalty = 0;       // at lambda = 1, divided by unit^2
 
  private:
   void choose_units(const ExactOptions& options);

@@ -27,11 +27,20 @@ struct QuadraticModel {
     double steepest = 0;      // at least the largest eigenvalue of the block of H
     Eigen::MatrixXd hessian;  // the block of H, for more than one column
   };
+  /// Memory that one model leaves to the next.
+  struct Scratch {
+    SquareMatrix h, support, factor;
+  };
+
+  explicit QuadraticModel(Scratch& scratch) : h(scratch.h), scratch_(scratch) { h.resize(0); }
+
   std::vector<Block> blocks;
   std::vector<Index> columns;
-  Eigen::MatrixXd h;                   // H, or nothing
+  SquareMatrix& h;                     // H, or nothing
   Eigen::MatrixXd cross, elimination;  // C and E, one row for each unpenalized coefficient, or nothing
   const Problem* problem;
+  Hessian* products;  // which computes what Newton steps on the support need, where H is not written out
+  const Eigen::MatrixXd* basis;    // what it has beside the columns
   const Eigen::VectorXd* weights;  // the diagonal of D
   Eigen::VectorXd w0, w;
   Eigen::VectorXd gradient0;  // at w0
@@ -61,11 +70,12 @@ struct QuadraticModel {
 
   // Newton steps on the support: quadratic_newton.cpp.
   struct Support;
-  Eigen::MatrixXd support_hessian(const std::vector<Index>& support) const;
+  void take_support_hessian(const std::vector<Index>& support);
   double newton_on_support(double budget, double tolerance);
   bool add_violated(double tolerance);
-  bool step_on_support(const Support& support, const Eigen::MatrixXd& hessian);
+  bool step_on_support(const Support& support);
 
+  Scratch& scratch_;
   double per_square_ = 0;  // what turns v^2 / (2 l2) into a violation
   double required_ = 0;    // what newton_on_support waits for
   Eigen::VectorXd size_;   // square roots of the diagonal of H, in which differences of w have one scale

@@ -1,10 +1,10 @@
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <utility>
 
+#include <taper/sparsity/exact/cholesky.hpp>
 #include <taper/sparsity/exact/quadratic_model.hpp>
 #include <taper/sparsity/group_norms.hpp>
 
@@ -56,48 +56,70 @@ struct QuadraticModel::Support {
   Index size() const { return w.size(); }
 };
 
-Eigen::MatrixXd QuadraticModel::support_hessian(const std::vector<Index>& support) const {
-  if (written_out()) return h(support, support);
+void QuadraticModel::take_support_hessian(const std::vector<Index>& support) {
+  SquareMatrix& result = scratch_.support;
+  if (written_out()) {
+    result.take(h, support);
+    return;
+  }
   std::vector<Index> chosen;
   for (const Index k : support) chosen.push_back(columns[static_cast<std::size_t>(k)]);
-  Hessian products(*problem);
-  products.restart(*weights);
-  products.require(chosen);
-  Eigen::MatrixXd result = products.block(chosen, chosen);
+  if (products->empty() || products->weights() != *weights) products->restart(*weights, *basis);
+  products->require(chosen);
+  products->block(chosen, result);
   if (cross.rows() > 0) {
-    result -= transposed_times(cross(Eigen::all, support), elimination(Eigen::all, support));
+    subtract_transposed_times(cross(Eigen::all, support), elimination(Eigen::all, support), result);
   }
-  return result;
 }
 
 /// One step. Single coefficients stop at zero; blocks are stopped by halving. Returns whether the support is
 /// smaller than before, so that a further step on it may gain.
-bool QuadraticModel::step_on_support(const Support& support, const Eigen::MatrixXd& hessian) {
+bool QuadraticModel::step_on_support(const Support& support) {
   const Index size = support.size();
-  Eigen::VectorXd smooth(size), gradient(size);
+  const SquareMatrix& hessian = scratch_.support;
+  Eigen::VectorXd smooth(size), gradient(size), curvature = hessian.diagonal();
   for (Index k = 0; k < size; ++k) smooth[k] = slope(support.entries[static_cast<std::size_t>(k)], state);
   gradient = smooth;
-  Eigen::MatrixXd second = hessian;
-  for (const auto& [block, begin] : support.parts) {
-    const auto at = support.w.segment(begin, block->size);
-    const double length = block->size == 1 ? std::abs(at[0]) : at.stableNorm(), pull = block->l1 / length;
-    gradient.segment(begin, block->size) += (pull + block->l2) * at;
-    auto corner = second.block(begin, begin, block->size, block->size);
-    corner.diagonal().array() += block->l2;
-    if (block->size > 1) {
-      corner.diagonal().array() += pull;
-      corner -= (pull / length / length) * at * at.transpose();
+  // The penalty's second derivative is a multiple of the identity and, for more than one column, less a
+  // square.
+  const auto for_corners = [&](const auto& f) {
+    for (const auto& [block, begin] : support.parts) {
+      const auto at = support.w.segment(begin, block->size);
+      const double length = block->size == 1 ? std::abs(at[0]) : at.stableNorm(), pull = block->l1 / length;
+      const bool single = block->size == 1;
+      f(begin, at, pull, block->l2 + (single ? 0 : pull), single ? 0 : pull / length / length);
     }
-  }
+  };
+  for_corners([&](Index begin, const auto& at, double pull, double plus, double square) {
+    gradient.segment(begin, at.size()) += (pull + (square > 0 ? plus - pull : plus)) * at;
+    curvature.segment(begin, at.size()).array() += plus - square * at.array().square();
+  });
   const Eigen::VectorXd scale =
-      second.diagonal().unaryExpr([](double entry) { return entry > 0 ? 1 / std::sqrt(entry) : 0.0; });
-  second = scale.asDiagonal() * second * scale.asDiagonal();
+      curvature.unaryExpr([](double entry) { return entry > 0 ? 1 / std::sqrt(entry) : 0.0; });
+  SquareMatrix& second = scratch_.factor;
+  second.resize(size);
+  for (Index k = 0; k < size; ++k) {
+    second.col(k).head(k + 1) = scale[k] * scale.head(k + 1).cwiseProduct(hessian.col(k).head(k + 1));
+  }
+  for_corners([&](Index begin, const auto& at, double, double plus, double square) {
+    const auto by = scale.segment(begin, at.size());
+    const Eigen::VectorXd scaled = by.cwiseProduct(at);
+    auto corner = second.block(begin, begin, at.size(), at.size());
+    corner.diagonal() += plus * by.cwiseAbs2();
+    if (square > 0) corner -= square * scaled * scaled.transpose();
+  });
   second.diagonal().array() += ridge;
-  const Eigen::LLT<Eigen::MatrixXd> factors(second);
-  if (factors.info() != Eigen::Success) return false;
+  const Cholesky factors(second);
+  if (!factors.succeeded()) return false;
   const Eigen::VectorXd right = -scale.cwiseProduct(gradient);
   Eigen::VectorXd d = factors.solve(right);
-  d += factors.solve(right - second.selfadjointView<Eigen::Lower>() * d);
+  // Once more for what rounding has left.
+  Eigen::VectorXd scaled_d = scale.cwiseProduct(d), product = hessian * scaled_d;
+  for_corners([&](Index begin, const auto& at, double, double plus, double square) {
+    const auto by = scaled_d.segment(begin, at.size());
+    product.segment(begin, at.size()) += plus * by - (square * at.dot(by)) * at;
+  });
+  d += factors.solve(right - scale.cwiseProduct(product) - ridge * d);
   d = scale.cwiseProduct(d);
   if (!d.allFinite()) return false;
 
@@ -200,7 +222,6 @@ double QuadraticModel::newton_on_support(double budget, double tolerance) {
   if (budget < required_) return 0;
   double spent = 0;
   std::vector<Index> previous;
-  Eigen::MatrixXd hessian;
   do {
     for (bool smaller = true; smaller;) {
       const Support support(*this);
@@ -215,13 +236,12 @@ double QuadraticModel::newton_on_support(double budget, double tolerance) {
       }
       spent += cost;
       if (!std::ranges::includes(previous, support.entries)) {
-        hessian = support_hessian(support.entries);
+        take_support_hessian(support.entries);
       } else if (previous.size() != support.entries.size()) {
-        const std::vector<Index> places = places_in(previous, support.entries);
-        hessian = Eigen::MatrixXd(hessian(places, places));
+        scratch_.support.take(scratch_.support, places_in(previous, support.entries));
       }
       previous = support.entries;
-      smaller = step_on_support(support, hessian);
+      smaller = step_on_support(support);
     }
   } while (add_violated(tolerance));
   return spent;

@@ -13,6 +13,12 @@ Eigen::MatrixXd transposed_times(const Eigen::MatrixXd& a, const Eigen::MatrixXd
   return result;
 }
 
+void subtract_transposed_times(const Eigen::MatrixXd& a, const Eigen::MatrixXd& b, SquareMatrix& from) {
+  const Eigen::MatrixXd negative = -b;
+  kernels::gemm<double>(b.cols(), a.cols(), a.rows(), {negative.data(), b.rows(), 1}, {a.data(), 1, a.rows()},
+                        from.data(), from.outerStride(), true);
+}
+
 Eigen::MatrixXd solve_semidefinite(const Eigen::MatrixXd& a, const Eigen::MatrixXd& b) {
   if (a.rows() == 0) return b;
   if (a.rows() == 1) return a(0, 0) > 0 ? Eigen::MatrixXd(b / a(0, 0)) : Eigen::MatrixXd::Zero(1, b.cols());

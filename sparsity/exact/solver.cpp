@@ -18,16 +18,24 @@ constexpr double rough = 1e-3;
 constexpr double nothing_left = 1e-20;
 /// A logistic null model's loss below this is that of labels that are separated: it could fall for ever.
 constexpr double separated = 1e-10;
+/// A bound of a score below this share of the weight is below it whatever the rounding.
+constexpr double certain = 1 - 1e-9;
+/// With a number for each column, of a solver.
+constexpr std::size_t solver_arrays = 7;
 
 }  // namespace
 
 Solver::Solver(const Problem& problem)
     : problem_(problem),
+      arena_(solver_arrays * sizeof(double) * static_cast<std::size_t>(problem.columns())),
       hessian_(problem),
-      w_(static_cast<std::size_t>(problem.columns()), 0.0),
-      slopes_(Eigen::VectorXd::Zero(problem.columns())),
-      scores_(static_cast<std::size_t>(problem.groups()), 0.0),
-      working_flags_(static_cast<std::size_t>(problem.groups()), 0) {
+      w_(static_cast<std::size_t>(problem.columns()), 0.0, arena_.resource()),
+      slopes_(static_cast<std::size_t>(problem.columns()), 0.0, arena_.resource()),
+      reference_scores_(arena_.resource()),
+      scored_(arena_.resource()),
+      scores_(static_cast<std::size_t>(problem.groups()), 0.0, arena_.resource()),
+      alive_(arena_.resource()),
+      working_flags_(static_cast<std::size_t>(problem.groups()), 0, arena_.resource()) {
   use_free(problem.unpenalized);
   update_predictions();
   update_residual();
@@ -35,7 +43,9 @@ Solver::Solver(const Problem& problem)
   null_loss_ = loss_;
   null_objective_ = std::max(loss_, problem.kind == ConvexLoss::logistic ? separated : nothing_left);
   for (const Index j : free_) null_.push_back(j == problem.columns() ? b_ : w(j));
-  alive_.reserve(scores_.size());
+  per_weight_ = problem.s.unaryExpr([](double weight) { return weight > 0 ? 1 / weight : 0.0; });
+  for (std::pmr::vector<Index>* groups : {&alive_, &scored_}) groups->reserve(scores_.size());
+  reference_scores_.reserve(scores_.size());
   groups_are_columns_ = problem.members.size() == scores_.size() && problem.groups() == problem.columns();
   for (Index j = 0; groups_are_columns_ && j < problem.columns(); ++j) {
     groups_are_columns_ = problem.members[static_cast<std::size_t>(j)] == j;
@@ -43,6 +53,7 @@ Solver::Solver(const Problem& problem)
 }
 
 void Solver::go_to_null() {
+  settled_ = false;
   std::ranges::fill(w_, 0.0);
   for (std::size_t k = 0; k < null_.size(); ++k) {
     const Index j = problem_.unpenalized[k];
@@ -65,12 +76,13 @@ void Solver::add(Index j, double s, Eigen::VectorXd& v) const {
 /// Sorts the free coefficients into those with and without a penalty.
 void Solver::partition(double lambda) {
   lambda_ = lambda;
+  all_alive_ = true;
   alive_.clear();
   working_.clear();
   std::vector<Index> free;
+  std::ranges::fill(working_flags_, char{0});
   for (Index g = 0; g < problem_.groups(); ++g) {
     const auto columns = problem_.columns_of(g);
-    working_flags_[static_cast<std::size_t>(g)] = 0;
     if (l1(g) == 0 && l2(g) == 0) {
       free.insert(free.end(), columns.begin(), columns.end());
       continue;
@@ -121,10 +133,10 @@ double Solver::penalty() const {
   return total.value();
 }
 
-void Solver::update_scores(const std::vector<Index>& groups) {
+void Solver::update_scores(std::span<const Index> groups) {
   if (groups_are_columns_) {
     problem_.x.dots(groups, theta_.data(), slopes_.data());
-    for (const Index g : groups) score(g) = std::abs(slopes_[g]);
+    for (const Index g : groups) score(g) = std::abs(slope(g));
     return;
   }
   std::vector<Index> columns;
@@ -136,12 +148,64 @@ void Solver::update_scores(const std::vector<Index>& groups) {
   problem_.x.dots(columns, theta_.data(), slopes_.data());
   for (const Index g : groups) {
     double length = 0;
-    for (const Index j : problem_.columns_of(g)) add_to_norm(length, slopes_[j]);
+    for (const Index j : problem_.columns_of(g)) add_to_norm(length, slope(j));
     score(g) = length;
   }
 }
 
-Solver::Bound Solver::bound(const std::vector<Index>& groups) {
+/// The scores of all groups that may be nonzero; of those that are certain to be below their weights, as most
+/// are from one lambda to the next, a bound that says so. Where theta was t and the scores s(t),
+///
+///     s(theta) <= c s(t) + radius_bound ||theta - c t||   for any c >= 0,
+///
+/// and c is chosen so that the norm, that of Problem::radius(), is smallest.
+///
+/// With `working_known` those of the working set are there already.
+void Solver::score_alive(bool working_known) {
+  double share = 0, drift = infinity;
+  if (reference_.size() > 0 && feasible_) {
+    const auto product = [&](const auto& a, const auto& b) { return (a * b * per_weight_.array()).sum(); };
+    const auto now = theta_.array(), then = reference_.array();
+    const double square = product(then, then);
+    share = square > 0 ? std::max(product(now, then) / square, 0.0) : 0;
+    drift = std::sqrt(product(now - share * then, now - share * then));
+  }
+  const auto most = [&](Index g) {
+    const auto at = static_cast<std::size_t>(g);
+    return share * reference_scores_[at] + problem_.radius_bound[at] * drift;
+  };
+  const auto is_small = [&](Index g, double bound) { return bound < certain * l1(g); };
+  // Where theta has moved far, as a few groups tell, bounds are not worth their time.
+  std::size_t looked_at = 0, small = 0;
+  for (; drift < infinity && looked_at * sample < alive_.size(); ++looked_at) {
+    const Index g = alive_[looked_at * sample];
+    small += static_cast<std::size_t>(is_small(g, most(g)));
+  }
+  if (2 * small <= looked_at) {
+    scored_ = alive_;
+    update_scores(scored_);
+    std::erase_if(scored_, [&](Index g) { return !works(g) && is_small(g, score(g)); });
+  } else {
+    scored_.resize(alive_.size());
+    std::size_t count = 0;
+    for (const Index g : alive_) {
+      const double bound = most(g);
+      const bool works = this->works(g), known = works && working_known;
+      score(g) = known ? score(g) : bound;
+      scored_[count] = g;  // kept only where it counts, so that nothing has to be guessed
+      count += static_cast<std::size_t>(!known && (works || !is_small(g, bound)));
+    }
+    scored_.resize(count);
+    update_scores(scored_);
+    if (working_known) scored_.insert(scored_.end(), working_.begin(), working_.end());
+  }
+  if (all_alive_ && feasible_) {
+    reference_ = theta_;
+    reference_scores_ = scores_;
+  }
+}
+
+Solver::Bound Solver::bound(std::span<const Index> groups) {
   if (!feasible_) return {-infinity, 0};
   // With squares in the penalty, they count as further rows of the design (Ndiaye et al., 2017, section 5.3),
   // or theta may be taken as it is, as the dual then has no constraints: what is better.
@@ -153,7 +217,7 @@ Solver::Bound Solver::bound(const std::vector<Index>& groups) {
     squares |= problem_.l2[static_cast<std::size_t>(g)] > 0;
     if (square > 0) {
       size = 0;
-      for (const Index j : problem_.columns_of(g)) add_to_norm(size, slopes_[j] - square * w(j));
+      for (const Index j : problem_.columns_of(g)) add_to_norm(size, slope(j) - square * w(j));
     }
     if (size > norm) scale = std::min(scale, norm / size);
   }
@@ -188,8 +252,9 @@ void Solver::start() {
   const bool first = !std::exchange(started_, true);
   if (first && problem_.has_start) {
     const Point point = problem_.to_units(problem_.given, problem_.given_intercept);
-    w_ = point.w;
+    w_.assign(point.w.begin(), point.w.end());
     b_ = point.b;
+    settled_ = false;
   }
   partition(lambda_);
   if (!first || !problem_.has_start) return;
@@ -204,7 +269,7 @@ void Solver::start() {
 Point Solver::start_of(double lambda) {
   lambda_ = lambda;
   start();
-  return {w_, b_};
+  return {{w_.begin(), w_.end()}, b_};
 }
 
 ExactSolution Solver::solve(double lambda, double tolerance, Index max_iterations) {
@@ -240,16 +305,19 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
 
 /// Evaluates everything at the coefficients, whatever steps have rounded.
 void Solver::look() {
-  update_predictions();
-  update_residual();
-  fit_unpenalized();
-  project();
-  update_scores(alive_);
+  if (!settled_) {
+    update_predictions();
+    update_residual();
+    fit_unpenalized();
+    project();
+    settled_ = true;
+  }
+  score_alive(false);
 }
 
 ExactSolution Solver::solution(double gap, double tolerance) const {
   ExactSolution result;
-  problem_.from_units({w_, b_}, result.coefficients, result.intercept);
+  problem_.from_units(w_, b_, result.coefficients, result.intercept);
   gap += problem_.rounding_of(result.intercept);
   result.lambda = lambda_;
   result.loss = problem_.in_given_units(loss_);
@@ -264,9 +332,10 @@ ExactSolution Solver::solution(double gap, double tolerance) const {
 
 DualityGap Solver::evaluate(double lambda, const Point& point, const char* where) {
   lambda_ = lambda;
-  w_ = point.w;
+  w_.assign(point.w.begin(), point.w.end());
   b_ = point.b;
   started_ = true;
+  settled_ = false;
   partition(lambda);
   update_predictions();
   update_residual();
@@ -285,6 +354,7 @@ double Solver::lambda_max() {
   go_to_null();
   partition(1);
   look();
+  update_scores(alive_);  // and no bounds of them
   double largest = 0;
   for (const Index g : alive_) {
     const double norm = problem_.l1[static_cast<std::size_t>(g)];

@@ -18,6 +18,9 @@ struct DualityGap {
 /// What an objective may be off by, as a share of it: in comparisons, and where something is claimed.
 inline constexpr double rounding = 4e-15, certain_rounding = 2e-14;
 
+/// One group of so many is asked where it is not certain that the others are worth it.
+inline constexpr std::size_t sample = 64;
+
 inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 class Solver {
@@ -48,6 +51,7 @@ class Solver {
   };
 
   double& w(Index j) { return w_[static_cast<std::size_t>(j)]; }
+  double slope(Index j) const { return slopes_[static_cast<std::size_t>(j)]; }
   double dot(Index j, const Eigen::VectorXd& v) const;
   void add(Index j, double s, Eigen::VectorXd& v) const;
   double& score(Index g) { return scores_[static_cast<std::size_t>(g)]; }
@@ -67,8 +71,9 @@ class Solver {
   void move_free(const Eigen::VectorXd& along_basis);
   void fit_unpenalized();
   void project();
-  void update_scores(const std::vector<Index>& groups);
-  Bound bound(const std::vector<Index>& groups);
+  void update_scores(std::span<const Index> groups);
+  void score_alive(bool working_known);
+  Bound bound(std::span<const Index> groups);
   double penalty() const;
   double primal() const { return loss_ + penalty(); }
   void screen(const Bound& bound, double gap);
@@ -78,24 +83,34 @@ class Solver {
   ExactSolution solution(double gap, double tolerance) const;
 
   const Problem& problem_;
+  Arena arena_;
   Hessian hessian_;
+  QuadraticModel::Scratch scratch_;
   bool stale_ = false;  // the Hessian is that of another place
   double lambda_ = 0;
   double tolerance_ = 0;  // in the units of the problem
   bool feasible_ = true;  // whether theta is orthogonal to what is not penalized
-  std::vector<double> w_;
+  std::pmr::vector<double> w_;
   double b_ = 0;
+  std::pmr::vector<double> slopes_;  // x_j'theta, as of the last evaluation
   Eigen::VectorXd z_, residual_, curvature_, theta_;
-  Eigen::VectorXd slopes_;  // x_j'theta, as of the last evaluation
   double loss_ = 0;
   double null_loss_ = 0, null_objective_ = 0;
   std::vector<double> null_;  // of the null model: what is not penalized
   bool started_ = false;
-  std::vector<double> scores_;       // ||x_g'theta||, as of the last evaluation
-  std::vector<Index> alive_;         // groups that may be nonzero, rising
+  bool settled_ = false;  // whether all is as look() leaves it
+  // Theta when all groups were last looked at, or nothing, and what their scores were then, or bounds of
+  // them.
+  Eigen::VectorXd reference_, per_weight_;  // and 1 / s_i, 0 for rows that do not count
+  std::pmr::vector<double> reference_scores_;
+  std::pmr::vector<Index>
+      scored_;  // of those alive: the working set, and all whose score may be above its weight
+  std::pmr::vector<double> scores_;  // ||x_g'theta||, as of the last evaluation, or a bound: score_alive()
+  std::pmr::vector<Index> alive_;    // groups that may be nonzero, rising
+  bool all_alive_ = true;            // whether none has been screened at this lambda
   std::vector<Index> working_;       // those that are fitted
-  std::vector<char> working_flags_;  // whether a group is among them
-  std::vector<Index> free_;          // columns without a penalty at this lambda
+  std::pmr::vector<char> working_flags_;  // whether a group is among them
+  std::vector<Index> free_;               // columns without a penalty at this lambda
   // An orthonormal basis of their span, in the weights of the rows, and the coefficients of each basis
   // vector: what nearly depends on each other is nowhere multiplied by itself.
   Eigen::MatrixXd basis_, basis_coefficients_;

@@ -84,8 +84,8 @@ struct Column {
 }  // namespace
 
 Standardized::Standardized(const Design& given, const Eigen::VectorXd& s, bool center,
-                           std::span<const Index> group, bool unit, const char* where)
-    : x_(given) {
+                           std::span<const Index> group, bool unit, Arena& arena, const char* where)
+    : x_(given), mean_(arena.resource()), variance_(arena.resource()) {
   const auto p = static_cast<std::size_t>(given.columns());
   mean_.resize(p);
   variance_.resize(p);
@@ -96,19 +96,12 @@ Standardized::Standardized(const Design& given, const Eigen::VectorXd& s, bool c
 bool Standardized::measure(const Design& given, const Eigen::VectorXd& s, bool center, const char* where) {
   bool needed = false;
   for (Index j = 0; j < given.columns(); ++j) {
-    // A sparse column is read with care before it is read for good; a dense one is looked at again only when
-    // its sums say so.
-    Index bad = given.is_sparse() ? given.first_bad(j) : -1;
-    Design::Moments moments{0, 0};
-    if (bad < 0) {
-      moments = given.moments(j, s.data());
-      if (!std::isfinite(moments.square)) bad = given.first_bad(j);
-    }
-    if (bad >= 0) {
+    const auto [sum, square] = given.checked_moments(j, s.data());
+    // Squares may overflow where no entry is bad.
+    if (const Index bad = std::isfinite(square) ? -1 : given.first_bad(j); bad >= 0) {
       throw Error(where, "a design matrix with an entry that is not finite in row ", bad, ", column ", j,
                   ": expected finite numbers");
     }
-    const auto [sum, square] = moments;
     const double variance = center ? square - sum * sum : square;
     mean_[static_cast<std::size_t>(j)] = sum;
     variance_[static_cast<std::size_t>(j)] = std::max(variance, 0.0);

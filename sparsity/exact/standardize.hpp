@@ -2,10 +2,12 @@
 
 #include <Eigen/Core>
 #include <Eigen/SparseCore>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
 #include <taper/sparsity/design.hpp>
+#include <taper/sparsity/exact/arena.hpp>
 
 /// Inside of the exact solvers.
 namespace taper::sparsity::exact {
@@ -23,10 +25,10 @@ class Standardized {
  public:
   /// For weights s >= 0 of the rows that sum to one. Columns are centred when `center`, which takes a free
   /// intercept. Columns of one group (`group`: p numbers, or none when each column is its own) get the same
-  /// scale; with `unit` each column gets its standard deviation as its scale, which is no power of two.
-  /// Throws Error, in the name of `where`, for entries that are not finite.
+  /// scale; with `unit` each column gets its standard deviation as its scale, which is no power of two. The
+  /// arena must outlive it. Throws Error, in the name of `where`, for entries that are not finite.
   Standardized(const Design& given, const Eigen::VectorXd& s, bool center, std::span<const Index> group,
-               bool unit, const char* where);
+               bool unit, Arena& arena, const char* where);
   Standardized(const Standardized&) = delete;
   Standardized& operator=(const Standardized&) = delete;
 
@@ -45,7 +47,8 @@ class Standardized {
   Design x_;
   Eigen::MatrixXd dense_;
   Eigen::SparseMatrix<double> sparse_;
-  std::vector<double> shift_, scale_, mean_, variance_;
+  std::vector<double> shift_, scale_;
+  std::pmr::vector<double> mean_, variance_;
 };
 
 }  // namespace taper::sparsity::exact

@@ -18,6 +18,9 @@ constexpr double nothing = 1e-20;
 void Solver::use_free(std::vector<Index> free) {
   if (free == free_) return;
   free_ = std::move(free);
+  settled_ = false;
+  reference_.resize(0);
+  hessian_.forget();
   const Index n = problem_.rows(), count = static_cast<Index>(free_.size());
   Eigen::MatrixXd columns = Eigen::MatrixXd::Zero(n, count);
   for (Index k = 0; k < count; ++k) {

@@ -22,10 +22,14 @@ constexpr int patience = 20;
 void Solver::screen(const Bound& bound, double gap) {
   if (!std::isfinite(bound.value)) return;
   const double radius = problem_.radius(gap);
-  std::erase_if(alive_, [&](Index g) {
+  const auto is_zero = [&](Index g) {
     return !works(g) &&
            bound.scale * score(g) + problem_.radius_bound[static_cast<std::size_t>(g)] * radius < l1(g);
-  });
+  };
+  // Where a few tell that the radius is too large, the others need not be asked.
+  bool some = alive_.size() < sample;
+  for (std::size_t k = 0; k < alive_.size() && !some; k += sample) some = is_zero(alive_[k]);
+  if (some && std::erase_if(alive_, is_zero) > 0) all_alive_ = false;
 }
 
 /// Adds the groups that violate their optimality condition most, up to as many as are nonzero, or a few. With
@@ -43,18 +47,17 @@ Index Solver::change_working_set(bool prune) {
       return leaves;
     });
   }
-  std::vector<Index> violated;
-  for (const Index g : alive_) {
-    if (!works(g) && score(g) > l1(g)) violated.push_back(g);
+  std::vector<std::pair<double, Index>> violated;
+  for (const Index g : scored_) {
+    if (!works(g) && score(g) > l1(g)) violated.emplace_back(l1(g) / score(g), g);
   }
   const std::size_t wanted = std::max(small_working, 2 * support);
   const std::size_t room =
       std::min(violated.size(),
                std::max(wanted, working_.size() + std::max<std::size_t>(10, support / 4)) - working_.size());
-  std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room), {},
-                            [&](Index g) { return l1(g) / score(g); });
+  std::ranges::partial_sort(violated, violated.begin() + static_cast<std::ptrdiff_t>(room));
   violated.resize(room);
-  for (const Index g : violated) {
+  for (const auto& [share, g] : violated) {
     working_flags_[static_cast<std::size_t>(g)] = 1;
     working_.push_back(g);
   }
@@ -87,7 +90,7 @@ bool Solver::fit_working(double tolerance, Index limit) {
     careful = false;
     if (!moved || now > slow * gap) {
       if (stale_) {
-        hessian_.restart(curvature_);
+        hessian_.restart(curvature_, basis_);
         stale_ = false;
       } else if (now > 0.9 * gap && problem_.kind == ConvexLoss::squared) {
         return now <= tolerance;
@@ -116,6 +119,7 @@ double Solver::approach(double tolerance, Index max_iterations) {
       std::ranges::fill(w_, 0.0);
       for (const auto& [j, value] : best) w(j) = value;
       b_ = best_b;
+      settled_ = false;
       partition(lambda_);
       update_predictions();
       update_residual();
@@ -123,10 +127,14 @@ double Solver::approach(double tolerance, Index max_iterations) {
     return gap_of(primal(), best_bound);
   };
   for (int stalled = 0;;) {
-    const Bound now = bound(alive_);
+    const Bound now = bound(scored_);
     best_bound = std::max(best_bound, now.value);
     const double objective = primal(), gap = gap_of(objective, best_bound);
-    if (gap <= tolerance_ || iterations_ >= max_iterations || std::isnan(objective)) return end(objective);
+    if (gap <= tolerance_ || iterations_ >= max_iterations || std::isnan(objective)) {
+      if (settled_) return end(objective);
+      look();
+      continue;
+    }
     if (objective < least) {
       least = objective;
       best.clear();
@@ -138,10 +146,18 @@ double Solver::approach(double tolerance, Index max_iterations) {
     const bool gained = gap < 0.9 * best_gap;
     const Index added = change_working_set(gained);
     stalled = added == 0 && !gained ? stalled + 1 : 0;
-    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) return end(objective);
+    if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) {
+      look();
+      return end(primal());
+    }
     best_gap = std::min(best_gap, gap);
-    fit_working(std::max(0.1 * (objective - best_bound), 0.3 * tolerance_), max_iterations);
-    look();
+    // What steps have rounded is evaluated afresh before anything is claimed, but not after every fit.
+    const double enough = 0.3 * tolerance_, aim = std::max(0.1 * (objective - best_bound), enough);
+    if (fit_working(aim, max_iterations) && aim <= enough) {
+      look();
+    } else {
+      score_alive(true);
+    }
   }
 }
 

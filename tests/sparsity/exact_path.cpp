@@ -46,6 +46,39 @@ TEST_CASE("a path has the solutions that each lambda has from a cold start") {
   }
 }
 
+TEST_CASE("a long path of many columns: scores that are bounded and not computed change no answer") {
+  Rng rng(11);
+  for (int combination = 0; combination < 64; ++combination) {
+    const auto has = [&](int bit) { return (combination >> bit & 1) != 0; };
+    Case test(30, 240, has(0) ? ConvexLoss::logistic : ConvexLoss::squared, rng);
+    if (has(1)) test.x.array() += 2;  // the intercept counts
+    ExactOptions& options = test.options;
+    options.tolerance = has(2) ? 1e-3 : 1e-8;
+    options.intercept = has(1);
+    if (has(3)) options.ratio = 0.7;
+    if (has(4)) {
+      for (Index j = 0; j < 240; ++j) options.groups.push_back(j % 80);
+      for (Index g = 0; g < 80; ++g) options.weights.push_back(g == 5 ? 0 : rng.uniform(0.5, 2));
+    }
+    for (int i = 0; i < 30; ++i) options.sample_weights.push_back(i == 7 ? 0 : rng.uniform(0.1, 2));
+    const Eigen::SparseMatrix<double> columns = test.sparse();
+    const Design design = has(5) ? Design(columns) : Design(test.x);
+    const LambdaGrid grid{.count = 40, .smallest = 0.05};
+    ExactOptions tight = options;
+    tight.tolerance = 1e-11;
+    for (const ExactSolution& point : exact_path(design, test.y, test.loss, grid, options)) {
+      INFO("combination ", combination, ", lambda ", point.lambda);
+      CHECK(point.converged);
+      const ExactSolution best = solve_exact(design, test.y, test.loss, point.lambda, tight);
+      CHECK(best.converged);
+      const double excess = point.objective - best.objective;
+      CHECK(excess >= -best.gap);
+      CHECK(excess <= point.gap);
+      CHECK(point.gap <= options.tolerance * point.null_objective * (1 + 1e-12));
+    }
+  }
+}
+
 TEST_CASE("cross-validation holds each row out once, as solving by hand would") {
   Rng rng(2);
   for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
