@@ -64,7 +64,8 @@ class Reader {
  public:
   Reader(std::string_view text, const CsvOptions& options, char separator, std::string_view source)
       : options_(options), source_(source), scanner_(text, separator, options.decimal, source) {
-    if (scanner_.blank()) throw Error("read_csv", source_, ": line 1 is blank: expected cells");
+    if (scanner_.done() || scanner_.blank())
+      throw Error("read_csv", source_, ": line 1 is blank: expected cells");
     if (options.header) {
       read_names(scanner_);
     } else {

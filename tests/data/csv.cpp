@@ -122,6 +122,10 @@ TEST_CASE("parse_csv: blanks between cells, one or more of them") {
   CHECK_ERROR(parse_csv("a b\n1 2 3\n", options), "line 2 has 3 cells: expected 2");
   CHECK_ERROR(parse_csv("a b\n1 2\n \t\n3 4\n", options), "line 3 is blank");
   CHECK(parse_csv("a b\n1 2\n  \n\n", options).rows() == 1);
+  for (const char* const text : {" ", "\t\n", " \r\n\t"}) {
+    CHECK_ERROR(parse_csv(text, options), "line 1 is blank");
+    CHECK_ERROR(parse_csv(text, {.header = false, .separator = ' '}), "line 1 is blank");
+  }
 }
 
 TEST_CASE("parse_csv: a decimal comma") {
