@@ -74,6 +74,7 @@ double median_of(std::vector<double> present) {
 }  // namespace
 
 void sort_labels(Column& column) {
+  if (column.labels.empty()) return;
   std::vector<double> numbers(column.labels.size());
   bool all_numbers = true;
   for (std::size_t k = 0; k < numbers.size() && all_numbers; ++k) {

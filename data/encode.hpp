@@ -9,7 +9,7 @@
 namespace taper::data {
 
 /// Puts the labels of a column in order: by value where all are numbers, else by the alphabet (byte by byte).
-/// The values follow.
+/// The values follow. A column of numbers stays as it is.
 void sort_labels(Column& column);
 
 /// The classes of a target, named as in the table.

@@ -34,6 +34,10 @@ TEST_CASE("sort_labels: numbers by value, text by the alphabet") {
   CHECK(mixed.values[1] == 1);
   CHECK(std::isnan(mixed.values[2]));
   CHECK(mixed.values[3] == 0);
+  Column numbers{"x", {3, 1, 1e9}, {}};
+  sort_labels(numbers);
+  CHECK(numbers.labels.empty());
+  CHECK(numbers.values == Numbers{3, 1, 1e9});
 }
 
 TEST_CASE("encode_classes: the later one is 1, or the one that is named") {
