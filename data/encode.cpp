@@ -42,10 +42,9 @@ Column with_labels(const Column& column, const std::vector<double>& values) {
   return result;
 }
 
-bool same_label(const std::string& a, const std::string& b) {
+bool same_number(const std::string& a, const std::string& b) {
   double x, y;
-  return a == b ||
-         (parse_number(a, x) == NumberKind::finite && parse_number(b, y) == NumberKind::finite && x == y);
+  return parse_number(a, x) == NumberKind::finite && parse_number(b, y) == NumberKind::finite && x == y;
 }
 
 /// 1 for a word for true, 0 for one for false, else -1.
@@ -111,15 +110,20 @@ Classes encode_classes(Column& column, const std::string& positive) {
   }
   Column classes = column.labels.empty() ? with_labels(column, values) : column;
   sort_labels(classes);
-  const auto one = std::ranges::find_if(
-      classes.labels, [&](const std::string& label) { return same_label(label, positive); });
-  if (!positive.empty() && one == classes.labels.end()) {
-    throw Error("classes", "no class ", quote(positive), " in column ", quote(column.name),
-                ": expected one of ", quote_some(classes.labels));
-  }
-  if (one == classes.labels.begin()) {
-    std::ranges::reverse(classes.labels);
-    for (double& value : classes.values) value = 1 - value;
+  if (!positive.empty()) {
+    auto one = std::ranges::find(classes.labels, positive);
+    if (one == classes.labels.end()) {
+      one = std::ranges::find_if(classes.labels,
+                                 [&](const std::string& label) { return same_number(label, positive); });
+    }
+    if (one == classes.labels.end()) {
+      throw Error("classes", "no class ", quote(positive), " in column ", quote(column.name),
+                  ": expected one of ", quote_some(classes.labels));
+    }
+    if (one == classes.labels.begin()) {
+      std::ranges::reverse(classes.labels);
+      for (double& value : classes.values) value = 1 - value;
+    }
   }
   column = {std::move(classes.name), std::move(classes.values), {}};
   return {classes.labels[0], classes.labels[1]};

@@ -17,9 +17,10 @@ struct Classes {
   std::string zero, one;
 };
 
-/// Turns a column of two labels, or of two values, into 0 and 1. `positive` names the class that becomes 1;
-/// without it that is the second one in the order of sort_labels. A missing cell stays. Throws Error for a
-/// column of more or fewer classes, and for a name that is not among them.
+/// Turns a column of two labels, or of two values, into 0 and 1. `positive` names the class that becomes 1,
+/// letter for letter or, where none is written so, as a number of the same value; without it that is the
+/// second one in the order of sort_labels. A missing cell stays. Throws Error for a column of more or fewer
+/// classes, and for a name that is not among them.
 Classes encode_classes(Column& column, const std::string& positive = "");
 
 /// Whether a column holds whole numbers that rise from row to row, as the number of a row does; for three

@@ -71,6 +71,16 @@ TEST_CASE("encode_classes: the later one is 1, or the one that is named") {
   CHECK(encode_classes(written).one == "10");
   CHECK(written.values == Numbers{0, 1, 1});
 
+  Column blank{"y", {0, 1, 1}, {"", "a"}};  // a label without letters is one like others
+  CHECK(encode_classes(blank).one == "a");
+  CHECK(blank.values == Numbers{0, 1, 1});
+  const Column alike{"y", {0, 1, 1}, {"1", "1.0"}};  // of one value: the letters decide
+  column = alike;
+  CHECK(encode_classes(column, "1.0").one == "1.0");
+  CHECK(column.values == Numbers{0, 1, 1});
+  column = alike;
+  CHECK(encode_classes(column, "1").one == "1");
+
   Column one{"y", {3, 3}, {}};
   CHECK_ERROR(encode_classes(one), "column \"y\" has the class \"3\": expected two");
   Column three{"y", {0, 1, 2}, {"a", "b", "c"}};
