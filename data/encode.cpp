@@ -53,21 +53,31 @@ int truth(std::string word) {
   return word == "true" ? 1 : word == "false" ? 0 : -1;
 }
 
-double mean_of(std::vector<double> present) {
+/// In quarters, of which no sum or difference here is beyond the range of double.
+double mean_of(const std::vector<double>& present) {
   const auto n = static_cast<double>(present.size());
   double mean = 0;
-  for (const double value : present) mean += value / n;
+  for (const double value : present) mean += value / 4 / n;
   double rest = 0;
-  for (const double value : present) rest += (value - mean) / n;
-  return mean + rest;
+  for (const double value : present) rest += (value / 4 - mean) / n;
+  const auto [least, most] = std::ranges::minmax(present);
+  return std::clamp(4 * (mean + rest), least, most);
 }
 
 double median_of(std::vector<double> present) {
   const auto middle = present.begin() + static_cast<std::ptrdiff_t>(present.size() / 2);
   std::ranges::nth_element(present, middle);
   if (present.size() % 2 == 1) return *middle;
-  const double below = *std::max_element(present.begin(), middle);
-  return below + (*middle - below) / 2;
+  return std::midpoint(*std::max_element(present.begin(), middle), *middle);
+}
+
+void require_distinct_names(const std::vector<Column>& columns, const char* where) {
+  std::set<std::string_view> names;
+  for (const Column& column : columns) {
+    if (!names.insert(column.name).second) {
+      throw Error(where, "a second column ", quote(column.name), ": expected distinct names");
+    }
+  }
 }
 
 }  // namespace
@@ -157,7 +167,7 @@ std::vector<FilledColumn> fill_missing(Table& table, Fill fill) {
     Column indicator{column.name + " missing", {}, {}};
     for (const double value : column.values) indicator.values.push_back(std::isnan(value) ? 1 : 0);
     if (column.labels.empty()) {
-      record.value = fill == Fill::median ? median_of(std::move(present)) : mean_of(std::move(present));
+      record.value = fill == Fill::median ? median_of(std::move(present)) : mean_of(present);
     } else {
       const auto label = std::ranges::find(column.labels, "missing");
       record.value = static_cast<double>(label - column.labels.begin());
@@ -170,6 +180,7 @@ std::vector<FilledColumn> fill_missing(Table& table, Fill fill) {
     if (add) result.push_back(std::move(indicator));
     filled.push_back(std::move(record));
   }
+  require_distinct_names(result, "fill_missing");
   table.columns = std::move(result);
   return filled;
 }
@@ -205,12 +216,7 @@ std::vector<OneHotColumn> one_hot(Table& table) {
     }
     encoded.push_back(std::move(record));
   }
-  std::set<std::string_view> names;
-  for (const Column& column : result) {
-    if (!names.insert(column.name).second) {
-      throw Error("one_hot", "a second column ", quote(column.name), ": expected distinct names");
-    }
-  }
+  require_distinct_names(result, "one_hot");
   table.columns = std::move(result);
   return encoded;
 }

@@ -41,7 +41,7 @@ struct FilledColumn {
 };
 
 /// Fills every missing cell. Means and medians are those of all the rows of the table that have a value.
-/// Throws Error for a column without any.
+/// Throws Error for a column without any, and for a name that is there already.
 std::vector<FilledColumn> fill_missing(Table& table, Fill fill);
 
 /// What became of a column of labels.

@@ -139,6 +139,22 @@ TEST_CASE("fill_missing: mean, median, indicator, and a label of its own") {
   fill_missing(huge, Fill::mean);
   CHECK(huge.column("x").values[2] == doctest::Approx(1e308));
   CHECK(huge.column("y").values[2] == 1e8 + 2);
+  const double most = std::numeric_limits<double>::max(), least = std::numeric_limits<double>::denorm_min();
+  const Table extreme{{{"x", {most, most, most, -most, no_value}, {}},
+                       {"y", {-most, most, no_value, most, -most}, {}},
+                       {"z", {least, least, least, no_value, least}, {}}}};
+  Table filled_in = extreme;
+  fill_missing(filled_in, Fill::mean);
+  CHECK(filled_in.column("x").values[4] == doctest::Approx(most / 2));
+  CHECK(filled_in.column("y").values[2] == 0);
+  CHECK(filled_in.column("z").values[3] == least);
+  filled_in = extreme;
+  fill_missing(filled_in, Fill::median);
+  CHECK(filled_in.column("x").values[4] == most);
+  CHECK(filled_in.column("y").values[2] == 0);
+
+  Table twice{{{"x", {1, no_value}, {}}, {"x missing", {2, 3}, {}}}};
+  CHECK_ERROR(fill_missing(twice, Fill::indicator), "a second column \"x missing\"");
   Table empty{{{"x", {no_value, no_value}, {}}}};
   CHECK_ERROR(fill_missing(empty, Fill::mean), "column \"x\" has no value in any row");
 }
