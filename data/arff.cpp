@@ -177,6 +177,9 @@ class ArffReader {
       else if (!line_.starts_with('}'))
         fail("a row in braces never closes: expected }");
     }
+    line_.remove_prefix(1);
+    skip_blanks();
+    if (!line_.empty()) fail("text after a closing brace: expected the end of the line");
     for (std::size_t k = 0; k < given.size(); ++k) {
       if (given[k] == 0) table_.columns[k].values.push_back(default_value(k));
     }

@@ -16,7 +16,8 @@ bool is_arff(std::string_view text);
 /// and becomes NaN. Text may stand in single or double quotes; % begins a comment line.
 ///
 /// Throws Error, naming `source` and line, for anything else: relational attributes, two of one name, a cell
-/// that is no finite number or not in the list, a row of too few or too many cells, no rows.
+/// that is no finite number or not in the list, a row of too few or too many cells, text behind a row in
+/// braces, no rows.
 Table parse_arff(std::string_view text, std::string_view source = "text");
 
 }  // namespace taper::data

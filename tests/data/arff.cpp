@@ -76,6 +76,8 @@ TEST_CASE("parse_arff: damage is named by line") {
     CHECK_ERROR(parse_arff(head + "{" + position + " 1}\n"), "position", "expected a new one from 0 to 1");
   }
   CHECK_ERROR(parse_arff(head + "{0 1, 0 2}\n"), "position \"0\"");
+  CHECK_ERROR(parse_arff(head + "{0 1} 2\n"), "text after a closing brace: expected the end of the line");
+  CHECK_ERROR(parse_arff(head + "{0 1}, {5}\n"), "text after a closing brace");
   CHECK_ERROR(parse_arff("@relation r\n@data\n1\n"), "no @attribute");
   CHECK_ERROR(parse_arff("@relation r\n@attribute a numeric\n@attribute a real\n"),
               "a second attribute \"a\"");
