@@ -99,9 +99,7 @@ class ArffReader {
     if (keyword == "@relation") return;
     if (keyword != "@attribute") fail(quote(keyword), ": expected @attribute or @data");
     const std::string name = token(" \t{").text;
-    for (const Column& column : table_.columns) {
-      if (column.name == name) fail("a second attribute ", quote(name), ": expected distinct names");
-    }
+    if (!names_.insert(name).second) fail("a second attribute ", quote(name), ": expected distinct names");
     Attribute attribute;
     if (line_.starts_with('{')) {
       attribute.number = false;
@@ -195,6 +193,7 @@ class ArffReader {
   std::string_view source_;
   std::string_view line_;
   Table table_;
+  std::set<std::string> names_;
   std::vector<Attribute> attributes_;
 };
 
