@@ -14,6 +14,8 @@
 #include <taper/data/lines.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/data/within_memory.hpp>
+#include <taper/data/written_out.hpp>
 
 namespace taper::data {
 namespace {
@@ -154,7 +156,22 @@ class ArffReader {
     }
   }
 
+  /// Before memory is taken: rows in braces hold more cells than are written.
+  void check_sparse_rows() {
+    Index rows = 0, entries = 0;
+    Lines ahead = lines_;
+    std::string_view line = line_;
+    do {
+      if (!line.starts_with('{')) continue;
+      ++rows;
+      entries += std::ranges::count(line, ',');
+    } while (ahead.next(line));
+    check_written_out(rows, static_cast<Index>(attributes_.size()), entries, "read_arff", source_);
+    sparse_rows_checked_ = true;
+  }
+
   void read_sparse_row() {
+    if (!sparse_rows_checked_) check_sparse_rows();
     std::vector<char> given(attributes_.size());
     line_.remove_prefix(1);
     skip_blanks();
@@ -195,6 +212,7 @@ class ArffReader {
   Table table_;
   std::set<std::string> names_;
   std::vector<Attribute> attributes_;
+  bool sparse_rows_checked_ = false;
 };
 
 }  // namespace
@@ -209,7 +227,7 @@ bool is_arff(std::string_view text) {
 }
 
 Table parse_arff(std::string_view text, std::string_view source) {
-  return ArffReader(text, source).read();
+  return within_memory([&] { return ArffReader(text, source).read(); }, source, "read_arff");
 }
 
 }  // namespace taper::data

@@ -17,7 +17,8 @@ bool is_arff(std::string_view text);
 ///
 /// Throws Error, naming `source` and line, for anything else: relational attributes, two of one name, a cell
 /// that is no finite number or not in the list, a row of too few or too many cells, text behind a row in
-/// braces, no rows.
+/// braces, no rows, and rows in braces that make a table too large for what they hold (see
+/// check_written_out).
 Table parse_arff(std::string_view text, std::string_view source = "text");
 
 }  // namespace taper::data

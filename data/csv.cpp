@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstring>
 #include <limits>
-#include <new>
 #include <set>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
 #include <taper/data/scanner.hpp>
+#include <taper/data/within_memory.hpp>
 
 namespace taper::data {
 namespace {
@@ -270,11 +270,7 @@ Table parse_csv(std::string_view text, const CsvOptions& options, std::string_vi
     throw Error("read_csv", source, " is empty: expected ", options.header ? "a header and " : "", "rows");
   }
   const char separator = options.separator ? *options.separator : find_separator(text, options.decimal);
-  try {
-    return Reader(text, options, separator, source).read();
-  } catch (const std::bad_alloc&) {
-    throw Error("read_csv", source, " does not fit in memory as a table: expected as much to be free");
-  }
+  return within_memory([&] { return Reader(text, options, separator, source).read(); }, source, "read_csv");
 }
 
 Table read_csv(const std::filesystem::path& path, const CsvOptions& options) {

@@ -9,27 +9,16 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <stdexcept>
 #include <string_view>
 #include <system_error>
 
 #include <taper/autodiff/error.hpp>
+#include <taper/data/within_memory.hpp>
 
 namespace taper::data {
 namespace {
 
 constexpr std::string_view gzip_magic = "\x1f\x8b";
-
-/// What `read` returns; a file that does not fit in memory is an error.
-template <class Read>
-std::string within_memory(const Read& read, const std::string& name, const char* where) {
-  try {
-    return read();
-  } catch (const std::bad_alloc&) {
-  } catch (const std::length_error&) {
-  }
-  throw Error(where, name, " does not fit in memory: expected as much to be free");
-}
 
 /// zlib's state for unpacking gzip, released at the end of its scope.
 class Inflater {

@@ -10,6 +10,8 @@
 #include <taper/data/lines.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/data/within_memory.hpp>
+#include <taper/data/written_out.hpp>
 
 namespace taper::data {
 namespace {
@@ -35,29 +37,7 @@ bool split_pair(std::string_view word, Index& index, double& value) {
   return parse_number({colon + 1, end}, value) == NumberKind::finite;
 }
 
-}  // namespace
-
-bool is_libsvm(std::string_view text) {
-  constexpr int most_lines = 10;
-  Lines lines(text);
-  std::string_view line;
-  bool pairs = false;
-  for (int seen = 0; seen < most_lines && lines.next(line);) {
-    line = without_comment(line);
-    if (line.empty()) continue;
-    ++seen;
-    if (!is_number(take_word(line))) return false;
-    while (!strip(line).empty()) {
-      Index index;
-      double value;
-      if (!split_pair(take_word(line), index, value)) return false;
-      pairs = true;
-    }
-  }
-  return pairs;
-}
-
-SparseSet parse_libsvm(std::string_view text, std::string_view source) {
+SparseSet read(std::string_view text, std::string_view source) {
   constexpr Index most_columns = 20'000'000;  // their names take half a gigabyte
   SparseSet set;
   std::vector<std::pair<int, double>> entries;  // row by row: index and value
@@ -89,14 +69,15 @@ SparseSet parse_libsvm(std::string_view text, std::string_view source) {
       largest = std::max(largest, index), smallest = std::min(smallest, index);
     }
     ends.push_back(entries.size());
-    if (entries.size() >= static_cast<std::size_t>(std::numeric_limits<int>::max())) {
-      fail("too many entries: expected fewer than 2^31");
+    if (std::max(entries.size(), ends.size()) >= static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+      fail("too many rows or entries: expected fewer than 2^31");
     }
   }
   if (largest < 0) throw Error("read_libsvm", source, " has no entries: expected at least one");
 
   set.rows = static_cast<Index>(set.target.size());
   const Index columns = largest - smallest + 1;
+  set.features.reserve(static_cast<std::size_t>(columns));
   for (Index j = 0; j < columns; ++j) set.features.push_back("V" + std::to_string(j + smallest));
   set.starts.assign(static_cast<std::size_t>(columns) + 1, 0);
   const auto column_of = [&](int index) { return static_cast<std::size_t>(index - smallest); };
@@ -115,8 +96,9 @@ SparseSet parse_libsvm(std::string_view text, std::string_view source) {
   return set;
 }
 
-Table to_table(const SparseSet& set) {
+Table write_out(const SparseSet& set) {
   Table table;
+  table.columns.reserve(set.features.size() + 1);
   for (std::size_t j = 0; j < set.features.size(); ++j) {
     Column column{set.features[j], std::vector<double>(static_cast<std::size_t>(set.rows)), {}};
     for (auto at = static_cast<std::size_t>(set.starts[j]); at < static_cast<std::size_t>(set.starts[j + 1]);
@@ -127,6 +109,37 @@ Table to_table(const SparseSet& set) {
   }
   table.columns.push_back({"target", set.target, {}});
   return table;
+}
+
+}  // namespace
+
+bool is_libsvm(std::string_view text) {
+  constexpr int most_lines = 10;
+  Lines lines(text);
+  std::string_view line;
+  bool pairs = false;
+  for (int seen = 0; seen < most_lines && lines.next(line);) {
+    line = without_comment(line);
+    if (line.empty()) continue;
+    ++seen;
+    if (!is_number(take_word(line))) return false;
+    while (!strip(line).empty()) {
+      Index index;
+      double value;
+      if (!split_pair(take_word(line), index, value)) return false;
+      pairs = true;
+    }
+  }
+  return pairs;
+}
+
+SparseSet parse_libsvm(std::string_view text, std::string_view source) {
+  return within_memory([&] { return read(text, source); }, source, "read_libsvm");
+}
+
+Table to_table(const SparseSet& set, std::string_view source) {
+  check_written_out(set.rows, set.columns(), static_cast<Index>(set.values.size()), "read_libsvm", source);
+  return within_memory([&] { return write_out(set); }, source, "read_libsvm");
 }
 
 }  // namespace taper::data

@@ -30,10 +30,11 @@ bool is_libsvm(std::string_view text);
 /// from 0 where a 0 is found. # begins a comment. Columns go up to the largest index.
 ///
 /// Throws Error, naming `source` and line, for anything else, numbers that are not finite, no rows, no
-/// entries, an index above 20 million, and 2^31 entries or more.
+/// entries, an index above 20 million, and 2^31 rows or entries or more.
 SparseSet parse_libsvm(std::string_view text, std::string_view source = "text");
 
-/// The columns written out, the target last, with the name "target".
-Table to_table(const SparseSet& set);
+/// The columns written out, the target last, with the name "target". Throws Error, naming `source`, where
+/// that is too large for what the set holds (see check_written_out).
+Table to_table(const SparseSet& set, std::string_view source = "set");
 
 }  // namespace taper::data

@@ -36,7 +36,7 @@ Table apply(Table table, const CsvOptions& options, std::string_view source) {
 
 Table parse_table(std::string_view text, const CsvOptions& options, std::string_view source) {
   if (is_arff(text)) return apply(parse_arff(text, source), options, source);
-  if (is_libsvm(text)) return apply(to_table(parse_libsvm(text, source)), options, source);
+  if (is_libsvm(text)) return apply(to_table(parse_libsvm(text, source), source), options, source);
   return parse_csv(text, options, source);
 }
 

@@ -7,6 +7,7 @@
 #include <taper/autodiff/random.hpp>
 
 #include "../check.hpp"
+#include "limited_memory.hpp"
 
 using namespace taper::data;
 using taper::Index;
@@ -84,6 +85,19 @@ TEST_CASE("parse_arff: damage is named by line") {
   CHECK_ERROR(parse_arff("@relation r\n@attribute a relational\n"), "of type \"relational\"");
   CHECK_ERROR(parse_arff("@relation r\n@attribute a {x, y\n"), "a list of labels never closes");
   CHECK_ERROR(parse_arff("@relation r\n1,2\n"), "\"1,2\": expected @attribute or @data");
+}
+
+TEST_CASE("parse_arff: a small text does not take all memory") {
+  std::string text = "@relation r\n";
+  for (int k = 0; k < 20'000; ++k) text += "@attribute a" + std::to_string(k) + " real\n";
+  text += "@data\n";
+  CHECK(parse_arff(text + "{}\n{19999 1}\n").columns.back().values == Numbers{0, 1});
+  std::string fits = text;
+  for (int row = 0; row < 5'000; ++row) fits += "{}\n";
+  const std::string problem = error_within(std::size_t{256} << 20, [&] { parse_arff(fits, "f"); });
+  if (!problem.empty()) CHECK(problem == "[read_arff] f does not fit in memory: expected as much to be free");
+  for (int row = 0; row < 20'000; ++row) text += "{}\n";
+  CHECK_ERROR(parse_arff(text, "f"), "[read_arff] f is too sparse", "a table of 20000 x 20000 cells");
 }
 
 TEST_CASE("parse_arff: damaged texts give a table or an Error, nothing else") {

@@ -7,6 +7,7 @@
 #include <taper/autodiff/random.hpp>
 
 #include "../check.hpp"
+#include "limited_memory.hpp"
 
 using namespace taper::data;
 using taper::Index;
@@ -63,6 +64,25 @@ TEST_CASE("parse_libsvm: damage is named by line") {
   CHECK_ERROR(parse_libsvm("1 99999999999999999999:1\n"), "expected index:value");
   CHECK_ERROR(parse_libsvm("1\n2\n"), "has no entries");
   CHECK_ERROR(parse_libsvm(""), "has no entries");
+}
+
+TEST_CASE("to_table: a small set does not take all memory") {
+  std::string text = "1 100000:1\n";
+  for (int row = 0; row < 10'000; ++row) text += "1\n";
+  CHECK_ERROR(to_table(parse_libsvm(text), "f"), "[read_libsvm] f is too sparse",
+              "a table of 10001 x 100000 cells");
+  CHECK(to_table(parse_libsvm("1 100000:1\n0\n")).column("V100000").values == Numbers{1, 0});
+}
+
+TEST_CASE("parse_libsvm, to_table: without memory") {
+  const std::size_t most = std::size_t{256} << 20;
+  const std::string expected = "[read_libsvm] f does not fit in memory: expected as much to be free";
+  std::string problem = error_within(most, [] { parse_libsvm("1 20000000:1\n", "f"); });
+  if (!problem.empty()) CHECK(problem == expected);
+  std::string text = "1 10000:1\n";
+  for (int row = 0; row < 10'000; ++row) text += "1\n";
+  problem = error_within(most, [&] { to_table(parse_libsvm(text), "f"); });
+  if (!problem.empty()) CHECK(problem == expected);
 }
 
 TEST_CASE("parse_libsvm: random sets come back as they were written") {
