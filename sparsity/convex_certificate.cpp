@@ -53,6 +53,11 @@ ConvexCertificate certify(const Design& x, const Eigen::Ref<const Eigen::VectorX
   if (static_cast<Index>(coefficients.size()) != x.columns()) {
     throw Error(where, coefficients.size(), " coefficients: expected ", x.columns());
   }
+  for (std::size_t j = 0; j < coefficients.size(); ++j) {
+    if (std::isfinite(coefficients[j])) continue;
+    throw Error(where, "coefficient ", coefficients[j], " at position ", j, ": expected finite numbers");
+  }
+  if (!std::isfinite(intercept)) throw Error(where, "intercept ", intercept, ": expected a finite number");
   ExactOptions at = options;
   at.start.assign(coefficients.begin(), coefficients.end());
   at.start_intercept = intercept;

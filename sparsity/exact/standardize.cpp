@@ -155,7 +155,10 @@ void Standardized::copy(const Design& given, const Eigen::VectorXd& s, bool cent
 
   if (!given.is_sparse()) {
     dense_.resize(n, p);
-    for (Index j = 0; j < p; ++j) std::ranges::copy(columns[at(j)].values, dense_.col(j).data());
+    for (Index j = 0; j < p; ++j) {
+      std::ranges::copy(columns[at(j)].values, dense_.col(j).data());
+      columns[at(j)] = {};  // so that memory never holds the design once more
+    }
     x_ = Design(dense_);
     return;
   }
@@ -165,10 +168,11 @@ void Standardized::copy(const Design& given, const Eigen::VectorXd& s, bool cent
   sparse_.reserve(static_cast<Index>(entries));
   for (Index j = 0; j < p; ++j) {
     sparse_.startVec(j);
-    const Column& column = columns[at(j)];
+    Column& column = columns[at(j)];
     for (std::size_t k = 0; k < column.values.size(); ++k) {
       sparse_.insertBack(column.row(k), j) = column.values[k];
     }
+    column = {};
   }
   sparse_.finalize();
   x_ = Design(sparse_);

@@ -163,6 +163,16 @@ TEST_CASE("a lasso with an orthogonal design has a certificate in closed form") 
   CHECK(frozen.penalty == doctest::Approx(0.5 * 10));
 }
 
+TEST_CASE("a point that is not finite has no certificate") {
+  const MatrixXd x = 2 * MatrixXd::Identity(2, 2);
+  const VectorXd y{{2, -0.2}};
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  CHECK_ERROR(certify(x, y, ConvexLoss::squared, 0.5, std::vector<double>{0, nan}, 0), "certify",
+              "coefficient nan at position 1");
+  CHECK_ERROR(certify(x, y, ConvexLoss::squared, 0.5, std::vector<double>{0, 0}, nan), "certify",
+              "intercept nan: expected a finite number");
+}
+
 TEST_CASE("a certificate prints as a table") {
   const MatrixXd x = 2 * MatrixXd::Identity(4, 4);
   const VectorXd y{{2, -0.2, 0.4, -3}};
