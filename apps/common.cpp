@@ -12,7 +12,7 @@
 #include <new>
 #include <system_error>
 #include <taper/autodiff/error.hpp>
-#include <taper/data/quote.hpp>
+#include <taper/data/utf8.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/version.hpp>
 

@@ -9,6 +9,7 @@
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
 #include <taper/data/synthetic.hpp>
+#include <taper/data/utf8.hpp>
 
 namespace taper::apps {
 namespace {

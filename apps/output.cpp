@@ -9,7 +9,7 @@
 #include <cstring>
 #include <string_view>
 #include <taper/autodiff/error.hpp>
-#include <taper/data/quote.hpp>
+#include <taper/data/utf8.hpp>
 #include <taper/io/atomic_file.hpp>
 #include <vector>
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <taper/data/utf8.hpp>
 #include <utility>
 
 #include "figures.hpp"
@@ -40,14 +41,12 @@ Series losses_of(const Path& path) {
 
 /// A name as it is drawn: beyond a length that no figure has room for, without its middle.
 std::string shown(const std::string& name) {
-  constexpr std::size_t most = 100, half = 48;
-  if (characters(name) <= most) return name;
-  const auto continues = [&](std::size_t at) {
-    return (static_cast<unsigned char>(name[at]) & 0xc0) == 0x80;
-  };
+  constexpr Index most = 100;
+  constexpr std::size_t half = 48;
+  if (data::characters(name) <= most) return name;
   std::size_t head = half, tail = name.size() - half;
-  while (continues(head)) --head;
-  while (tail < name.size() && continues(tail)) ++tail;
+  while (data::continues_character(name[head])) --head;
+  while (tail < name.size() && data::continues_character(name[tail])) ++tail;
   return name.substr(0, head) + "…" + name.substr(tail);
 }
 
@@ -191,9 +190,9 @@ Figure path_figure(const Path& path) {
   const double apart = line_space / height * (high - low);
   const std::vector<EndLabel> labels =
       end_labels(path.coefficients.back(), chosen, apart, low + apart / 2, high - apart / 2);
-  std::size_t longest = 0;
+  Index longest = 0;
   for (const EndLabel& label : labels)
-    longest = std::max(longest, characters(shown(path.names[label.curve])));
+    longest = std::max(longest, data::characters(shown(path.names[label.curve])));
   const Tics coefficient_tics = tics_between(low, high, 6), loss_tics = tics_between(least, most, 4);
   const auto digits = static_cast<double>(std::max(coefficient_tics.widest(), loss_tics.widest()));
   const double from = 34 + character * digits, to = from + panel_width;

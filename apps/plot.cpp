@@ -13,7 +13,7 @@
 #include <numeric>
 #include <string_view>
 #include <taper/autodiff/error.hpp>
-#include <taper/data/quote.hpp>
+#include <taper/data/utf8.hpp>
 
 #include "output.hpp"
 
@@ -184,9 +184,9 @@ std::string Tics::text() const {
   return "(" + list + ")";
 }
 
-std::size_t Tics::widest() const {
-  std::size_t most = 0;
-  for (const std::string& name : names) most = std::max(most, characters(name));
+Index Tics::widest() const {
+  Index most = 0;
+  for (const std::string& name : names) most = std::max(most, data::characters(name));
   return most;
 }
 
@@ -207,11 +207,6 @@ Tics tics_between(double low, double high, int count) {
     if (tics.at.size() > static_cast<std::size_t>(count)) break;
   }
   return tics;
-}
-
-std::size_t characters(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 double step(double range, int count) {

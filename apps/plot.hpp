@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <taper/autodiff/shape.hpp>
 #include <vector>
 
 /// Figures by gnuplot: a script and its numbers are written, and drawn where gnuplot is installed.
@@ -49,12 +50,9 @@ struct Tics {
   /// As gnuplot takes them: ("0" 0, "1" 1).
   std::string text() const;
   /// Characters of the longest name.
-  std::size_t widest() const;
+  Index widest() const;
 };
 Tics tics_between(double low, double high, int count);
-
-/// Number of characters of a text in UTF-8.
-std::size_t characters(const std::string& text);
 
 /// The least of 1, 2 or 5 times a power of ten that divides a range, more than 0, in at most so many parts.
 double step(double range, int count);

@@ -6,10 +6,6 @@
 
 namespace taper::data {
 
-/// `text` as valid UTF-8: every byte that is no part of a character becomes U+FFFD, the replacement
-/// character.
-std::string valid_utf8(std::string_view text);
-
 /// `text` as an error message shows it: valid UTF-8 in double quotes, control characters escaped, cut after
 /// some 40 bytes.
 std::string quote(std::string_view text);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <taper/data/utf8.hpp>
+
 namespace taper::train {
 namespace {
 
@@ -13,20 +15,11 @@ Index columns_of(std::FILE* out) {
   return known ? size.ws_col : 80;
 }
 
-bool begins_character(char byte) {
-  return (static_cast<unsigned char>(byte) & 0xc0) != 0x80;
-}
-
-/// Columns of a text in UTF-8 whose characters have one each.
-Index width_of(const std::string& text) {
-  return std::ranges::count_if(text, begins_character);
-}
-
-/// The text as far as it fits.
+/// The text as far as it fits, with one column for each character.
 std::string cut(const std::string& text, Index columns) {
   Index width = 0;
   std::size_t end = 0;
-  while (end < text.size() && (width += begins_character(text[end])) <= columns) ++end;
+  while (end < text.size() && (width += !data::continues_character(text[end])) <= columns) ++end;
   return text.substr(0, end);
 }
 
@@ -75,7 +68,7 @@ void ProgressDisplay::draw(double share, const std::string& after) {
   constexpr Index most = 30, least = 3;
   const Index room =
       (columns_ > 0 ? columns_ : columns_of(out_)) - 1;  // the last column would break the line
-  const Index bar = std::min(most, room - width_of(title_) - width_of(after) - 4);
+  const Index bar = std::min(most, room - data::characters(title_) - data::characters(after) - 4);
   std::string line = title_ + ' ';
   if (bar >= least) {
     const Index filled = std::min(bar, static_cast<Index>(share * static_cast<double>(bar) + 1e-9));
@@ -83,7 +76,8 @@ void ProgressDisplay::draw(double share, const std::string& after) {
             std::string(static_cast<std::size_t>(bar - filled), '.') + "] ";
   }
   line = cut(line + after, room);
-  const Index width = width_of(line), over = std::min(width_, room) - width;  // of what was longer before
+  const Index width = data::characters(line),
+              over = std::min(width_, room) - width;  // of what was longer before
   width_ = width;
   line.append(static_cast<std::size_t>(std::max<Index>(over, 0)), ' ');
   std::fprintf(out_, "\r%s", line.c_str());
