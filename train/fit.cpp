@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cmath>
 #include <map>
-#include <sstream>
 
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/finite.hpp>
@@ -169,12 +168,6 @@ template <class T> class BestEpoch {
   AlignedArray<T> kept_, before_;  // of the best epoch, and of the best one before that
 };
 
-template <class... Parts> std::string text(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
-}
-
 /// Looks for what is not finite in training.
 template <class T> class FiniteCheck {
  public:
@@ -184,7 +177,7 @@ template <class T> class FiniteCheck {
   std::string fault(Step<T>& step, std::uint64_t seed) const {
     const T loss = step.output.item();
     if (!std::isfinite(loss)) {
-      return text("the loss became ", loss) + origin(step, seed) +
+      return concatenate("the loss became ", loss) + origin(step, seed) +
              ": expected a finite number; a lower rate may help";
     }
     const std::string gradient = first_bad("the gradient of ", parameters_.block()->gradients);
@@ -199,7 +192,7 @@ template <class T> class FiniteCheck {
     step.tape.replay(seed);
     const T loss = step.output.item();
     if (std::isfinite(loss)) return {};
-    return text("the loss of the last batch became ", loss) + origin(step, seed) +
+    return concatenate("the loss of the last batch became ", loss) + origin(step, seed) +
            ": expected a finite number; a lower rate may help";
   }
 
@@ -213,7 +206,7 @@ template <class T> class FiniteCheck {
       for (Index i = 0; i < entry.shape.size(); ++i) {
         const auto at = static_cast<std::size_t>(entry.offset + i);
         if (std::isfinite(numbers.data()[at]) || block.frozen.data()[at] != 0) continue;
-        return text(what, "'", entry.name, "' became ", numbers.data()[at], " at entry ", i);
+        return concatenate(what, "'", entry.name, "' became ", numbers.data()[at], " at entry ", i);
       }
     }
     return {};
@@ -226,7 +219,7 @@ template <class T> class FiniteCheck {
     try {
       step.tape.replay_with_gradient(step.output, seed);
     } catch (const Error& error) {
-      found = text(" (", error.what(), ")");
+      found = concatenate(" (", error.what(), ")");
     }
     step.tape.check_finite(false);
     return found;
@@ -304,8 +297,9 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (options.validation != nullptr) {
       epoch.validation_loss = evaluate(model, *options.validation, loss);
       if (!std::isfinite(*epoch.validation_loss)) {
-        diverge(history, start, number, {},
-                text("the validation loss became ", *epoch.validation_loss, ": expected a finite number"));
+        diverge(
+            history, start, number, {},
+            concatenate("the validation loss became ", *epoch.validation_loss, ": expected a finite number"));
       }
     }
     epoch.seconds = since(epoch_start);
