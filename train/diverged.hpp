@@ -16,8 +16,8 @@ class Diverged : public Error {
 
   /// The epochs that were completed.
   History history;
-  /// Where it happened, counted from 0. No batch: when the epoch was over, on the validation set or in a last
-  /// look at the parameters.
+  /// Where it happened, counted from 0. No batch: when the epoch was over, and its parameters were looked at
+  /// or evaluated.
   Index epoch;
   std::optional<Index> batch;
 };

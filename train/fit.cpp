@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include <taper/autodiff/difference.hpp>
@@ -33,14 +34,15 @@ constexpr bool debugging = false;
 constexpr bool debugging = true;
 #endif
 
-/// Throws Error for an operation from position `begin` on that repeats both of its operands.
-template <class T> void require_no_pairs(const Tape<T>& tape, std::size_t begin) {
+/// Throws Error, by the name of `where`, for an operation from position `begin` on that repeats both of its
+/// operands.
+template <class T> void require_no_pairs(const Tape<T>& tape, std::size_t begin, const char* where) {
   for (const Node<T>& node : tape.nodes().subspan(begin)) {
     if (node.op == nullptr || node.op->channels != Channels::elementwise || node.inputs != 2) continue;
     const auto inputs = tape.inputs(node);
     const Shape &a = tape.nodes()[inputs[0]].shape, &b = tape.nodes()[inputs[1]].shape;
     if (node.shape.size() <= std::max(a.size(), b.size())) continue;
-    throw Error("fit", "the loss has ", line(tape, node), ", where ", a, " and ", b,
+    throw Error(where, "the loss has ", line(tape, node), ", where ", a, " and ", b,
                 " are both repeated: expected operands of which one has the shape of the result, or "
                 "pairwise_loss for a table of all pairs");
   }
@@ -57,7 +59,7 @@ template <class T> struct Step {
     const Var<T> prediction = model(x);
     const std::size_t before = tape.nodes().size();
     output = loss(prediction, y);
-    if (!pairwise) require_no_pairs(tape, before);
+    if (!pairwise) require_no_pairs(tape, before, "fit");
     tape.keep_gradients(false);
   }
 
@@ -117,55 +119,60 @@ ProgressDisplay::Kind kind_of(Progress progress) {
   return isatty(STDERR_FILENO) ? ProgressDisplay::Kind::bar : ProgressDisplay::Kind::lines;
 }
 
-/// Remembers the best epoch and its parameters, and says when to stop.
-template <class T> class BestEpoch {
+/// Remembers the best parameters and their loss, and says when to stop.
+template <class T> class Best {
  public:
-  BestEpoch(const std::optional<EarlyStopping>& rule, nn::Parameters<T> parameters)
-      : rule_(rule), parameters_(std::move(parameters)), masks_(parameters_.block()->mask_version) {}
-  /// The best parameters come back, however the training ends.
-  ~BestEpoch() {
-    if (kept_.size() > 0 && masks_ == parameters_.block()->mask_version)
-      std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
-  }
-  BestEpoch(const BestEpoch&) = delete;
-  BestEpoch& operator=(const BestEpoch&) = delete;
-
-  bool should_stop(double loss) {
-    if (!rule_) return false;
+  Best(const std::optional<EarlyStopping>& rule, nn::Parameters<T> parameters)
+      : rule_(rule), parameters_(std::move(parameters)) {}
+  /// The best parameters come back, however the training ends. Those of a model with other masks or another
+  /// layout are of no use.
+  ~Best() {
     const Block<T>& block = *parameters_.block();
-    if (masks_ != block.mask_version) {  // another model from here on: what was best before is not its own
-      masks_ = block.mask_version;
-      best_ = std::numeric_limits<double>::infinity();
-      kept_ = {};
-      before_ = {};
-    }
-    newest_ = loss < best_ - rule_->at_least;
-    if (newest_) {
-      best_ = loss;
+    if (kept_.size() == 0 || masks_ != block.mask_version || parameters_.version() != block.version) return;
+    std::copy_n(kept_.data(), kept_.size(), parameters_.block()->values.data());
+  }
+  Best(const Best&) = delete;
+  Best& operator=(const Best&) = delete;
+
+  /// Whether there is a rule, and nothing is known of the model as it is now: at first, and when masks have
+  /// changed, which makes another model of it.
+  bool must_begin() const { return rule_ && masks_ != parameters_.block()->mask_version; }
+  /// Begins with the parameters as they are, and forgets what was best before. `loss` is theirs.
+  void begin(double loss) {
+    masks_ = parameters_.block()->mask_version;
+    best_epoch_ = infinity;
+    keep(std::isfinite(loss) ? loss : infinity);
+  }
+
+  /// The parameters as they are have this loss at the end of an epoch.
+  bool should_stop(double loss) {
+    if (loss < best_epoch_ - rule_->at_least) {
+      best_epoch_ = loss;
       waited_ = 0;
-      if (rule_->restore_best) {
-        std::swap(before_, kept_);
-        kept_ = block.values;
-      }
+      if (loss <= kept_loss_) keep(loss);
       return false;
     }
     return ++waited_ >= rule_->patience;
   }
-  /// The parameters at the end of the last epoch have turned out to be of no use: its loss was that of the
-  /// ones before.
-  void reject_newest() {
-    if (newest_) std::swap(before_, kept_);
-    newest_ = false;
-  }
 
  private:
+  static constexpr double infinity = std::numeric_limits<double>::infinity();
+
+  void keep(double loss) {
+    kept_loss_ = loss;
+    if (!rule_->restore_best) return;
+    const AlignedArray<T>& values = parameters_.block()->values;
+    if (kept_.size() != values.size()) kept_ = AlignedArray<T>(values.size(), Uninitialized{});
+    std::copy_n(values.data(), values.size(), kept_.data());
+  }
+
   std::optional<EarlyStopping> rule_;
   nn::Parameters<T> parameters_;
-  std::uint64_t masks_;
-  double best_ = std::numeric_limits<double>::infinity();
-  Index waited_ = 0;
-  bool newest_ = false;            // whether the last epoch is the best one
-  AlignedArray<T> kept_, before_;  // of the best epoch, and of the best one before that
+  std::optional<std::uint64_t> masks_;  // in which version the block had them at begin
+  double best_epoch_ = infinity;        // its loss
+  Index waited_ = 0;                    // epochs since then
+  double kept_loss_ = infinity;
+  AlignedArray<T> kept_;
 };
 
 /// Looks for what is not finite in training.
@@ -185,10 +192,14 @@ template <class T> class FiniteCheck {
     return gradient + origin(step, seed) + ": expected finite numbers";
   }
 
-  /// What is wrong with the parameters, and with the loss of the last batch once they have moved.
-  std::string fault_after(Step<T>& step, std::uint64_t seed) const {
+  /// What is wrong with the parameters.
+  std::string fault_of_parameters() const {
     const std::string value = first_bad("", parameters_.block()->values);
-    if (!value.empty()) return value + ": expected finite numbers; a lower rate may help";
+    return value.empty() ? value : value + ": expected finite numbers; a lower rate may help";
+  }
+
+  /// What is wrong with the loss of a batch once the parameters have moved.
+  static std::string fault_after(Step<T>& step, std::uint64_t seed) {
     step.tape.replay(seed);
     const T loss = step.output.item();
     if (std::isfinite(loss)) return {};
@@ -256,7 +267,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
                 "an optimizer that was not built on all parameters of this model: expected one that was");
   }
   const nn::Parameters<T> parameters = model.parameters();
-  BestEpoch<T> best(options.early_stopping, parameters);
+  Best<T> best(options.early_stopping, parameters);
   const FiniteCheck<T> finite(parameters);
   ProgressDisplay progress(kind_of(options.progress), options.title, options.epochs);
 
@@ -271,13 +282,20 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   history.epochs.reserve(
       static_cast<std::size_t>(std::min<Index>(options.epochs, 1000)));  // few train longer
   RecordingCheck<T> check_recording;
+  // What the parameters at the end of an epoch are judged by, if they are.
+  const data::Dataset<T>* const judge = options.validation != nullptr ? options.validation
+                                        : options.early_stopping      ? &data
+                                                                      : nullptr;
+  const auto judged = [&] { return evaluate(model, *judge, loss, options.pairwise_loss); };
+  const auto rows = static_cast<double>(data.rows());
   std::uint64_t seed = 0;                      // of the last step
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {
     const auto epoch_start = Clock::now();
     if (options.schedule) optimizer.set_rate_factor(options.schedule(number));
+    if (best.must_begin()) best.begin(judged());
     batches.start_epoch(number);
-    double total = 0;
+    double mean = 0;
     for (Index batch = 0; batch < batches.count(); ++batch) {
       Step<T>& step = steps.at(batches.size(batch));
       batches.copy(batch, step.x.data().data(), step.y.data().data());
@@ -285,28 +303,31 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       seed = seeds.bits();
       step.tape.replay_with_gradient(step.output, seed);
       if (const std::string fault = finite.fault(step, seed); !fault.empty()) {
-        // The first batch is what sees the parameters that the last epoch has left.
-        if (batch == 0 && options.validation == nullptr) best.reject_newest();
         diverge(history, start, number, batch, fault);
       }
-      const auto value = static_cast<double>(step.output.item());
-      total += value * static_cast<double>(batches.size(batch));
+      // Weighed one by one: the sum over all rows may be beyond double.
+      mean += static_cast<double>(step.output.item()) * (static_cast<double>(batches.size(batch)) / rows);
       optimizer.step();
     }
-    Epoch epoch{number, total / static_cast<double>(data.rows()), {}, optimizer.rate(), 0};
-    if (options.validation != nullptr) {
-      epoch.validation_loss = evaluate(model, *options.validation, loss);
+    Epoch epoch{number, mean, {}, optimizer.rate(), 0};
+    // The last step, which no batch has looked at yet.
+    if (const std::string fault = finite.fault_of_parameters(); !fault.empty()) {
+      diverge(history, start, number, {}, fault);
+    }
+    if (judge != nullptr) {
+      epoch.validation_loss = judged();
       if (!std::isfinite(*epoch.validation_loss)) {
         diverge(
             history, start, number, {},
-            concatenate("the validation loss became ", *epoch.validation_loss, ": expected a finite number"));
+            concatenate("the ", judge == &data ? "loss on the training set" : "validation loss", " became ",
+                        *epoch.validation_loss, ": expected a finite number; a lower rate may help"));
       }
     }
     epoch.seconds = since(epoch_start);
     history.epochs.push_back(epoch);
     progress.show(epoch, since(start));
     // Before the callbacks, which may change the model.
-    const bool stale = best.should_stop(epoch.validation_loss.value_or(epoch.loss));
+    const bool stale = options.early_stopping && best.should_stop(*epoch.validation_loss);
     for (const auto& callback : options.callbacks) {
       if (!callback(epoch)) history.stopped = "a callback asked for it";
     }
@@ -314,14 +335,10 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (!history.stopped.empty()) break;
   }
   progress.finish();
-  // The last step, which nobody has looked at yet. A callback may have laid out the model anew.
-  const bool looked_at = options.validation != nullptr || history.epochs.empty();
-  if (!looked_at && parameters.version() == parameters.block()->version) {
+  // What the last step made of the loss. A callback may have laid out the model anew.
+  if (judge == nullptr && !history.epochs.empty() && parameters.version() == parameters.block()->version) {
     const std::string fault = finite.fault_after(steps.at(batches.size(batches.count() - 1)), seed);
-    if (!fault.empty()) {
-      best.reject_newest();
-      diverge(history, start, history.epochs.back().number, {}, fault);
-    }
+    if (!fault.empty()) diverge(history, start, history.epochs.back().number, {}, fault);
   }
   history.seconds = since(start);
   return history;
@@ -351,18 +368,23 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
 
 template <class T>
 double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
-                const std::type_identity_t<nn::Loss<T>>& loss) {
+                const std::type_identity_t<nn::Loss<T>>& loss, bool pairwise_loss) {
   data::check(data, "evaluate");
   const Tensor<T> prediction = predict(model, data.inputs());
   Tape<T> tape;
-  return static_cast<double>(loss(tape.constant(prediction), tape.constant(data.targets())).item());
+  const Var<T> given = tape.constant(prediction), target = tape.constant(data.targets());
+  const std::size_t before = tape.nodes().size();
+  const Var<T> output = loss(given, target);
+  if (!pairwise_loss) require_no_pairs(tape, before, "evaluate");
+  return static_cast<double>(output.item());
 }
 
 #define TAPER_INSTANTIATE(T)                                                                              \
   template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
                        optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                 \
   template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                        \
-  template double evaluate(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&);
+  template double evaluate(nn::Module<T>&, const data::Dataset<T>&,                                       \
+                           const std::type_identity_t<nn::Loss<T>>&, bool);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)
 #undef TAPER_INSTANTIATE

@@ -15,12 +15,17 @@
 
 namespace taper::train {
 
+/// Stops a training that no longer improves. What counts is the validation loss or, without a validation set,
+/// the loss on the training set, which is then evaluated at the end of each epoch in the same way.
 struct EarlyStopping {
   /// Epochs without improvement that are waited for, at least 1.
   Index patience = 10;
   /// What counts as improvement: more than this, which is 0 or more.
   double at_least = 0;
-  /// Whether the parameters of the best epoch are put back at the end, also when that is an Error.
+  /// Whether the parameters with the least loss, of those at the start and at the end of each epoch that
+  /// counted as an improvement, are put back at the end, also when that is an Error. When a callback changes
+  /// masks, it starts anew with the parameters of that time; after one that changes the model's layout, which
+  /// training cannot go on from, nothing is put back.
   bool restore_best = true;
 };
 
@@ -37,7 +42,6 @@ template <class T> struct FitOptions {
   const data::Dataset<T>* validation = nullptr;
   /// Called after each epoch; one that returns false ends the training.
   std::vector<std::function<bool(const Epoch&)>> callbacks = {};
-  /// On the validation loss, or on the training loss without validation.
   std::optional<EarlyStopping> early_stopping = {};
   Progress progress = Progress::automatic;
   /// Shown in front of the progress.
@@ -53,7 +57,7 @@ template <class T> struct FitOptions {
 };
 
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
-/// batches and the remainder) and replays it after that, so the steady state allocates nothing. What
+/// batches and the remainder) and replays it after that, so that steps allocate nothing. What
 /// `forward` does besides recording, it does once; see FitOptions::check_recording. Gradients of what is
 /// computed, and the values of factorized weights, are not kept on its tape. Leaves the model in
 /// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
@@ -61,10 +65,10 @@ template <class T> struct FitOptions {
 /// a batch size of 0, fewer than 0 epochs, settings of early stopping out of range, data that are empty or
 /// not finite or do not fit the model, and a loss that repeats prediction and target along each other.
 ///
-/// Throws Diverged when the loss of a batch, its gradient in an entry that is not frozen, the validation
-/// loss, or the parameters after the last step are not finite, or give a loss that is not. Loss and gradient
-/// are looked at before the step, which is not made then, and the text names the operation that made the
-/// number.
+/// Throws Diverged when the loss of a batch, its gradient in an entry that is not frozen, the parameters at
+/// the end of an epoch, the loss that these are evaluated to, or without that the loss of the last batch
+/// after the last step is not finite. Loss and gradient of a batch are looked at before the step, which is
+/// not made then, and the text names the operation that made the number.
 template <class T>
 History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
             optim::Optimizer<T>& optimizer, const std::type_identity_t<FitOptions<T>>& options = {});
@@ -78,10 +82,12 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
 /// The predictions of a model in evaluation mode for all rows of x, in batches. A vector is a column.
 template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x);
 
-/// The mean loss of a model in evaluation mode over a data set.
+/// The mean loss of a model in evaluation mode over a data set. A loss that is not finite is returned as it
+/// is. Throws Error for data that are not finite or do not fit the model, and, unless `pairwise_loss`, for a
+/// loss that repeats prediction and target along each other (FitOptions::pairwise_loss).
 template <class T>
 double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
-                const std::type_identity_t<nn::Loss<T>>& loss);
+                const std::type_identity_t<nn::Loss<T>>& loss, bool pairwise_loss = false);
 
 #define TAPER_EXTERN(T)                                                                       \
   extern template History fit(nn::Module<T>&, const data::Dataset<T>&,                        \
@@ -89,7 +95,7 @@ double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
                               const std::type_identity_t<FitOptions<T>>&);                    \
   extern template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);     \
   extern template double evaluate(nn::Module<T>&, const data::Dataset<T>&,                    \
-                                  const std::type_identity_t<nn::Loss<T>>&);
+                                  const std::type_identity_t<nn::Loss<T>>&, bool);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)
 #undef TAPER_EXTERN

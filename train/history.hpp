@@ -11,9 +11,10 @@ namespace taper::train {
 
 /// One epoch as it ended.
 struct Epoch {
-  Index number;                           // from 0
-  double loss;                            // mean over the rows, each with the parameters of its time
-  std::optional<double> validation_loss;  // with the parameters at the end of the epoch
+  Index number;  // from 0
+  double loss;   // mean over the rows, each with the parameters of its time
+  // With the parameters at the end of the epoch; on the training set, when early stopping has no other.
+  std::optional<double> validation_loss;
   double rate;
   double seconds;
 };

@@ -400,21 +400,119 @@ TEST_CASE("fit: after divergence the best parameters come back, and the error sa
         [&] { train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options); });
     const auto best = static_cast<std::size_t>(std::ranges::min_element(losses) - losses.begin());
     CHECK(numbers(model) == seen[best]);
+    CHECK(train::evaluate(model, validated ? validation : set, nn::mse_loss) == losses[best]);
     CHECK(error.history.epochs.size() == losses.size());
     CHECK(error.epoch == static_cast<Index>(losses.size()));
     CHECK(contains(error.what(), "[fit] training diverged in epoch " + std::to_string(losses.size())));
-    if (validated) {  // which sees it first, at the end of the epoch
-      CHECK_FALSE(error.batch.has_value());
-      CHECK(contains(error.what(), "at its end: the validation loss became inf"));
-    } else {
-      CHECK(error.batch == 0);
-      CHECK(contains(error.what(), "batch 0: the loss became inf ([mse_loss] made inf"));
-    }
+    CHECK_FALSE(error.batch.has_value());  // the evaluation at the end of the epoch sees it first
+    CHECK(contains(error.what(), validated ? "at its end: the validation loss became inf"
+                                           : "at its end: the loss on the training set became inf"));
     CHECK_FALSE(model.training());
   }
 }
 
-TEST_CASE("fit: parameters that only the next batch shows to be bad are not the best") {
+TEST_CASE("fit: without early stopping, the first batch says that the last epoch was too much") {
+  const auto set = noisy_line<double>(50, 3);
+  nn::Linear<double> model(3, 1);
+  const auto error = divergence([&] {
+    train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 50}),
+               {.epochs = 5000, .batch_size = 50, .progress = quiet});
+  });
+  CHECK(error.batch == 0);
+  CHECK(error.history.epochs.size() == static_cast<std::size_t>(error.epoch));
+  CHECK(contains(error.what(), "batch 0: the loss became inf ([mse_loss] made inf"));
+}
+
+TEST_CASE("fit: what comes back evaluates to the least loss there was, without a validation set, too") {
+  const auto set = noisy_line<double>(60, 3), validation = noisy_line<double>(30, 3, 7);
+  for (const bool validated : {true, false}) {
+    for (const Index batch_size : {60, 7}) {
+      CAPTURE(validated);
+      CAPTURE(batch_size);
+      const auto& judge = validated ? validation : set;
+      nn::Linear<double> model(3, 1);
+      double least = train::evaluate(model, judge, nn::mse_loss);
+      train::FitOptions<double> options{.epochs = 30,
+                                        .batch_size = batch_size,
+                                        .schedule = [](Index epoch) { return epoch < 9 ? 0.01 : 3.0; },
+                                        .early_stopping = train::EarlyStopping{.patience = 4},
+                                        .progress = quiet};
+      if (validated) options.validation = &validation;
+      options.callbacks = {[&](const train::Epoch&) {
+        least = std::min(least, train::evaluate(model, judge, nn::mse_loss));
+        return true;
+      }};
+      const auto history =
+          train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options);
+      CHECK(history.epochs.size() == 13);
+      CHECK(train::evaluate(model, judge, nn::mse_loss) == least);
+      CHECK(history.epochs[8].validation_loss == least);
+    }
+  }
+}
+
+TEST_CASE("fit: the parameters at the start come back when every epoch has made them worse") {
+  const auto set = line(1);
+  for (const bool validated : {true, false}) {
+    for (const Index batch_size : {4, 2}) {
+      CAPTURE(validated);
+      CAPTURE(batch_size);
+      auto model = slope_at_zero();
+      train::FitOptions<double> options{
+          .epochs = 1, .batch_size = batch_size, .early_stopping = train::EarlyStopping{}, .progress = quiet};
+      if (validated) options.validation = &set;
+      const auto fit = [&](double rate) {
+        return train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = rate}), options);
+      };
+      CHECK(fit(1e40).epochs.size() == 1);  // a finite loss, of 1e80 and more
+      CHECK(model.weight.value()[0] == 0);
+      const auto error = divergence([&] { fit(1e200); });
+      CHECK(error.epoch == 0);
+      CHECK(model.weight.value()[0] == 0);
+    }
+  }
+}
+
+TEST_CASE("fit: after a callback has pruned, the parameters of that time are the first candidate") {
+  const auto set = noisy_line<double>(40, 3);
+  nn::Linear<double> model(3, 1);
+  std::vector<double> pruned;
+  train::FitOptions<double> options{.epochs = 9,
+                                    .batch_size = 10,
+                                    .schedule = [](Index epoch) { return epoch < 3 ? 0.01 : 1e200; },
+                                    .early_stopping = train::EarlyStopping{},
+                                    .progress = quiet};
+  options.callbacks = {[&](const train::Epoch& epoch) {
+    if (epoch.number == 2) model.prune("weight", Mask::frozen(Shape{1, 3}, {0})), pruned = numbers(model);
+    return true;
+  }};
+  CHECK(divergence([&] {
+          train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options);
+        }).epoch == 3);
+  CHECK(numbers(model) == pruned);
+}
+
+TEST_CASE("fit: parameters whose layout a callback changes are left as they are") {
+  const auto set = noisy_line<double>(40, 3);
+  nn::Linear<double> model(3, 1);
+  std::vector<double> last;
+  train::FitOptions<double> options{.epochs = 6,
+                                    .batch_size = 40,
+                                    .schedule = [](Index epoch) { return epoch < 3 ? 0.1 : 2.0; },
+                                    .early_stopping = train::EarlyStopping{},
+                                    .progress = quiet};
+  options.callbacks = {[&](const train::Epoch& epoch) {
+    if (epoch.number == 5) {
+      last = {model.bias->value()[0]};
+      sparsity::factorize(model, sparsity::Groups::inputs, "weight");
+    }
+    return true;
+  }};
+  train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options);
+  CHECK(model.bias->value()[0] == last[0]);
+}
+
+TEST_CASE("fit: parameters that an epoch ends far away with are not the best") {
   // The first epoch starts at loss 1 and ends far away.
   auto model = slope_at_zero();
   const auto set = line(1);
@@ -427,7 +525,7 @@ TEST_CASE("fit: parameters that only the next batch shows to be bad are not the 
   options.callbacks = {[&](const train::Epoch&) { return seen.push_back(numbers(model)), true; }};
   const auto error = divergence(
       [&] { train::fit(model, set, nn::mse_loss, optim::SGD(model.parameters(), {.lr = 1}), options); });
-  CHECK(error.epoch == 4);
+  CHECK(error.epoch == 3);
   CHECK(numbers(model) == seen[3]);
 }
 
@@ -458,7 +556,7 @@ TEST_CASE("fit: a gradient that is not finite is found before the step, with the
 
 TEST_CASE("fit: a validation loss that is not finite is an error") {
   const auto set = noisy_line<double>(50, 3), validation = noisy_line<double>(30, 3, 7);
-  for (const double odd : {std::nan(""), HUGE_VAL}) {
+  for (const double odd : {std::nan(""), -std::nan(""), HUGE_VAL}) {
     nn::Linear<double> model(3, 1);
     const nn::Loss<double> loss = [&](Var<double> prediction, Var<double> target) {
       const auto value = mse_loss(prediction, target);
@@ -468,7 +566,8 @@ TEST_CASE("fit: a validation loss that is not finite is an error") {
       train::fit(model, set, loss, optim::SGD(model.parameters(), {.lr = 0.1}),
                  {.epochs = 6, .batch_size = 50, .validation = &validation, .progress = quiet});
     });
-    CHECK(contains(error.what(), "the validation loss became"));
+    CHECK(contains(error.what(), std::isnan(odd) ? "the validation loss became nan: expected"
+                                                 : "the validation loss became inf: expected"));
     CHECK(error.epoch == 0);
     CHECK_FALSE(error.batch.has_value());
     CHECK(error.history.epochs.empty());
@@ -492,6 +591,52 @@ TEST_CASE("fit: the last step is looked at, too") {
                {.epochs = 1, .batch_size = 50, .progress = quiet});
   });
   CHECK(contains(parameters.what(), "at its end: 'weight' became"));
+}
+
+TEST_CASE("fit: parameters are looked at, also where a validation loss is none the worse for them") {
+  const auto set = line(1);
+  const nn::Loss<double> loss = [](Var<double> prediction, Var<double> target) {
+    return mean(sigmoid(square(prediction) * -1.0)) + 0.0 * mean(target);
+  };
+  Weight model(1);
+  const auto error = divergence([&] {
+    train::fit(model, set, loss, optim::SGD(model.parameters(), {.lr = 1e308}),
+               {.epochs = 1,
+                .batch_size = 4,
+                .schedule = [](Index) { return 1e3; },
+                .validation = &set,
+                .progress = quiet});
+  });
+  CHECK(contains(error.what(), "in epoch 0, at its end: 'w' became inf at entry 0"));
+  CHECK(train::evaluate(model, set, loss) == 0);
+}
+
+TEST_CASE("fit: the loss of an epoch is finite where those of its batches are") {
+  const auto set = noisy_line<double>(10, 2);
+  nn::Linear<double> model(2, 1);
+  const nn::Loss<double> large = [](Var<double> prediction, Var<double> target) {
+    return 0.0 * mse_loss(prediction, target) + prediction.tape().constant(1e308);
+  };
+  for (const Index batch_size : {1, 4, 10}) {
+    const auto history = train::fit(model, set, large, optim::SGD(model.parameters()),
+                                    {.epochs = 1, .batch_size = batch_size, .progress = quiet});
+    CHECK(history.epochs[0].loss / 1e308 == doctest::Approx(1).epsilon(1e-13));
+  }
+}
+
+TEST_CASE("evaluate: a loss of all pairs is pointed out, one that is not finite returned") {
+  const auto set = noisy_line<double>(12, 2);
+  nn::Linear<double> model(2, 1);
+  const nn::Loss<double> table = [](Var<double> prediction, Var<double> target) {
+    return mean(square(reshape(prediction, {-1}) - target));
+  };
+  CHECK_ERROR(train::evaluate(model, set, table), "[evaluate] the loss has", "12 and 12x1 are both repeated",
+              "pairwise_loss");
+  CHECK(train::evaluate(model, set, table, true) > 0);
+  const nn::Loss<double> bottomless = [](Var<double> prediction, Var<double> target) {
+    return mean(log((prediction - target) * 0.0));
+  };
+  CHECK(train::evaluate(model, set, bottomless) == -std::numeric_limits<double>::infinity());
 }
 
 TEST_CASE("fit: in float at 1e10, Adam moves as in double, and plain descent says that it cannot") {
