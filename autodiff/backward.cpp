@@ -48,7 +48,8 @@ template <class T> void Tape<T>::go_back(std::uint32_t output, const T* seed) {
   for (std::uint32_t i = output + 1; i-- > 0;) {
     const Node<T>& node = nodes_[i];
     if (node.op == nullptr || node.written != pass_) continue;
-    node.op->backward(Backward<T>(nodes_.data(), inputs_.data() + node.first_input, node, pass_));
+    node.op->backward(
+        Backward<T>(nodes_.data(), inputs_.data() + node.first_input, node, pass_, unread_.data()));
     if (check_finite_) blame_gradient(node);
   }
   finish_pass();

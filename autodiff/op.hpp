@@ -87,21 +87,24 @@ template <class T> class Forward {
   std::uint64_t seed_;
 };
 
-/// Where an operation leaves the gradient of one input. False when nobody wants it.
+/// Where an operation stores the gradient of one input. False when nothing requires it: it need not be
+/// computed then, and what is written to `data` all the same goes to memory that nothing reads.
 template <class T> struct Gradient {
   T* data = nullptr;
   /// True: add to what is there. False: store, nothing has been written yet in this pass.
   bool add = false;
+  bool required = false;
 
-  explicit operator bool() const { return data != nullptr; }
+  explicit operator bool() const { return required; }
 };
 
 /// What an operation sees on the way back: all values, the gradient of its output, and where the gradients
 /// of its inputs go.
 template <class T> class Backward {
  public:
-  Backward(Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t pass)
-      : nodes_(nodes), inputs_(inputs), node_(node), pass_(pass) {}
+  /// `unread` has room for the gradient of every input that requires none.
+  Backward(Node<T>* nodes, const std::uint32_t* inputs, const Node<T>& node, std::uint64_t pass, T* unread)
+      : nodes_(nodes), inputs_(inputs), node_(node), pass_(pass), unread_(unread) {}
 
   Index inputs() const { return node_.inputs; }
   /// Throws Error for an input that there is not.
@@ -114,11 +117,11 @@ template <class T> class Backward {
   /// Asks for the gradient of input i, which must then be written in full before the next one is asked for:
   /// the same variable may be two inputs of one operation, and then the second adds to the first.
   Gradient<T> gradient(Index i) const {
-    if (!wants(i)) return {};
+    if (!wants(i)) return {unread_};
     Node<T>& input = nodes_[inputs_[i]];
     const bool add = input.written == pass_;
     input.written = pass_;
-    return {input.gradient, add};
+    return {input.gradient, add, input.gradient != nullptr};
   }
   /// Whether the gradient of input i is wanted, without taking it on.
   bool wants(Index i) const;
@@ -128,6 +131,7 @@ template <class T> class Backward {
   const std::uint32_t* inputs_;
   const Node<T>& node_;
   std::uint64_t pass_;
+  T* unread_;
 };
 
 /// How structure passes through an operation, for those who cut networks.
@@ -194,7 +198,8 @@ template <class T> struct OpRecord {
 };
 
 /// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must
-/// outlive the tapes that use it, so it is usually a constant at namespace scope:
+/// outlive the tapes that use it, so it is usually a constant at namespace scope. There, a record that is
+/// refused ends the program before main, by std::terminate, which prints the Error's text:
 ///
 ///     template <class T>
 ///     const Op<T> cube{{.name = "cube",

@@ -220,13 +220,19 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     next.inputs = static_cast<std::uint32_t>(inputs.size());
     shapes_.resize(inputs.size());
     bool differentiable = false;
+    Index unread = 0;  // entries of the largest input that requires no gradient
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Node<T>& input = node_with_value(inputs[i], op.name);
       shapes_[i] = &input.shape;
       inputs_.push_back(inputs[i].index_);
-      differentiable |= input.differentiable && !op.constant(static_cast<Index>(i));
+      if (input.differentiable && !op.constant(static_cast<Index>(i)))
+        differentiable = true;
+      else
+        unread = std::max(unread, input.shape.size());
     }
     next.differentiable = differentiable && !op.no_derivative;
+    if (next.differentiable && unread > static_cast<Index>(unread_.size()))
+      unread_ = AlignedArray<T>(static_cast<std::size_t>(unread), Uninitialized{});
     const Signature signature{shapes_, next.attributes};
     try {
       next.shape = op.shape(signature);

@@ -204,6 +204,7 @@ template <class T> class Tape {
   std::uint32_t label_count_ = 0;
   std::uint32_t scope_ = 0;          // label 0 is "no name"
   std::uint32_t with_gradient_ = 0;  // nodes before it have gradient memory
+  AlignedArray<T> unread_;           // where gradients may be written that nothing requires
   std::uint64_t recording_;          // unique over all tapes
   std::uint64_t pass_ = 0;
   std::uint64_t seed_;

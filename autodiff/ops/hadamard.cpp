@@ -44,7 +44,8 @@ const Op<T> hadamard_op{{
           // In this order: where u and v are one variable, the second gradient adds to the first.
           const Gradient<T> gu = b.gradient(0), gv = b.gradient(1);
           kernels::hadamard_gradient<T>(of.gates, of.rows, of.columns, b.output_gradient().data(), u.data(),
-                                        v.data(), {gu.data, gu.add}, {gv.data, gv.add});
+                                        v.data(), {gu ? gu.data : nullptr, gu.add},
+                                        {gv ? gv.data : nullptr, gv.add});
         },
     .channels = Channels::elementwise,
     .samples =

@@ -117,3 +117,36 @@ TEST_CASE("op: one that reads more inputs than its arity says is found out") {
   CHECK_ERROR(tape.backward(apply(backward, {x})), "[total] reads input 1 (counted from 0) of 1");
   CHECK_ERROR(tape.backward(apply(gradient, {x})), "[total] reads input -1 (counted from 0) of 1");
 }
+
+TEST_CASE("op: one that writes a gradient which nothing requires does no harm") {
+  // The product of two, which checks neither of its gradients.
+  const Op<double> product(
+      Record{.name = "product",
+             .arity = 2,
+             .shape = [](const Signature& s) { return s[0]; },
+             .forward =
+                 [](const Forward<double>& f) {
+                   f.output().vector() = f.input(0).vector().cwiseProduct(f.input(1).vector());
+                 },
+             .backward =
+                 [](const Backward<double>& b) {
+                   for (const Index i : {0, 1}) {
+                     const Gradient<double> g = b.gradient(i);
+                     for (Index j = 0; j < b.output().size(); ++j)
+                       g.data[j] = (g.add ? g.data[j] : 0) + b.output_gradient()[j] * b.input(1 - i)[j];
+                   }
+                 }});
+  Tape<double> tape;
+  for (const Index size : {3, 100'000}) {
+    Tensor<double> twos(Shape{size});
+    twos.vector().setConstant(2);
+    for (int round = 0; round < 2; ++round) {
+      tape.clear();
+      const auto x = tape.variable(twos), c = tape.constant(twos);
+      tape.backward(sum(apply(product, {c, x})) + sum(apply(product, {x, c})));
+      CHECK(x.gradient()[size - 1] == 4);
+      CHECK(c.value()[size - 1] == 2);
+      CHECK_ERROR(c.gradient(), "wants no gradient");
+    }
+  }
+}
