@@ -16,8 +16,10 @@ struct AdamOptions {
   std::vector<Group> groups = {};
 };
 
-/// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does. Gradients may be as
-/// large and as small as T can hold, also where their squares are not.
+/// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does. Gradients may be
+/// such that T cannot hold their squares: as large as T can hold, and, where epsilon is smaller still, as
+/// small as its least normal number divided by (1 - beta1) (1 - beta2) and by a rate below 1. What is smaller
+/// than that may move too little or too far.
 template <class T> class Adam : public Optimizer<T> {
  public:
   /// Throws Error for a negative or infinite setting, an epsilon of 0, or a beta that is not below 1.

@@ -87,13 +87,20 @@ template <class T> void Optimizer<T>::set_rate_factor(double factor) {
 }
 
 template <class T> void Optimizer<T>::clip_norm(double most) {
-  if (!(most > 0)) throw Error(name_, "a gradient norm of at most ", most, ": expected a positive number");
+  require_limit("a gradient norm", most);
   most_norm_ = most;
 }
 
 template <class T> void Optimizer<T>::clip_value(double most) {
-  if (!(most > 0)) throw Error(name_, "gradient entries of at most ", most, ": expected a positive number");
+  require_limit("gradient entries", most);
   most_value_ = most;
+}
+
+template <class T> void Optimizer<T>::require_limit(const char* what, double most) const {
+  constexpr auto least = static_cast<double>(std::numeric_limits<T>::min());
+  if (most >= least) return;
+  throw Error(name_, what, " of at most ", most, ": expected a positive number, at least ", least,
+              ", below which gradients count as zero");
 }
 
 template <class T> void Optimizer<T>::step() {

@@ -360,9 +360,43 @@ TEST_CASE_TEMPLATE("Optimizer: entries are clipped by their value, and then by t
   both.clip_value(1e25), both.clip_norm(1);
   both.step();
   CHECK(large[7] == doctest::Approx(-0.1));
+  CHECK_ERROR(sgd.clip_value(sizeof(T) == 4 ? 1e-50 : 1e-310), "[sgd] gradient entries of at most",
+              "below which gradients count as zero");
+  CHECK_ERROR(sgd.clip_norm(sizeof(T) == 4 ? 1e-50 : 1e-310), "[sgd] a gradient norm of at most");
+  sgd.clip_value(static_cast<double>(std::numeric_limits<T>::min()));
+  sgd.clip_norm(static_cast<double>(std::numeric_limits<T>::min()));
   CHECK_ERROR(sgd.clip_value(0), "[sgd]", "positive");
   CHECK_ERROR(sgd.clip_value(-1), "[sgd]", "-1", "positive");
   CHECK_ERROR(sgd.clip_value(std::nan("")), "[sgd]", "positive");
+}
+
+TEST_CASE_TEMPLATE("Optimizer: an infinite limit is none, and takes back one that was set", T, float,
+                   double) {
+  for (const bool by_norm : {true, false}) {
+    Zeros<T> x({1000, -2});
+    optim::SGD<T> sgd(x.all, {.lr = 1});
+    const auto clip = [&](double most) { by_norm ? sgd.clip_norm(most) : sgd.clip_value(most); };
+    clip(1), clip(HUGE_VAL);
+    sgd.step();
+    CHECK(x[0] == -1000);
+    CHECK(x[1] == 2);
+    x.arrive({std::numeric_limits<T>::quiet_NaN(), 1});  // which is looked at by no limit
+    sgd.step();
+    CHECK(std::isnan(x[0]));
+    CHECK(x[1] == 1);
+  }
+}
+
+TEST_CASE("Adam: the smallest gradients that move as they should, in float") {
+  for (const double lr : {1e-3, 0.5}) {
+    const double least = std::numeric_limits<float>::min() / (0.1 * 0.001 * lr);
+    Zeros<float> x({static_cast<float>(least), static_cast<float>(-1e3 * least), 0});
+    optim::Adam<float> adam(x.all, {.lr = lr, .epsilon = 1e-300});
+    for (int t = 0; t < 10; ++t) adam.step();
+    CHECK(x[0] == doctest::Approx(-10 * lr).epsilon(1e-3));
+    CHECK(x[1] == doctest::Approx(10 * lr).epsilon(1e-5));
+    CHECK(x[2] == 0);
+  }
 }
 
 TEST_CASE("Adam: in float as in double, whatever the size of gradients and of epsilon") {
