@@ -178,7 +178,7 @@ void CommonOptions::reads(const std::filesystem::path& path) const {
   if (!json.empty() && std::filesystem::equivalent(json, path, ignored)) {
     throw Error("json", "'", json, "' is a file that is read: expected another");
   }
-  note_input(path);
+  note_file(path);
 }
 
 void add_plot_option(Command& command, std::string& folder) {

@@ -48,21 +48,24 @@ bool can_be_written(const fs::path& path) {
   }
 }
 
-void note_input(const fs::path& path) {
+void note_file(const fs::path& path) {
   noted().push_back(path);
 }
 
-void write_file(const fs::path& path, const std::string& text, const char* where) {
+void require_unused(const fs::path& path, const char* where) {
   std::error_code ignored;
   const auto same = [&](const fs::path& other) { return fs::equivalent(path, other, ignored); };
-  if (std::ranges::any_of(noted(), same)) {
-    throw Error(where, path.string(), " is a file that this program has read or written: expected another");
-  }
+  if (std::ranges::none_of(noted(), same)) return;
+  throw Error(where, path.string(), " is a file that this program has read or written: expected another");
+}
+
+void write_file(const fs::path& path, const std::string& text, const char* where) {
+  require_unused(path, where);
   const std::string valid = data::valid_utf8(text);
   io::AtomicFile file(path, where);
   file.write(valid.data(), valid.size());
   file.commit();
-  note_input(path);
+  note_file(path);
 }
 
 }  // namespace taper::apps

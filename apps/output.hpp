@@ -16,8 +16,11 @@ void flush_standard_output();
 /// Whether a file can be written; asked before the work is done, without making it.
 bool can_be_written(const std::filesystem::path& path);
 
-/// Notes a file that is read: `write_file` does not write over it.
-void note_input(const std::filesystem::path& path);
+/// Notes a file that is read or written: nothing else is written over it.
+void note_file(const std::filesystem::path& path);
+
+/// Throws Error, by the name of `where`, for a file that this program has read or written.
+void require_unused(const std::filesystem::path& path, const char* where);
 
 /// Writes a text, as valid UTF-8. Throws Error, by the name of `where`, when that cannot be done, and for a
 /// file that this program has read or written.

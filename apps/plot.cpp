@@ -108,13 +108,21 @@ std::string draw(const std::vector<Figure>& figures, const std::string& folder) 
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error("plot", "'", folder, "': expected a folder that can be written");
+  const auto file = [&](const Figure& figure, const char* ending) {
+    return fs::path(folder) / (figure.name + ending);
+  };
   for (const Figure& figure : figures) {
-    write_file(fs::path(folder) / (figure.name + ".gp"), script(figure), "plot");
-    write_file(fs::path(folder) / (figure.name + ".dat"), numbers(figure), "plot");
+    for (const char* const ending : {".gp", ".dat", ".svg", ".png"})
+      require_unused(file(figure, ending), "plot");
+  }
+  for (const Figure& figure : figures) {
+    write_file(file(figure, ".gp"), script(figure), "plot");
+    write_file(file(figure, ".dat"), numbers(figure), "plot");
   }
   std::string drawn;
   for (const Figure& figure : figures) {
     const int status = gnuplot(folder, figure.name + ".gp");
+    for (const char* const ending : {".svg", ".png"}) note_file(file(figure, ending));
     if (status == not_found) {
       return fmt::format("gnuplot is not installed: scripts and numbers of the figures are in {}", shown);
     }

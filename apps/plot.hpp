@@ -30,7 +30,8 @@ bool can_hold_figures(const std::string& folder);
 
 /// Writes the script and the numbers of the figures to a folder, which is made when it is not there, and has
 /// gnuplot draw each as SVG and PNG. Where that is not installed, or fails, the files stay and the sentence
-/// that is returned says so; else it says what was drawn. Throws Error for a folder that cannot be written.
+/// that is returned says so; else it says what was drawn. Throws Error for a folder that cannot be written,
+/// and before anything is written where one of these files is one that this program has read or written.
 std::string draw(const std::vector<Figure>& figures, const std::string& folder);
 
 /// Heights for labels of one size beside `at`, in the same order: moved as little (in squares) as it takes to

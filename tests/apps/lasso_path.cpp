@@ -27,10 +27,6 @@ std::string row_of(std::initializer_list<int> cells) {
   return text + '\n';
 }
 
-bool gnuplot_is_here() {
-  return std::system("command -v gnuplot >/dev/null 2>&1") == 0;
-}
-
 /// Whether a figure's files are there, those of gnuplot only if it is.
 void check_drawn(const Folder& folder, const std::string& name) {
   for (const char* ending : {".gp", ".dat", ".svg", ".png"}) {

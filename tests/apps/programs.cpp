@@ -261,6 +261,34 @@ TEST_CASE("programs: nothing is written over what was read or written") {
                                  folder.path.string() + "'");
   CHECK(result.status == 2);
   CHECK(Json::parse(text(folder / "path.gp")).contains("path"));
+
+  // What gnuplot writes, too: over no table, no report, and no link to one of these.
+  for (const char* const ending : {".svg", ".png"}) {
+    const std::string figure = folder / (std::string("figures/path") + ending).c_str();
+    const std::string to = " --folds 2 --count 5 --plot '" + folder / "figures" + "'";
+    const std::string refused = figure + " is a file that this program has read or written";
+    for (const bool linked : {false, true}) {
+      fs::remove_all(folder.path / "figures");
+      fs::create_directory(folder.path / "figures");
+      std::ofstream(linked ? table : figure) << csv;
+      if (linked) fs::create_symlink("../table.csv", figure);
+      result = run("lasso_path", "--csv '" + (linked ? table : figure) + "' --target b" + to);
+      CHECK(result.status == 2);
+      CHECK(result.err.find(refused) != std::string::npos);
+      CHECK(text(figure) == csv);
+      CHECK_FALSE(fs::exists(folder.path / "figures/path.gp"));  // nothing is half done
+    }
+    fs::remove(figure);
+    result = run("lasso_path", "--json '" + figure + "'" + to);
+    CHECK(result.status == 2);
+    CHECK(result.err.find(refused) != std::string::npos);
+    CHECK(Json::parse(text(figure)).contains("path"));
+    fs::remove_all(folder.path / "figures");
+  }
+  const std::string layers = folder / "figures/layers.svg";
+  result = run("sparse_mlp", "--epochs 0 --json '" + layers + "' --plot '" + folder / "figures" + "'", false,
+               "", "mkdir '" + folder / "figures" + "';");
+  CHECK(result.status == (gnuplot_is_here() ? 2 : 0));
 }
 
 TEST_CASE("programs: names that are not UTF-8 are made so, in reports, tables, figures and errors") {

@@ -77,6 +77,10 @@ inline Json without_seconds(Json report) {
   return report;
 }
 
+inline bool gnuplot_is_here() {
+  return std::system("command -v gnuplot >/dev/null 2>&1") == 0;
+}
+
 inline bool has(const Json& report, std::initializer_list<const char*> keys) {
   return std::ranges::all_of(keys, [&](const char* key) {
     if (!report.contains(key)) MESSAGE("missing: ", key);
