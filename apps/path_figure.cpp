@@ -12,11 +12,14 @@ namespace taper::apps {
 namespace {
 
 // All lengths are in points, 72 to an inch.
-constexpr double small_character = 5.6, character = 6.6;  // widths of an average one at 9 and at 11 points
-constexpr double line_space = 11;                         // between names at 9 points
+constexpr double small = 9;        // the size of names,
+constexpr double line_space = 11;  // the space between two,
+constexpr double gap = 3.5;        // and that in front of one
+constexpr double widest_name = 3000;
+constexpr std::size_t most_names = 2000;
+constexpr double character = 6.6;  // the width of an average one of a number on an axis
 constexpr double panel_width = 336, loss_height = 112;
 constexpr double top_space = 30, middle_space = 17, bottom_space = 52;
-constexpr std::size_t most_names = 60;
 
 /// A series of some columns of the path, behind the lambdas.
 Series columns_of(const Path& path, const char* name, const std::vector<std::size_t>& columns) {
@@ -39,28 +42,30 @@ Series losses_of(const Path& path) {
   return series;
 }
 
-/// A name as it is drawn: beyond a length that no figure has room for, without its middle.
+/// A name as it is drawn: one that is wider than figures can be, without its middle.
 std::string shown(const std::string& name) {
-  constexpr Index most = 100;
-  constexpr std::size_t half = 48;
-  if (data::characters(name) <= most) return name;
-  std::size_t head = half, tail = name.size() - half;
-  while (data::continues_character(name[head])) --head;
-  while (tail < name.size() && data::continues_character(name[tail])) ++tail;
-  return name.substr(0, head) + "…" + name.substr(tail);
+  std::string result = name;
+  for (std::size_t half = name.size() / 2; text_width(result, small) > widest_name; half = half * 15 / 16) {
+    std::size_t head = half, tail = name.size() - half;
+    while (head > 0 && data::continues_character(name[head])) --head;
+    while (tail < name.size() && data::continues_character(name[tail])) ++tail;
+    result = name.substr(0, head) + "…" + name.substr(tail);
+  }
+  return result;
 }
 
-/// Names beside the ends of their curves, with a line from one to the other.
+/// Names beside the ends of their curves, with a line that is `lead` wide from one to the other.
 std::string commands_of(const std::vector<EndLabel>& labels, const Path& path,
-                        const std::vector<bool>& chosen) {
+                        const std::vector<bool>& chosen, double lead) {
   std::string text;
   for (const auto& [j, height] : labels) {
     const char* const colour = chosen[j] ? "blue" : "grey";
     text += fmt::format(
-        "  set arrow from graph 1, first {:.9g} to graph 1.035, first {:.9g} nohead linewidth 0.5 linecolor "
+        "  set arrow from graph 1, first {:.9g} to graph {:.6g}, first {:.9g} nohead linewidth 0.5 linecolor "
         "rgb {}\n"
-        "  set label {} noenhanced at graph 1.045, first {:.9g} font \",9\" textcolor rgb {}\n",
-        path.coefficients.back()[j], height, colour, quoted(shown(path.names[j])), height, colour);
+        "  set label {} noenhanced at graph {:.6g}, first {:.9g} font \",9\" textcolor rgb {}\n",
+        path.coefficients.back()[j], 1 + lead / panel_width, height, colour, quoted(shown(path.names[j])),
+        1 + (lead + gap) / panel_width, height, colour);
   }
   return text;
 }
@@ -87,7 +92,7 @@ std::string names_of_marks(const Path& path, double left, double right, double h
         1 + 14 / height);
   };
   if (best == sparse) return label("best, one s.e.", share(best));
-  constexpr double apart = (8 + 4) * small_character / 2 + 8;  // of the middles of "one s.e." and "best"
+  const double apart = text_width("one s.e.best", small) / 2 + 8;  // of the middles of both
   const std::vector<double> at = spread({share(sparse), share(best)}, apart / panel_width);
   return label("one s.e.", at[0]) + label("best", at[1]);
 }
@@ -186,18 +191,20 @@ Figure path_figure(const Path& path) {
 
   // The panel above is as high as the names need.
   const std::size_t names = std::min(in.size(), most_names);
-  const double height = std::max(219.0, line_space * static_cast<double>(names + 1));
+  const double height = std::max(219.0, line_space * static_cast<double>(names));
   const double apart = line_space / height * (high - low);
   const std::vector<EndLabel> labels =
       end_labels(path.coefficients.back(), chosen, apart, low + apart / 2, high - apart / 2);
-  Index longest = 0;
-  for (const EndLabel& label : labels)
-    longest = std::max(longest, data::characters(shown(path.names[label.curve])));
+  double widest = 0, farthest = 0;
+  for (const auto& [curve, at] : labels) {
+    widest = std::max(widest, text_width(shown(path.names[curve]), small));
+    farthest = std::max(farthest, std::abs(at - path.coefficients.back()[curve]) / (high - low) * height);
+  }
+  const double lead = std::clamp(farthest / 6, 11.5, 300.0);  // of lines to names: not too steep
   const Tics coefficient_tics = tics_between(low, high, 6), loss_tics = tics_between(least, most, 4);
   const auto digits = static_cast<double>(std::max(coefficient_tics.widest(), loss_tics.widest()));
   const double from = 34 + character * digits, to = from + panel_width;
-  const double width =
-      std::ceil(to + 0.045 * panel_width + small_character * static_cast<double>(longest) + 8);
+  const double width = std::ceil(to + lead + gap + widest + 8);
   const double total = std::ceil(top_space + height + middle_space + loss_height + bottom_space);
 
   Figure figure{"path", static_cast<int>(width), static_cast<int>(total), {}, {losses_of(path)}};
@@ -215,8 +222,8 @@ Figure path_figure(const Path& path) {
       from / width, to / width, left, right);
   figure.commands += panel(bottom_space + loss_height + middle_space, total - top_space, total, low, high,
                            coefficient_tics, "coefficient per standard deviation", width);
-  figure.commands +=
-      commands_of(labels, path, chosen) + names_of_marks(path, left, right, height) + marks(path, height);
+  figure.commands += commands_of(labels, path, chosen, lead) + names_of_marks(path, left, right, height) +
+                     marks(path, height);
   if (names < in.size()) {
     figure.commands += fmt::format(
         "  set label \"named: {} of {} chosen\" at graph 1, graph {:.6g} right font \",9\" textcolor rgb "

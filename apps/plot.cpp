@@ -40,22 +40,28 @@ constexpr const char* style = R"(
 )";
 
 std::string script(const Figure& figure) {
+  // Three pixels to a point, as far as Cairo has room for them.
+  constexpr double most_pixels = 8e7, longest_side = 32000;
+  const double width = figure.width, height = figure.height;
+  const double scale =
+      std::min({3.0, std::sqrt(most_pixels / (width * height)), longest_side / std::max(width, height)});
   return fmt::format(
       "# Draws {0}.svg and {0}.png from {0}.dat: gnuplot {0}.gp\n"
       "do for [format in \"svg png\"] {{\n"
       "  if (format eq \"svg\") {{\n"
       "    set terminal svg size {1},{2} font \"Helvetica,11\" enhanced background \"white\"\n"
       "  }} else {{\n"
-      "    set terminal pngcairo size {3},{4} font \"Helvetica,11\" fontscale 2.25 linewidth 3 pointscale 3 "
-      "enhanced\n"
+      "    set terminal pngcairo size {3:.0f},{4:.0f} font \"Helvetica,11\" fontscale {7:.4g} linewidth "
+      "{8:.4g} "
+      "pointscale {8:.4g} enhanced\n"
       "  }}\n"
       "  set output \"{0}.\".format\n"
       "  data = \"{0}.dat\"\n"
       "{5}\n{6}\n"
       "  unset output\n"
       "}}\n",
-      figure.name, figure.width, figure.height, 3 * figure.width, 3 * figure.height,
-      std::string_view(style).substr(1), figure.commands);
+      figure.name, figure.width, figure.height, std::floor(scale * width), std::floor(scale * height),
+      std::string_view(style).substr(1), figure.commands, 0.75 * scale, scale);
 }
 
 std::string numbers(const Figure& figure) {
@@ -215,6 +221,24 @@ Tics tics_between(double low, double high, int count) {
     if (tics.at.size() > static_cast<std::size_t>(count)) break;
   }
   return tics;
+}
+
+double text_width(const std::string& text, double size) {
+  // Of space to ~, in hundredths of the size.
+  static constexpr unsigned char widths[] = {
+      32, 41, 46, 84, 64, 96, 78, 28, 40,  40, 50, 84, 32, 37, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64,
+      64, 64, 34, 34, 84, 84, 84, 56, 102, 69, 69, 73, 78, 67, 62, 78, 76, 30, 50, 67, 56, 87, 75, 79,
+      67, 79, 73, 67, 62, 74, 69, 99, 69,  67, 69, 40, 34, 40, 84, 56, 50, 62, 64, 55, 64, 62, 36, 64,
+      64, 28, 28, 58, 28, 98, 64, 62, 64,  64, 42, 53, 40, 64, 60, 82, 60, 60, 53, 64, 34, 64, 84};
+  double total = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= ' ' && byte <= '~')
+      total += widths[byte - ' '];
+    else if (!data::continues_character(c))
+      total += byte < 0xe0 ? 110 : 145;  // the widest letters; signs and other scripts
+  }
+  return total * size / 100;
 }
 
 double step(double range, int count) {

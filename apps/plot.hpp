@@ -55,6 +55,10 @@ struct Tics {
 };
 Tics tics_between(double low, double high, int count);
 
+/// The width in points of a text in UTF-8 at a size of letters, or somewhat more: each character counts with
+/// the larger of its widths in Helvetica and in DejaVu Sans, which often stands in for that.
+double text_width(const std::string& text, double size);
+
 /// The least of 1, 2 or 5 times a power of ten that divides a range, more than 0, in at most so many parts.
 double step(double range, int count);
 

@@ -87,7 +87,7 @@ std::vector<bool> on_front(const std::vector<double>& size, const std::vector<do
 }
 
 Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name) {
-  Figure figure{"sizes", 440, 290, {}, {}};
+  Figure figure{"sizes", 440, 305, {}, {}};
   double low = std::numeric_limits<double>::infinity(), high = 1;
   for (const SizedLoss& point : points) {
     low = std::min(low, std::max(1.0, point.parameters)), high = std::max(high, point.parameters);
@@ -143,7 +143,8 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
     draw(on, "linespoints", curve.style, fmt::format("title \"{}\"", curve.title));
   }
   figure.commands = fmt::format(
-      "  set tmargin 2.5; set logscale x; set xrange [{:.6g}:{:.6g}]; set xtics {}\n"
+      "  set tmargin 3.6; set key tmargin center horizontal reverse Left font \",9\" samplen 1.2 width -3\n"
+      "  set logscale x; set xrange [{:.6g}:{:.6g}]; set xtics {}\n"
       "  set xlabel \"parameters of the shrunk network\"; set ylabel {} offset -0.5,0\n"
       "  set offsets graph 0, graph 0, graph 0.12, graph 0.08\n",
       low, high, size_tics(low, high), quoted(loss_name));

@@ -6,14 +6,19 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <taper/autodiff/random.hpp>
 
 using taper::apps::end_labels;
 using taper::apps::EndLabel;
+using taper::apps::Figure;
 using taper::apps::on_front;
+using taper::apps::Path;
+using taper::apps::path_figure;
 using taper::apps::quoted;
 using taper::apps::spread;
 using taper::apps::step;
+using taper::apps::text_width;
 using taper::apps::thinned;
 using taper::apps::Tics;
 using taper::apps::tics_between;
@@ -146,6 +151,80 @@ TEST_CASE("plot: names of tics keep their distance, differ, and are no more than
     CHECK(tics.widest() <= 16);
     for (std::size_t k = 1; k < tics.names.size(); ++k) CHECK(tics.names[k] != tics.names[k - 1]);
   }
+}
+
+namespace {
+
+/// The figure of a path on which columns of these names are all chosen.
+Figure figure_of(const std::vector<std::string>& names) {
+  Path path{{1, 0.5, 0.25}, {}, names, {3, 2, 1}, {0.1, 0.1, 0.1}, "loss", 2, 1};
+  for (int k = 0; k < 3; ++k) {
+    path.coefficients.emplace_back();
+    for (std::size_t j = 0; j < names.size(); ++j)
+      path.coefficients.back().push_back(k * (1 + static_cast<double>(j % 7)));
+  }
+  return path_figure(path);
+}
+
+std::vector<std::string> numbered(const std::string& name, int count) {
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i) names.push_back(name + std::to_string(i));
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("plot: the width of a text is at least that of its letters") {
+  CHECK(text_width("", 9) == 0);
+  CHECK(text_width("W", 100) == doctest::Approx(99));   // in DejaVu Sans 98.9, in Helvetica 94.4
+  CHECK(text_width("@", 100) == doctest::Approx(102));  // in DejaVu Sans 100, in Helvetica 101.5
+  CHECK(text_width("iil", 100) == doctest::Approx(84));
+  CHECK(text_width("~ ", 50) == doctest::Approx(58));
+  CHECK(text_width("\xc3\xa9", 10) > 6.2);         // é
+  CHECK(text_width("\xe6\xbc\xa2", 10) > 10);      // a Chinese character
+  CHECK(text_width("\xf0\x9f\x98\x80", 10) > 12);  // a face
+}
+
+TEST_CASE("plot: a path is as wide as its names, and as high as they are many") {
+  const double none = figure_of({""}).width;
+  for (const std::string name : {"i", "WIDTH_MMMM_WWWW_0", "a name of several words, and of some length"}) {
+    const double width = figure_of({name}).width - none;
+    CHECK(width >= text_width(name, 9) - 1);
+    CHECK(width <= text_width(name, 9) + 1);
+  }
+  for (const int count : {3, 30, 500}) {
+    const Figure figure = figure_of(numbered("WIDTH_MMMM_WWWW_", count));
+    CHECK(figure.height > 11 * count);
+    for (const std::string& name : numbered("WIDTH_MMMM_WWWW_", count))
+      CHECK(figure.commands.find("'" + name + "'") != std::string::npos);
+    CHECK(figure.commands.find(" chosen\"") == std::string::npos);
+  }
+  const std::string words(400, 'x');
+  CHECK(figure_of({words}).commands.find("'" + words + "'") != std::string::npos);
+}
+
+TEST_CASE("plot: the key of sizes stands above the frame, clear of every point and bar") {
+  const Figure figure = taper::apps::sizes_figure({{0.1, 10, 1, 2, 3}, {0.1, 12, 1.5, 2.5, 3.5}}, "loss");
+  CHECK(figure.commands.find("set key tmargin") != std::string::npos);
+}
+
+TEST_CASE("plot: what no figure has room for is said, or marked") {
+  const Figure many = figure_of(numbered("x", 2100));
+  CHECK(many.commands.find("\"named: 2000 of 2100 chosen\"") != std::string::npos);
+  std::size_t drawn = 0;
+  for (std::size_t at = 0; (at = many.commands.find("set label 'x", at)) != std::string::npos; ++at) ++drawn;
+  CHECK(drawn == 2000);
+  std::string name;
+  for (int i = 0; i < 2000; ++i) name += "\xc3\xa9";
+  const Figure wide = figure_of({"begin" + name + "end"});
+  CHECK(wide.width < 3500);
+  CHECK(wide.width > 3000);
+  const auto from = wide.commands.find("'begin\xc3\xa9");
+  REQUIRE(from != std::string::npos);
+  const std::string shown = wide.commands.substr(from, wide.commands.find('\'', from + 1) - from);
+  CHECK(shown.ends_with("\xc3\xa9\x65nd"));
+  CHECK(shown.find("\xc3\xa9…\xc3\xa9") != std::string::npos);
+  CHECK(wide.series.back().columns.back() == "'begin" + name + "end'");
 }
 
 TEST_CASE("plot: a front has no point that another is better than") {
