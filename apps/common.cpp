@@ -128,8 +128,12 @@ void Command::needs(const char* name, const char* other) {
 int Command::run(int argc, char** argv, const std::function<void()>& program) {
   hold_standard_streams();
   const auto fail = [&](const std::string& text) {
-    // What cannot be said on standard error cannot be said.
-    const std::string line = app_->get_name() + ": " + data::valid_utf8(first_line(text)) + '\n';
+    // An Error of the program itself begins with its name, too. What cannot be said on standard error cannot
+    // be said.
+    const std::string name = app_->get_name(), own = '[' + name + "] ";
+    const std::string line =
+        name + ": " + data::valid_utf8(first_line(text.substr(text.starts_with(own) ? own.size() : 0))) +
+        '\n';
     std::fputs(line.c_str(), stderr);
     return 2;
   };

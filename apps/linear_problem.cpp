@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <taper/autodiff/error.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
@@ -184,6 +185,26 @@ void set_groups(LinearProblem& problem, const LinearProblemOptions& options) {
   if (problem.group_names.size() == p) problem.groups.clear();
 }
 
+/// Makes names valid UTF-8, each still different from all others, and returns how many that changes.
+Index make_utf8(std::vector<std::string>& names) {
+  std::set<std::string> taken;
+  std::vector<std::string*> invalid;
+  std::map<std::string, int> numbers;
+  for (std::string& name : names) {
+    if (data::valid_utf8(name) == name)
+      taken.insert(name);
+    else
+      invalid.push_back(&name);
+  }
+  for (std::string* const name : invalid) {
+    const std::string valid = data::valid_utf8(*name);
+    int& number = numbers.try_emplace(valid, 1).first->second;
+    *name = valid;
+    while (!taken.insert(*name).second) *name = fmt::format("{} ({})", valid, ++number);
+  }
+  return static_cast<Index>(invalid.size());
+}
+
 void set_weights(LinearProblem& problem, const LinearProblemOptions& options) {
   if (!options.weights.empty()) problem.weights.assign(problem.group_names.size(), 1.0);
   for (const std::string& setting : options.weights) {
@@ -271,8 +292,13 @@ LinearProblem load_linear_problem(const LinearProblemOptions& options, const Com
   set_weights(problem, options);
   // From here on names are only shown.
   for (std::string* const name : {&problem.source, &problem.target}) *name = data::valid_utf8(*name);
-  for (std::vector<std::string>* const names : {&problem.features, &problem.group_names, &problem.notes}) {
-    for (std::string& name : *names) name = data::valid_utf8(name);
+  for (std::string& note : problem.notes) note = data::valid_utf8(note);
+  make_utf8(problem.group_names);
+  if (const Index changed = make_utf8(problem.features); changed > 0) {
+    problem.notes.push_back(fmt::format(
+        "{} {} not UTF-8: \xef\xbf\xbd stands for each byte that is none, and a number behind names that "
+        "would be the same",
+        changed, changed == 1 ? "name of a column is" : "names of columns are"));
   }
   return problem;
 }

@@ -310,6 +310,22 @@ TEST_CASE("programs: names that are not UTF-8 are made so, in reports, tables, f
   CHECK(wrong.err.find('\xe9') == std::string::npos);
   const Run target = run("lasso_path", arguments + "--target 'caf\xe9' --json -");
   CHECK(Json::parse(target.out)["target"] == replaced);
+  // Names that become the same stay apart, so that no coefficient takes the place of another.
+  std::ofstream(table)
+      << "\xe9,\xef\xbf\xbd (2),\xe8,b\n1,5,2,-5.1\n2,1,1,5\n3,4,7,8.1\n4,0,1,13\n5,2,0,11\n6,3,4,15.9\n";
+  const Json all = Json::parse(run("lasso_path", arguments + "--target b --json -").out);
+  const Json& last = all["path"].back();
+  CHECK(last["nonzero"] == 3);
+  for (const char* name : {"\xef\xbf\xbd", "\xef\xbf\xbd (2)", "\xef\xbf\xbd (3)"})
+    CHECK(last["coefficients"].contains(name));
+  CHECK(all["notes"].back().get<std::string>().starts_with("2 names of columns are not UTF-8"));
+}
+
+TEST_CASE("programs: the name of a program stands once before what it has to say") {
+  const Run result = run("lasso_path", "--ratio 2");
+  CHECK(result.status == 2);
+  CHECK(result.err.starts_with("lasso_path: --ratio 2: expected more than 0"));
+  CHECK(run("mlp_path", "--smallest 1 --largest 0.5").err.starts_with("mlp_path: penalties from 1 to 0.5"));
 }
 
 TEST_CASE("programs: --quiet prints nothing, and without it there is a table") {
