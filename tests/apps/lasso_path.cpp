@@ -239,6 +239,13 @@ void write(const std::string& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
+/// Checks that a run ends with this sentence and exit status 2.
+void check_refused(const std::string& arguments, const std::string& sentence) {
+  const Run result = run("lasso_path", arguments);
+  CHECK(result.status == 2);
+  CHECK(result.err == "lasso_path: " + sentence + '\n');
+}
+
 /// A report without what names the file.
 Json content(Json report) {
   report.erase("data");
@@ -348,12 +355,9 @@ TEST_CASE("lasso_path: missing cells") {
   write(path, joined(lines, ","));
   const std::string arguments =
       "--target y --folds 4 --count 8 --missing-words unknown --csv '" + path + "' ";
-  const Run refused = run("lasso_path", arguments);
-  CHECK(refused.status == 2);
-  CHECK(refused.err ==
-        "lasso_path: [table] column \"x\" has 2 missing cells, the first in row 3: expected values, or "
-        "--missing "
-        "drop, mean, median or indicator\n");
+  check_refused(arguments,
+                "[table] column \"x\" has 2 missing cells, the first in row 3: expected values, or --missing "
+                "drop, mean, median or indicator");
   const Json dropped = figures("lasso_path", arguments + "--missing drop");
   CHECK(dropped["rows"] == 56);
   CHECK(dropped["columns"] == 4);
@@ -383,12 +387,10 @@ TEST_CASE("lasso_path: text that never repeats is refused, given folds are used"
         content(figures("lasso_path", arguments + "--fold-column fold --drop id --seed 7")));
   for (std::size_t i = 1; i < lines.size(); ++i) lines[i][2] = "name " + lines[i][2];
   write(path, joined(lines, ","));
-  const Run refused = run("lasso_path", arguments);
-  CHECK(refused.status == 2);
-  CHECK(refused.err ==
-        "lasso_path: [table] column \"id\" is text with a different value in each row: expected labels that "
-        "repeat "
-        "(--drop id leaves it out)\n");
+  check_refused(
+      arguments,
+      "[table] column \"id\" is text with a different value in each row: expected labels that repeat "
+      "(--drop id leaves it out)");
   CHECK(run("lasso_path", arguments + "--drop id").status == 0);
 }
 
@@ -397,11 +399,9 @@ TEST_CASE("lasso_path: tables of one row, of one value, with constant columns, i
   const std::string path = folder / "table",
                     arguments = "--target y --folds 2 --count 5 --csv '" + path + "'";
   write(path, "a,y\n1,2\n");
-  CHECK(run("lasso_path", arguments).err ==
-        "lasso_path: [table] a single row: expected at least two, to hold one out\n");
+  check_refused(arguments, "[table] a single row: expected at least two, to hold one out");
   write(path, "a,y\n1,5\n2,5\n4,5\n");
-  CHECK(run("lasso_path", arguments).err ==
-        "lasso_path: [target] column \"y\" is 5 in every row: expected values that differ\n");
+  check_refused(arguments, "[target] column \"y\" is 5 in every row: expected values that differ");
   std::vector<Json> reports;
   for (const double unit : {1.0, 1e-8, 1e8}) {
     std::ostringstream text;
