@@ -128,7 +128,7 @@ Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradi
 template <class F, class Derived>
 auto minimize(F&& f, const Eigen::DenseBase<Derived>& x0, const MinimizeOptions& options = {}) {
   using X = typename Derived::PlainObject;
-  const X start = x0.derived();
+  const X& start = x0.derived();  // a copy, where X is not what was given
   auto x = by_rows(start), gradient = x;
   const Outcome outcome = minimize<typename X::Scalar>(make_function<X>(f, start), x, gradient, options);
   Minimum<X> result{outcome, start, start};
