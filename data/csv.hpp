@@ -43,8 +43,7 @@ struct CsvOptions {
 ///  - a missing cell, unless options.missing says otherwise;
 ///  - a cell that is not a finite decimal number in the range of double, in a column that is not categorical;
 ///  - with options.text, a column that holds both text and numbers, which is to be named in `categorical`,
-///  and
-///    a cell that would be a number with the other decimal mark;
+///    and a cell that would be a number with the other decimal mark;
 ///  - a separator or a decimal mark that cannot be one.
 Table read_csv(const std::filesystem::path& path, const CsvOptions& options = {});
 
