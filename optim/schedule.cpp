@@ -22,7 +22,10 @@ void require_factor(const char* where, double factor) {
 Schedule step_schedule(Index every, double factor) {
   require_epochs("step_schedule", every);
   require_factor("step_schedule", factor);
-  return [=](Index epoch) { return std::pow(factor, static_cast<double>(epoch / every)); };
+  return [=](Index epoch) {
+    const Index times = epoch / every;
+    return std::pow(factor, static_cast<double>(times));
+  };
 }
 
 Schedule cosine_schedule(Index epochs, double last) {
