@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 
-#include <taper/data/utf8.hpp>
-
 namespace taper::data {
 namespace {
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include <taper/data/utf8.hpp>
+
 namespace taper::data {
 
 /// `text` as an error message shows it: valid UTF-8 in double quotes, control characters escaped, cut after
