@@ -34,9 +34,8 @@ std::vector<EndLabel> end_labels(const std::vector<double>& ends, const std::vec
 
 /// Above, the coefficients along the path, named at its end, those of the sparser choice in colour; below,
 /// the loss on held-out rows and its standard error. Both choices are marked. The figure grows with the
-/// names, up to 2000 of them, of which those are drawn that end farthest from 0, and to a width of 3000
-/// points, some 500 letters, beyond which a name is drawn without its middle. The numbers' file has all of
-/// all names.
+/// names: up to 2000 are drawn, those that end farthest from 0, each whole up to a width of 3000 points (some
+/// 500 letters) and beyond that without its middle. The file of its numbers has all names whole.
 Figure path_figure(const Path& path);
 
 /// The coefficients found against those of the exact solution, on axes that are linear near zero and

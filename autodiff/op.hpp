@@ -198,8 +198,7 @@ template <class T> struct OpRecord {
 };
 
 /// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must
-/// outlive the tapes that use it, so it is usually a constant at namespace scope. There, a record that is
-/// refused ends the program before main, by std::terminate, which prints the Error's text:
+/// outlive the tapes that use it, so it is usually a constant at namespace scope:
 ///
 ///     template <class T>
 ///     const Op<T> cube{{.name = "cube",
@@ -209,6 +208,8 @@ template <class T> struct OpRecord {
 ///                       .backward = [](const Backward<T>& b) { ... }}};
 ///
 ///     Var<double> y = apply(cube<double>, {x});
+///
+/// A record that is refused there ends the program before main, by std::terminate, which prints the Error.
 template <class T> class Op : public OpRecord<T> {
  public:
   /// Throws Error for a record that lacks what it must have, or contradicts itself.

@@ -45,9 +45,9 @@ template <class T> class Optimizer {
   double rate() const { return lr_ * rate_factor_; }
   /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded, in each step
   /// from now on; the gradients in the block stay as they are. The norm is taken with scaling, so that it has
-  /// no range but that of double. An infinite norm sets no limit, as at first: gradients are then not looked
-  /// at. Throws Error for what is not positive, or less than the least normal number of T, which no gradient
-  /// could have.
+  /// no range but that of double. An infinite norm sets no limit, as at first, and gradients are not looked
+  /// at. Throws Error for a norm that is not positive, or below the least normal number of T, where gradients
+  /// count as zero.
   void clip_norm(double most);
   /// Limits each entry of the gradients to [-most, most], in each step from now on; before the norm is taken,
   /// where that is limited, too. Infinity and errors are as with clip_norm.
