@@ -9,6 +9,12 @@
 #include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity::exact {
+namespace {
+
+/// A fall of the objective, as a share of it, that is none of rounding.
+constexpr double gain = 1e-13;
+
+}  // namespace
 
 double QuadraticModel::slope(Index k, const Eigen::VectorXd& of) const {
   if (written_out()) return of[k];
@@ -208,10 +214,9 @@ Index QuadraticModel::minimize(double tolerance, double gap, Index limit) {
     extrapolate(iterates, states);
     // Newton steps may take as long as the passes have.
     budget += static_cast<double>(depth) * pass_cost();
-    if (const double spent = newton_on_support(budget, tolerance); spent > 0) {
-      budget -= spent;
-      last_gain = count;
-    }
+    const double before = value(w, state);
+    budget -= newton_on_support(budget, tolerance);
+    if (before - value(w, state) > gain * std::abs(before)) last_gain = count;
   }
   return limit;
 }
