@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory_resource>
 
@@ -12,7 +13,7 @@ namespace taper::sparsity::exact {
 class Arena {
  public:
   /// For about so many bytes; more is taken where they do not suffice.
-  explicit Arena(std::size_t bytes) : chunks_(bytes, &pages_) {}
+  explicit Arena(std::size_t bytes) : chunks_(std::max<std::size_t>(bytes, 1), &pages_) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 

@@ -103,14 +103,21 @@ void Solver::update_predictions() {
   } else {
     z_.setZero(problem_.rows());
   }
-  z_.array() += b_;
-  const auto add_all = [&](std::span<const Index> columns) {
-    for (const Index j : columns) {
-      if (j < problem_.columns() && w(j) != 0) add(j, w(j), z_);
+  if (free_columns_.cols() == 0) {
+    z_.array() += b_;
+  } else {
+    Eigen::VectorXd coefficients(free_columns_.cols());
+    for (Index k = 0; k < coefficients.size(); ++k) {
+      const Index j = free_[static_cast<std::size_t>(k)];
+      coefficients[k] = j == problem_.columns() ? b_ : w(j);
     }
-  };
-  for (const Index g : working_) add_all(problem_.columns_of(g));
-  add_all(free_);
+    z_ += of_free(coefficients);
+  }
+  for (const Index g : working_) {
+    for (const Index j : problem_.columns_of(g)) {
+      if (w(j) != 0) add(j, w(j), z_);
+    }
+  }
 }
 
 Eigen::VectorXd Solver::predictions() const {
@@ -305,10 +312,13 @@ ExactSolution Solver::solve(double lambda, double tolerance, Index max_iteration
 
 /// Evaluates everything at the coefficients, whatever steps have rounded.
 void Solver::look() {
-  if (!settled_) {
+  if (!settled_ || !feasible_) {
     update_predictions();
     update_residual();
-    fit_unpenalized();
+    if (fit_unpenalized()) {
+      update_predictions();
+      update_residual();
+    }
     project();
     settled_ = true;
   }

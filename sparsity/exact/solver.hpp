@@ -69,7 +69,8 @@ class Solver {
   void update_residual() { loss_ = problem_.derivatives(z_, residual_, curvature_); }
   Eigen::MatrixXd basis_hessian(const Eigen::VectorXd& weights) const;
   void move_free(const Eigen::VectorXd& along_basis);
-  void fit_unpenalized();
+  Eigen::MatrixXd of_free(const Eigen::MatrixXd& coefficients) const;
+  bool fit_unpenalized();
   void project();
   void update_scores(std::span<const Index> groups);
   void score_alive(bool working_known);
@@ -114,6 +115,7 @@ class Solver {
   // An orthonormal basis of their span, in the weights of the rows, and the coefficients of each basis
   // vector: what nearly depends on each other is nowhere multiplied by itself.
   Eigen::MatrixXd basis_, basis_coefficients_;
+  Eigen::MatrixXd free_columns_;  // those of free_, unless it is the intercept alone, or nothing
   bool groups_are_columns_ = false;
   Index iterations_ = 0;
 };

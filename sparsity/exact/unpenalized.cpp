@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include <taper/autodiff/kernels/compensated_sum.hpp>
 #include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity::exact {
@@ -22,6 +23,12 @@ void Solver::use_free(std::vector<Index> free) {
   reference_.resize(0);
   hessian_.forget();
   const Index n = problem_.rows(), count = static_cast<Index>(free_.size());
+  free_columns_.resize(0, 0);
+  if (count == 0) {
+    basis_.resize(n, 0);
+    basis_coefficients_.resize(0, 0);
+    return;
+  }
   Eigen::MatrixXd columns = Eigen::MatrixXd::Zero(n, count);
   for (Index k = 0; k < count; ++k) {
     Eigen::VectorXd column = Eigen::VectorXd::Zero(n);
@@ -47,12 +54,24 @@ void Solver::use_free(std::vector<Index> free) {
                             .template triangularView<Eigen::Upper>()
                             .solve(Eigen::MatrixXd::Identity(rank, rank));
   basis_coefficients_ = scale.asDiagonal() * (qr.colsPermutation() * upper);
-  const Eigen::MatrixXd q = qr.householderQ() * Eigen::MatrixXd::Identity(n, rank);
-  // Rows that do not count are predicted with the others' coefficients.
-  basis_ = columns * basis_coefficients_;
-  for (Index i = 0; i < n; ++i) {
-    if (root[i] > 0) basis_.row(i) = q.row(i) / root[i];
+  free_columns_ = std::move(columns);
+  basis_ = of_free(basis_coefficients_);
+}
+
+/// What the free columns come to with these coefficients, a vector for each column of them. Of columns that
+/// all but depend on each other large coefficients cancel, and the gap is that of what is left: it must have
+/// all its digits.
+Eigen::MatrixXd Solver::of_free(const Eigen::MatrixXd& coefficients) const {
+  Eigen::MatrixXd result(free_columns_.rows(), coefficients.cols());
+  for (Index k = 0; k < result.cols(); ++k) {
+    for (Index i = 0; i < result.rows(); ++i) {
+      kernels::CompensatedSum sum;
+      for (Index j = 0; j < free_columns_.cols(); ++j)
+        sum.add_product(free_columns_(i, j), coefficients(j, k));
+      result(i, k) = sum.value();
+    }
   }
+  return result;
 }
 
 Eigen::MatrixXd Solver::basis_hessian(const Eigen::VectorXd& weights) const {
@@ -71,15 +90,17 @@ void Solver::move_free(const Eigen::VectorXd& along_basis) {
 
 /// Fits what is not penalized, the rest standing still: Newton's method, halved until the loss falls. Where
 /// the logistic loss has saturated, its curvature says nothing about the way back, and a majorant does.
-void Solver::fit_unpenalized() {
-  if (free_.empty()) return;
+/// Returns whether anything has moved.
+bool Solver::fit_unpenalized() {
+  if (free_.empty()) return false;
   const bool logistic = problem_.kind == ConvexLoss::logistic;
+  bool moved = false;
   for (int round = 0; round < 100; ++round) {
     // Separable labels: the loss falls to 0 and its slope is never balanced.
-    if (logistic && loss_ <= std::max(0.1 * tolerance_, nothing)) return;
+    if (logistic && loss_ <= std::max(0.1 * tolerance_, nothing)) return moved;
     const Eigen::VectorXd gradient = basis_.transpose() * residual_;
     const Eigen::VectorXd size = basis_.cwiseAbs().transpose() * residual_.cwiseAbs();
-    if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return;
+    if (((gradient.array().abs() - balanced * size.array()) <= 0).all()) return moved;
     const Eigen::VectorXd before = z_;
     const double loss = loss_;
     Eigen::VectorXd step;
@@ -100,10 +121,12 @@ void Solver::fit_unpenalized() {
       update_residual();
       if (!logistic) break;
     }
-    if (t == 0) return;
+    if (t == 0) return moved;
     move_free(t * step);
-    if (!logistic && round > 1) return;  // one step is exact, one more for rounding
+    moved = true;
+    if (!logistic && round > 1) return moved;  // one step is exact, one more for rounding
   }
+  return moved;
 }
 
 /// theta: the residuals, made orthogonal to what is not penalized by a Newton step of the dual, which keeps

@@ -135,25 +135,27 @@ double Solver::approach(double tolerance, Index max_iterations) {
       look();
       continue;
     }
-    if (objective < least) {
+    if (settled_ && objective < least) {
       least = objective;
       best.clear();
       best_b = b_;
       for (const Index g : working_) std::ranges::for_each(problem_.columns_of(g), keep);
       std::ranges::for_each(free_, keep);
     }
-    screen(now, gap_of(objective, now.value));
+    if (settled_) screen(now, gap_of(objective, now.value));
     const bool gained = gap < 0.9 * best_gap;
     const Index added = change_working_set(gained);
     stalled = added == 0 && !gained ? stalled + 1 : 0;
     if (stalled >= (gap < noise * null_objective_ ? 2 : patience)) {
+      if (settled_) return end(objective);
       look();
-      return end(primal());
+      continue;
     }
     best_gap = std::min(best_gap, gap);
     // What steps have rounded is evaluated afresh before anything is claimed, but not after every fit.
     const double enough = 0.3 * tolerance_, aim = std::max(0.1 * (objective - best_bound), enough);
-    if (fit_working(aim, max_iterations) && aim <= enough) {
+    const bool fitted = fit_working(aim, max_iterations);
+    if (!feasible_ || (fitted && aim <= enough)) {
       look();
     } else {
       score_alive(true);
