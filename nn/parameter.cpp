@@ -271,6 +271,19 @@ template <class T> auto Parameters<T>::entry(std::string_view name) const -> con
   throw Error("parameters", "no parameter '", name, "': expected one of ", known);
 }
 
+template <class T> void Parameters<T>::require_all_of(const Tape<T>& tape, const char* where) const {
+  const T* const begin = block_->values.data();
+  const T* const end = begin + block_->values.size();
+  for (const Node<T>& node : tape.nodes()) {
+    const bool is_parameter = node.op == nullptr && node.differentiable && !node.writable;
+    if (!is_parameter || node.shape.size() == 0) continue;
+    if (!std::less()(node.value, begin) && std::less()(node.value, end)) continue;
+    throw Error(
+        where, "parameter '", tape.path(node), "', ", node.shape,
+        ", that the model computes with and does not have: expected its module to name it in members()");
+  }
+}
+
 template <class T> Index Parameters<T>::count() const {
   Index total = 0;
   for (const Entry& entry : entries_) total += entry.shape.size();

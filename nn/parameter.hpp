@@ -109,6 +109,9 @@ template <class T> class Parameters {
   View<T> gradient(const Entry& entry) const {
     return {block_->gradients.data() + entry.offset, entry.shape};
   }
+  /// Throws Error, in the name of `where`, for a parameter on the tape that is not among these: one of a part
+  /// that its module does not name, which would be neither trained nor saved.
+  void require_all_of(const Tape<T>& tape, const char* where) const;
   const std::shared_ptr<Block<T>>& block() const { return block_; }
   /// The version of the block that these places belong to.
   std::uint64_t version() const { return version_; }

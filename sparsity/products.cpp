@@ -85,6 +85,7 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
   data::check(data, where);
   if (data.rows() == 0) throw Error(where, "a data set of 0 rows: expected some");
   const typename nn::Module<T>::Evaluating mode(model);
+  const nn::Parameters<T> parameters = model.parameters();
   WeightGradients result;
   for (const Product<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
   const std::vector<nn::Parameter<T>*> others = others_of(model);
@@ -98,6 +99,7 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
     const double share = static_cast<double>(count) / static_cast<double>(data.rows());
     tape.clear();
     const Var<T> prediction = model(tape.constant(some_rows(data.inputs(), begin, count), "x"));
+    if (begin == 0) parameters.require_all_of(tape, where);
     const Var<T> value = loss(prediction, tape.constant(some_rows(data.targets(), begin, count), "y"));
     tape.backward(value);
     result.loss += share * static_cast<double>(value.item());

@@ -50,13 +50,14 @@ template <class T> void require_no_pairs(const Tape<T>& tape, std::size_t begin,
 
 /// One step of training for batches of one size, recorded once.
 template <class T> struct Step {
-  Step(const nn::Module<T>& model, const nn::Loss<T>& loss, const data::Dataset<T>& data, Index rows,
-       bool pairwise)
+  Step(const nn::Module<T>& model, const nn::Parameters<T>& parameters, const nn::Loss<T>& loss,
+       const data::Dataset<T>& data, Index rows, bool pairwise)
       : x(tape.input(rows_of(data.inputs().shape(), rows), "x")),
         y(tape.input(rows_of(data.targets().shape(), rows), "y")) {
     const data::Batches<T> first(data, rows, false, 0);
     first.copy(0, x.data().data(), y.data().data());  // real values, so that labels are labels
     const Var<T> prediction = model(x);
+    parameters.require_all_of(tape, "fit");
     const std::size_t before = tape.nodes().size();
     output = loss(prediction, y);
     if (!pairwise) require_no_pairs(tape, before, "fit");
@@ -276,7 +277,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   std::map<Index, Step<T>> steps;  // by batch size: at most two
   for (const Index batch : {Index{0}, batches.count() - 1}) {
     const Index size = batches.size(batch);
-    steps.try_emplace(size, model, loss, data, size, options.pairwise_loss);
+    steps.try_emplace(size, model, parameters, loss, data, size, options.pairwise_loss);
   }
   History history;
   history.epochs.reserve(

@@ -63,7 +63,8 @@ template <class T> struct FitOptions {
 /// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
 /// when an Error ends the training. A vector in the data set is a column (Dataset::targets). Throws Error for
 /// a batch size of 0, fewer than 0 epochs, settings of early stopping out of range, data that are empty or
-/// not finite or do not fit the model, and a loss that repeats prediction and target along each other.
+/// not finite or do not fit the model, a parameter that the model computes with and does not name, and a loss
+/// that repeats prediction and target along each other.
 ///
 /// Throws Diverged when the loss of a batch, its gradient in an entry that is not frozen, the parameters at
 /// the end of an epoch, the loss that these are evaluated to, or without that the loss of the last batch

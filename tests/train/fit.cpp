@@ -16,6 +16,7 @@
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/shrink.hpp>
+#include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
 
 using namespace taper;
@@ -684,6 +685,21 @@ TEST_CASE("fit: a vector of targets, or of inputs, is a column") {
              {.epochs = 200, .progress = quiet});
   CHECK(slope.weight.value()[0] == doctest::Approx(2));
   CHECK(train::predict(slope, single.x).shape() == Shape{3, 1});
+}
+
+TEST_CASE("fit: a part that the model does not name is pointed out, before anything moves") {
+  struct Forgetful : nn::Module<double> {
+    nn::Linear<double> fc1{2, 3}, fc2{3, 1};
+    void members(nn::Members<double>& m) override { m("fc1", fc1); }
+    Var<double> forward(Var<double> x) const override { return fc2(relu(fc1(x))); }
+  };
+  Forgetful model;
+  const Tensor<double> before = model.fc1.weight.effective();
+  const data::Dataset<double> set{normal_tensor<double>({8, 2}), normal_tensor<double>({8, 1}), {}, {}};
+  optim::SGD<double> sgd(model.parameters(), {.lr = 0.1});
+  CHECK_ERROR(train::fit(model, set, nn::mse_loss, sgd, {.epochs = 2, .progress = train::Progress::quiet}),
+              "[fit] parameter '", "1x3", "does not have", "members()");
+  CHECK(same_bits(model.fc1.weight.effective().view(), before.view()));
 }
 
 TEST_CASE("fit: a loss that repeats prediction and target along each other is pointed out") {
