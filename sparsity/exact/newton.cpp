@@ -4,6 +4,12 @@
 #include <taper/sparsity/exact/solver.hpp>
 
 namespace taper::sparsity::exact {
+namespace {
+
+/// What may be left of the quadratic model's own gap, as a share of what is asked for.
+constexpr double enough = 0.3;
+
+}  // namespace
 
 /// Moves to the minimum of the quadratic model over the working set, or part of the way. Returns whether the
 /// objective fell, up to rounding.
@@ -61,7 +67,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
     norms += block.l1 * model.w0.segment(block.begin, block.size).norm();
   }
   // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
-  const double target = 0.1 * std::max(tolerance, 0.01 * gap);
+  const double target = enough * std::max(tolerance, 0.01 * gap);
   const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
   iterations_ += model.minimize(violation, target, std::max<Index>(limit, 1));
 

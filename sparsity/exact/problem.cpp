@@ -10,8 +10,8 @@
 namespace taper::sparsity::exact {
 namespace {
 
-/// With a number for each column, of a problem: those of Standardized, what is given, and of the groups.
-constexpr std::size_t problem_arrays = 8;
+/// With a number for each column, of a problem: two of Standardized, two of the groups. There can be more.
+constexpr std::size_t problem_arrays = 4;
 
 void require_length(const char* where, const char* what, std::size_t given, Index expected) {
   if (static_cast<Index>(given) == expected) return;
@@ -144,8 +144,7 @@ Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::Vecto
       radius_bound(arena.resource()) {
   const Index p = columns();
   require_targets(*this, where);
-  if (given.empty()) given.assign(static_cast<std::size_t>(p), 0.0);
-  require_length(where, "coefficients to start from", given.size(), p);
+  if (!given.empty()) require_length(where, "coefficients to start from", given.size(), p);
   require_finite(where, "start", given);
   if (!std::isfinite(given_intercept)) {
     throw Error(where, "intercept ", given_intercept, " to start from: expected a finite number");
@@ -154,7 +153,7 @@ Problem::Problem(const Design& given_design, const Eigen::Ref<const Eigen::Vecto
   choose_units(options);
   collect_groups(options);
   has_start = intercept && given_intercept != 0;
-  for_free([&](Index j) { has_start |= given[static_cast<std::size_t>(j)] != 0; });
+  if (!given.empty()) for_free([&](Index j) { has_start |= given_at(j) != 0; });
 }
 
 /// Takes out of the targets what is fixed, and chooses their unit.
@@ -169,7 +168,7 @@ void Problem::choose_units(const ExactOptions& options) {
   offset.setConstant(n, intercept ? 0 : smaller(given_intercept));
   bool any_frozen = false;
   for (Index j = 0; options.mask && j < p; ++j) {
-    const double w = given[static_cast<std::size_t>(j)];
+    const double w = given_at(j);
     if (options.mask->is_free(j) || w == 0) continue;
     x.add(j, smaller(w) * design.scale(j), offset.data());
     any_frozen = true;
@@ -220,9 +219,13 @@ void Problem::collect_groups(const ExactOptions& options) {
   const double margin = 4 * static_cast<double>(rows() + 10) * std::numeric_limits<double>::epsilon();
   const auto most_groups = static_cast<std::size_t>(all.groups());
   members.reserve(static_cast<std::size_t>(p));
-  first.reserve(most_groups + 1);
-  for (Array<double>* values : {&l1, &l2, &radius_bound}) values->reserve(most_groups);
-  first.push_back(0);
+  radius_bound.reserve(most_groups);
+  alike = options.weights.empty() && !options.standardize && !design.is_scaled();
+  for (Array<double>* values : {&l1, &l2}) values->reserve(alike ? 1 : most_groups);
+  if (!options.groups.empty()) {
+    first.reserve(most_groups + 1);
+    first.push_back(0);
+  }
   for (Index g = 0; g < all.groups(); ++g) {
     const double weight = options.weights.empty() ? 1 : options.weights[static_cast<std::size_t>(g)];
     double frozen = 0, spread = 0;
@@ -236,9 +239,9 @@ void Problem::collect_groups(const ExactOptions& options) {
                                : deviation > 0          ? 1
                                                         : 0;
       if (!is_free(j)) {
-        add_to_norm(frozen, given[static_cast<std::size_t>(j)] / unit * design.scale(j) * of_column);
+        add_to_norm(frozen, given_at(j) / unit * design.scale(j) * of_column);
       } else if (options.standardize && deviation == 0) {
-        given[static_cast<std::size_t>(j)] = 0;
+        if (!given.empty()) given[static_cast<std::size_t>(j)] = 0;
       } else {
         seen = of_column;
         members.push_back(j);
@@ -256,9 +259,11 @@ void Problem::collect_groups(const ExactOptions& options) {
     } else {
       // Beyond the range of numbers, whatever is penalized like this is 0.
       constexpr double most = 1e305;
-      first.push_back(static_cast<Index>(members.size()));
-      l1.push_back(std::min(weight * ratio * seen, most));
-      l2.push_back(std::min(weight * (1 - ratio) * seen * seen, most));
+      if (!options.groups.empty()) first.push_back(static_cast<Index>(members.size()));
+      if (!alike || l1.empty()) {
+        l1.push_back(std::min(weight * ratio * seen, most));
+        l2.push_back(std::min(weight * (1 - ratio) * seen * seen, most));
+      }
       radius_bound.push_back(std::sqrt(spread));
     }
   }
@@ -266,11 +271,13 @@ void Problem::collect_groups(const ExactOptions& options) {
 }
 
 Point Problem::to_units(std::span<const double> coefficients, double b) const {
-  Point point{std::vector<double>(coefficients.size(), 0.0), 0};
-  for_free([&](Index j) {
-    const auto at = static_cast<std::size_t>(j);
-    point.w[at] = coefficients[at] / unit * design.scale(j);
-  });
+  Point point{std::vector<double>(static_cast<std::size_t>(columns()), 0.0), 0};
+  if (!coefficients.empty()) {
+    for_free([&](Index j) {
+      const auto at = static_cast<std::size_t>(j);
+      point.w[at] = coefficients[at] / unit * design.scale(j);
+    });
+  }
   if (!intercept) return point;
   kernels::CompensatedSum moved;
   moved += b;
@@ -284,7 +291,11 @@ Point Problem::to_units(std::span<const double> coefficients, double b) const {
 
 void Problem::from_units(std::span<const double> own, double own_b, std::vector<double>& coefficients,
                          double& b) const {
-  coefficients.assign(given.begin(), given.end());
+  if (given.empty()) {
+    coefficients.assign(static_cast<std::size_t>(columns()), 0.0);
+  } else {
+    coefficients.assign(given.begin(), given.end());
+  }
   for_free([&](Index j) {
     double& w = coefficients[static_cast<std::size_t>(j)];
     w = own[static_cast<std::size_t>(j)];

@@ -36,10 +36,11 @@ struct Problem {
   Index rows() const { return x.rows(); }
   Index columns() const { return x.columns(); }
   /// Penalized groups with at least one free column.
-  Index groups() const { return static_cast<Index>(l1.size()); }
+  Index groups() const { return static_cast<Index>(radius_bound.size()); }
   /// Their free columns.
   std::span<const Index> columns_of(Index g) const {
     const auto at = static_cast<std::size_t>(g);
+    if (first.empty()) return {members.data() + g, 1};
     return {members.data() + first[at], static_cast<std::size_t>(first[at + 1] - first[at])};
   }
 
@@ -59,8 +60,10 @@ struct Problem {
   double smoothness() const { return kind == ConvexLoss::squared ? 1 : 0.25; }
 
   /// The penalty of group g at the caller's lambda: l1_of ||w_g|| + l2_of / 2 ||w_g||^2.
-  double l1_of(Index g, double lambda) const { return lambda * per_unit * l1[static_cast<std::size_t>(g)]; }
-  double l2_of(Index g, double lambda) const { return lambda * l2[static_cast<std::size_t>(g)]; }
+  double l1_of(Index g, double lambda) const { return lambda * per_unit * l1_weight(g); }
+  double l2_of(Index g, double lambda) const { return lambda * l2_weight(g); }
+  double l1_weight(Index g) const { return l1[alike ? 0 : static_cast<std::size_t>(g)]; }
+  double l2_weight(Index g) const { return l2[alike ? 0 : static_cast<std::size_t>(g)]; }
 
   /// Calls f for all free columns.
   template <class F> void for_free(const F& f) const {
@@ -93,19 +96,22 @@ struct Problem {
   const char* where;         // who asks: what errors begin with
   Eigen::VectorXd offset;    // of what is frozen, for the logistic loss
   Eigen::VectorXd baseline;  // the same in the caller's units for the squared loss, or nothing
-  Array<double> given;       // all coefficients to start from, in the caller's units
+  Array<double> given;       // all coefficients to start from, in the caller's units, or nothing for 0
   double given_intercept;
   bool has_start;                            // whether free coefficients start elsewhere than at zero
   bool intercept;                            // whether it is free
   double shift = 0, unit = 1, per_unit = 1;  // per_unit: 1 / unit
-  Array<Index> members, first;               // the columns of all groups, and where each group's begin
-  Array<double> l1, l2;                      // of each group: its penalty at lambda = 1, as l1_of has it
-  Array<double> radius_bound;      // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
-                                   // how far x_g'theta moves with theta, in the norm of radius()
+  Array<Index> members,
+      first;                   // the columns of all groups, and where each group's begin; not for single ones
+  Array<double> l1, l2;        // of each group: its penalty at lambda = 1, as l1_of has it; one of all
+  bool alike = false;          // when they are alike
+  Array<double> radius_bound;  // an upper bound of sqrt(sum_i s_i (x_i'u)^2) over unit vectors u:
+                               // how far x_g'theta moves with theta, in the norm of radius()
   std::vector<Index> unpenalized;  // free columns without weight, then p for the intercept
   double frozen_penalty = 0;       // at lambda = 1, divided by unit^2
 
  private:
+  double given_at(Index j) const { return given.empty() ? 0 : given[static_cast<std::size_t>(j)]; }
   void choose_units(const ExactOptions& options);
   void collect_groups(const ExactOptions& options);
 };

@@ -221,7 +221,7 @@ Solver::Bound Solver::bound(std::span<const Index> groups) {
   for (const Index g : groups) {
     double size = score(g);
     const double norm = l1(g), square = l2(g);
-    squares |= problem_.l2[static_cast<std::size_t>(g)] > 0;
+    squares |= problem_.l2_weight(g) > 0;
     if (square > 0) {
       size = 0;
       for (const Index j : problem_.columns_of(g)) add_to_norm(size, slope(j) - square * w(j));
@@ -367,7 +367,7 @@ double Solver::lambda_max() {
   update_scores(alive_);  // and no bounds of them
   double largest = 0;
   for (const Index g : alive_) {
-    const double norm = problem_.l1[static_cast<std::size_t>(g)];
+    const double norm = problem_.l1_weight(g);
     if (norm > 0) largest = std::max(largest, score(g) / norm);
   }
   return largest * problem_.unit;

@@ -34,6 +34,7 @@ class Standardized {
 
   const Design& x() const { return x_; }
   double shift(Index j) const { return shift_.empty() ? 0 : shift_[static_cast<std::size_t>(j)]; }
+  bool is_scaled() const { return !scale_.empty(); }
   double scale(Index j) const { return scale_.empty() ? 1 : scale_[static_cast<std::size_t>(j)]; }
   /// Of x'_j: its weighted mean, and the weighted sum of squares around it (around 0 without `center`).
   double mean(Index j) const { return mean_[static_cast<std::size_t>(j)]; }

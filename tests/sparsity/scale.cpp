@@ -469,6 +469,86 @@ TEST_CASE("columns without a penalty that nearly depend on each other keep what 
   }
 }
 
+TEST_CASE("columns without a penalty that all but depend on each other: no gap is below the excess") {
+  for (const double apart : {0x1p-10, 0x1p-20, 0x1p-27, 0x1p-33}) {
+    for (const ConvexLoss loss : {ConvexLoss::squared, ConvexLoss::logistic}) {
+      for (std::uint64_t seed = 0; seed < 10; ++seed) {
+        INFO("apart ", apart, ", ", loss == ConvexLoss::squared ? "squared" : "logistic", ", seed ", seed);
+        Rng rng(seed);
+        MatrixXd far(60, 12);
+        for (double& entry : far.reshaped()) entry = rng.normal();
+        MatrixXd near = far;
+        near.col(1) = far.col(0) + apart * far.col(1);
+        far.col(1) = (near.col(1) - near.col(0)) / apart;  // to the bit: the same two columns span
+        VectorXd y(60);
+        for (Index i = 0; i < 60; ++i) {
+          y[i] = far(i, 1) + far(i, 2) - far(i, 3) + rng.normal();
+          if (loss == ConvexLoss::logistic) y[i] = y[i] > 0;
+        }
+        ExactOptions options{.tolerance = 1e-10};
+        options.weights.assign(12, 1.0);
+        options.weights[0] = options.weights[1] = 0;
+        const ExactSolution found = solve_exact(near, y, loss, 0.03, options);
+        const ExactSolution right = solve_exact(far, y, loss, 0.03, options);
+        CHECK(found.converged);
+        CHECK(found.objective - found.gap <= right.objective);
+        CHECK(std::abs(found.objective - right.objective) <= 1e-10 * right.null_objective);
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "a column without a penalty that separates some examples: the fit goes on until its slope is balanced") {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    INFO("seed ", seed);
+    Rng rng(seed);
+    MatrixXd x(60, 6);
+    for (double& entry : x.reshaped()) entry = rng.normal();
+    VectorXd y(60);
+    for (Index i = 0; i < 60; ++i) y[i] = x(i, 0) - 0.5 * x(i, 1) + 1.5 * rng.normal() > 0;
+    x.col(5).setZero();
+    for (Index i = 0, ones = 0; ones < 2; ++i) {
+      if (y[i] == 1) x(i, 5) = 1, ++ones;
+    }
+    ExactOptions options;
+    options.weights.assign(6, 1.0);
+    options.weights[5] = 0;
+    for (const ExactSolution& point : exact_path(x, y, ConvexLoss::logistic, {.count = 10}, options)) {
+      CHECK(point.converged);
+    }
+  }
+}
+
+TEST_CASE("many columns without a penalty: no point is worse than the null model") {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    INFO("seed ", seed);
+    Rng rng(seed);
+    MatrixXd x(14, 300);
+    for (double& entry : x.reshaped()) entry = rng.normal();
+    VectorXd y(14);
+    for (Index i = 0; i < 14; ++i) y[i] = x(i, 0) + rng.normal() > 0;
+    ExactOptions options;
+    options.weights.assign(300, 1.0);
+    std::fill_n(options.weights.begin(), 30, 0.0);
+    const double null = solve_exact(x, y, ConvexLoss::logistic, 1e6, options).null_objective;
+    for (const double lambda : {0.1, 1e-2, 1e-3}) {
+      CHECK(solve_exact(x, y, ConvexLoss::logistic, lambda, options).objective <= null);
+    }
+  }
+}
+
+TEST_CASE("a penalty that underflows, so that its column is free at one lambda and not at another") {
+  Rng rng(83);
+  MatrixXd x(3, 6);
+  VectorXd y(3);
+  for (double& entry : x.reshaped()) entry = rng.normal();
+  for (double& entry : y) entry = rng.normal();
+  ExactOptions options{.intercept = false};
+  options.weights = {1e-40, 1, 1, 1, 1, 1};
+  CHECK(solve_exact(x, y, ConvexLoss::squared, 1e-300, options).objective < 1e-12);
+}
+
 TEST_CASE("rows without weight change nothing, whatever stands in them; constant columns keep their units") {
   Rng rng(82);
   const Level data(0);
