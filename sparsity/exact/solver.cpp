@@ -250,7 +250,9 @@ Solver::Bound Solver::bound(std::span<const Index> groups) {
 }
 
 double Solver::gap_of(double objective, double bound) const {
-  return std::max(objective - bound, 0.0) + certain_rounding * std::max(null_objective_, std::abs(objective));
+  // Each column that is free brings rounding of its own.
+  const double hidden = certain_rounding * static_cast<double>(1 + 2 * free_columns_.cols());
+  return std::max(objective - bound, 0.0) + hidden * std::max(null_objective_, std::abs(objective));
 }
 
 /// From where it stands. The first time that is the caller's start, or the null model where that is better:
