@@ -36,6 +36,7 @@ Solver::Solver(const Problem& problem)
       scores_(static_cast<std::size_t>(problem.groups()), 0.0, arena_.resource()),
       alive_(arena_.resource()),
       working_flags_(static_cast<std::size_t>(problem.groups()), 0, arena_.resource()) {
+  basis_.resize(problem.rows(), 0);
   use_free(problem.unpenalized);
   update_predictions();
   update_residual();
