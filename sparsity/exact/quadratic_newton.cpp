@@ -87,11 +87,11 @@ bool QuadraticModel::step_on_support(const Support& support) {
       const auto at = support.w.segment(begin, block->size);
       const double length = block->size == 1 ? std::abs(at[0]) : at.stableNorm(), pull = block->l1 / length;
       const bool single = block->size == 1;
-      f(begin, at, pull, block->l2 + (single ? 0 : pull), single ? 0 : pull / length / length);
+      f(begin, at, pull + block->l2, block->l2 + (single ? 0 : pull), single ? 0 : pull / length / length);
     }
   };
-  for_corners([&](Index begin, const auto& at, double pull, double plus, double square) {
-    gradient.segment(begin, at.size()) += (pull + (square > 0 ? plus - pull : plus)) * at;
+  for_corners([&](Index begin, const auto& at, double slope, double plus, double square) {
+    gradient.segment(begin, at.size()) += slope * at;
     curvature.segment(begin, at.size()).array() += plus - square * at.array().square();
   });
   const Eigen::VectorXd scale =
