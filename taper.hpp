@@ -16,12 +16,12 @@
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/io/safetensors.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>
 #include <taper/nn/mask.hpp>
-#include <taper/nn/select.hpp>
-#include <taper/nn/sequential.hpp>
 #include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/minimize.hpp>

@@ -4,8 +4,8 @@
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
 
 namespace taper::apps {
 

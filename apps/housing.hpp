@@ -1,7 +1,7 @@
 #pragma once
 
 #include <taper/data/dataset.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/sequential.hpp>
 
 #include "common.hpp"
 

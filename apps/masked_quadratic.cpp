@@ -54,11 +54,11 @@ Result lbfgs_tape() {
 }
 
 /// A module whose only parameter is x.
-struct Model : nn::Module<double> {
+struct Model : nn::Layer<double> {
   nn::Parameter<double> x{Shape{4}};
   Model() { x.value().vector() = x0; }
-  void members(nn::Members<double>& m) override { m("x", x); }
-  Var<double> forward(Var<double> at) const override { return f_on_tape(x.on(at.tape(), "x")); }
+  void visit(nn::Visitor<double>& m) const override { m("x", x); }
+  Var<double> forward(Var<double> at) const override { return f_on_tape(x.bind(at.tape())); }
 };
 
 /// Trains the model as one trains a network. `on_gradient` may spoil the gradient before each step.

@@ -85,7 +85,7 @@ Result by_adam(const Options& options, const data::Dataset<float>& set) {
       .title = "training"};
   Result result;
   const auto measure = [&] {
-    const Tensor<float> weight = model.weight.effective();
+    const Tensor<float> weight = model.weight.materialize();
     result.loss = train::evaluate(model, set, nn::bce_with_logits_loss);
     result.objective = result.loss + options.lambda * weight.vector().cast<double>().lpNorm<1>();
     return weight;

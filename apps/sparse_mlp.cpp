@@ -27,7 +27,7 @@ std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
   std::vector<apps::Pattern> layers;
   net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
     if (!name.ends_with("weight")) return;
-    const Tensor<float> weight = parameter.effective();
+    const Tensor<float> weight = parameter.materialize();
     const float cutoff =
         static_cast<float>(sparsity::ShrinkOptions().threshold) * weight.vector().cwiseAbs().maxCoeff();
     apps::Pattern layer{

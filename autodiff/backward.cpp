@@ -30,7 +30,7 @@ template <class T> void Tape<T>::backward(Var<T> output, View<const T> seed, Acc
     throw Error("backward", "variable %", lent_.front().first,
                 " has no value left, which gradients have replaced: expected replay() before");
   }
-  require_current_blocks("backward");
+  follow_blocks("backward");
   const kernels::FlushDenormals flush;
   start_pass(output.index_, accumulate);
   go_back(output.index_, seed.data());
@@ -64,7 +64,7 @@ template <class T> void Tape<T>::replay_with_gradient(Var<T> output, std::uint64
   if (!nodes_[output.index_].differentiable) {
     throw Error("backward", "nothing below output %", output.index_, " wants a gradient");
   }
-  require_current_blocks("replay");
+  follow_blocks("replay");
   const kernels::FlushDenormals flush;
   start_pass(output.index_, Accumulate::no);
   lend_values(output.index_);

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include <taper/autodiff/aligned.hpp>
 #include <taper/autodiff/shape.hpp>
@@ -23,8 +25,17 @@ template <class T> struct Block {
   /// Counts the changes of `frozen`.
   std::uint64_t mask_version = 0;
   /// Counts the times that a parameter moved away. Who remembers places in the block (a tape, an optimizer)
-  /// must refuse to go on once this has changed.
+  /// must follow it or refuse to go on once this has changed.
   std::uint64_t version = 0;
+  /// Where parameters have moved to, so that a tape can follow. In their old place, `frozen` is `gone`; there
+  /// is no move for those that have been replaced or destroyed.
+  struct Move {
+    Index from, size;
+    std::shared_ptr<Block> block;
+    Index to;
+  };
+  std::vector<Move> moves;
+  static constexpr std::uint8_t gone = 2;
   /// The recording whose backward pass wrote the gradients last. A pass of another recording clears them
   /// first, because it need not reach the same parameters.
   std::uint64_t writer = 0;

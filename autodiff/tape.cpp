@@ -66,8 +66,15 @@ template <class T> void Var<T>::assign(View<const T> value) const {
   std::copy(value.begin(), value.end(), target.begin());
 }
 
-template <class T> Tape<T>::Tape() : recording_(next_recording()), seed_(next_tape_seed()) {
-  clear();
+template <class T>
+Tape<T>::Tape(Mode mode) : recording_(next_recording()), seed_(next_tape_seed()), mode_(mode) {}
+
+template <class T> bool Tape<T>::training() const {
+  if (mode_ == Mode::unstated) {
+    throw Error("tape", "a recording without a mode", place(scope_),
+                ": expected Tape(Mode::training) or Tape(Mode::evaluation)");
+  }
+  return mode_ == Mode::training;
 }
 
 template <class T> void Tape<T>::clear() {
@@ -78,11 +85,13 @@ template <class T> void Tape<T>::clear() {
   lent_.clear();
   blocks_.clear();
   memo_.clear();
+  buffers_.clear();
+  assignments_.clear();
   values_.reset();
   gradients_.reset();
   with_gradient_ = 0;
-  label_count_ = 0;
-  scope_ = label("");
+  names_.clear();
+  scope_ = Names::none;
   recording_ = next_recording();
   pass_ = 0;
   ++seed_;
@@ -121,86 +130,14 @@ template <class T> Var<T> Tape<T>::at(Index index) {
   return {this, static_cast<std::uint32_t>(index), recording_};
 }
 
-template <class T> std::uint32_t Tape<T>::label(std::string_view name) {
-  if (label_count_ == labels_.size()) labels_.emplace_back();
-  labels_[label_count_].name.assign(name);
-  labels_[label_count_].outer = scope_;
-  return label_count_++;
-}
-
-template <class T> std::string Tape<T>::path(std::uint32_t label) const {
-  if (label == 0) return "";
-  const std::string outer = path(labels_[label].outer), &name = labels_[label].name;
-  return outer.empty() ? name : name.empty() ? outer : outer + '.' + name;
-}
-
-template <class T> std::string Tape<T>::place(std::uint32_t label) const {
-  const std::string name = path(label);
-  return name.empty() ? "" : " (layer " + name + ")";
+template <class T> std::string Tape<T>::place(Names::Id name) const {
+  const std::string path = names_.path(name);
+  return path.empty() ? "" : " (layer " + path + ")";
 }
 
 template <class T> Error Tape<T>::located(const Error& error, const Node<T>& node) const {
   const std::string_view text = error.what();
   return Error(node.op->name, text.substr(text.find("] ") + 2), place(node.label));
-}
-
-template <class T> Node<T>& Tape<T>::append_leaf(const Shape& shape, std::string_view name) {
-  Node<T>& node = nodes_.emplace_back();
-  node.shape = shape;
-  node.label = label(name);
-  return node;
-}
-
-template <class T> Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
-  Node<T>& node = append_leaf(shape, name);
-  node.value = values_.take(static_cast<std::size_t>(shape.size()));
-  std::fill_n(node.value, shape.size(), T{0});
-  node.writable = true;
-  return at(static_cast<Index>(nodes_.size()) - 1);
-}
-
-template <class T> Var<T> Tape<T>::constant(View<const T> value, std::string_view name) {
-  const Var<T> leaf = input(value.shape(), name);
-  leaf.assign(value);
-  return leaf;
-}
-
-template <class T> Var<T> Tape<T>::constant(T value) {
-  return constant(View<const T>(&value, Shape{}));
-}
-
-template <class T> Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
-  const Var<T> leaf = constant(value, name);
-  nodes_.back().differentiable = true;
-  leaves_.push_back(leaf.index_);
-  return leaf;
-}
-
-template <class T>
-Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
-                          std::string_view name) {
-  if (offset < 0 || offset + shape.size() > static_cast<Index>(block->values.size())) {
-    throw Error("parameter", shape, " from position ", offset, " on leaves its block of ",
-                block->values.size());
-  }
-  T* const value = block->values.data() + offset;
-  for (const std::uint32_t leaf : leaves_) {
-    const Node<T>& bound = nodes_[leaf];
-    if (bound.value == value && bound.shape == shape) return at(leaf);
-    // They would share gradient memory, and each would take it for its own.
-    if (value < bound.value + bound.shape.size() && bound.value < value + shape.size()) {
-      throw Error("parameter", shape, " from position ", offset, " on overlaps '", path(bound), "', ",
-                  bound.shape, ": expected the same place and shape, or another place");
-    }
-  }
-  const auto known = std::ranges::find_if(blocks_, [&](const auto& bound) { return bound.first == block; });
-  if (known == blocks_.end()) blocks_.emplace_back(block, block->version);
-  Node<T>& node = append_leaf(shape, name);
-  node.value = value;
-  node.gradient = block->gradients.data() + offset;
-  node.differentiable = true;
-  leaves_.push_back(static_cast<std::uint32_t>(nodes_.size()) - 1);
-  return at(leaves_.back());
 }
 
 template <class T>
@@ -271,7 +208,7 @@ template <class T> void Tape<T>::replay() {
 }
 
 template <class T> void Tape<T>::replay(std::uint64_t seed) {
-  require_current_blocks("replay");
+  follow_blocks("replay");
   const kernels::FlushDenormals flush;
   lent_.clear();
   compute_all(seed);
@@ -281,15 +218,6 @@ template <class T> void Tape<T>::compute_all(std::uint64_t seed) {
   seed_ = seed;
   for (const Node<T>& node : nodes_) {
     if (node.op != nullptr) compute(node);
-  }
-}
-
-template <class T> void Tape<T>::require_current_blocks(std::string_view where) const {
-  for (const auto& [block, version] : blocks_) {
-    if (block->version != version) {
-      throw Error(where,
-                  "the model's parameters were laid out anew since this tape was recorded: record again");
-    }
   }
 }
 

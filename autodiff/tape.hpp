@@ -11,6 +11,7 @@
 
 #include <taper/autodiff/arena.hpp>
 #include <taper/autodiff/block.hpp>
+#include <taper/autodiff/names.hpp>
 #include <taper/autodiff/op.hpp>
 
 namespace taper {
@@ -54,6 +55,10 @@ template <class T> class Var {
   std::uint32_t recording_ = 0;  // the last bits of its number
 };
 
+/// What a recording is for. Layers that compute something else in training than afterwards (dropout, batch
+/// norm) ask for it; it belongs to the recording and not to the model, which several may read at a time.
+enum class Mode { unstated, training, evaluation };
+
 /// Whether a backward pass replaces the gradients of the parameters or adds to them.
 enum class Accumulate { no, yes };
 
@@ -65,9 +70,13 @@ enum class Accumulate { no, yes };
 /// one walk from the front and no allocation, or cleared and recorded again, which keeps the memory.
 template <class T> class Tape {
  public:
-  Tape();
+  explicit Tape(Mode mode = Mode::unstated);
   Tape(const Tape&) = delete;  // variables point here
   Tape& operator=(const Tape&) = delete;
+
+  Mode mode() const { return mode_; }
+  /// Whether this records training. Throws Error when the tape was made without a mode.
+  bool training() const;
 
   /// A leaf whose values the caller provides, before each replay; zero until then. It gets no gradient.
   Var<T> input(const Shape& shape, std::string_view name = "input");
@@ -78,10 +87,22 @@ template <class T> class Tape {
   /// A leaf with a copy of these values that gets a gradient.
   Var<T> variable(View<const T> value, std::string_view name = "variable");
   /// A leaf that lives in a block of parameters from position `offset` on: it is read there at each replay,
-  /// and its gradient is left there. Bound once per recording: the same place gives the same variable. Throws
-  /// Error for a place that leaves the block or overlaps another one.
+  /// and its gradient is left there. When it moves to another block, the tape follows. Bound once per
+  /// recording: the same place gives the same variable. Throws Error for a place that leaves the block or
+  /// overlaps another one.
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
                    std::string_view name = "parameter");
+  Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
+  /// The same for numbers that are not trained (running statistics): it gets no gradient. After
+  /// assign_later, the variable that was assigned to it last.
+  Var<T> buffer(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
+
+  /// Records that a buffer of this tape, as `buffer` gave it, gets the value of a variable of the same shape:
+  /// when update_buffers() is called, and not before, so that a replay computes the same again.
+  void assign_later(Var<T> buffer, Var<T> value);
+  /// Carries out what assign_later has recorded, with the values of the last replay. Trainers call it after
+  /// each step.
+  void update_buffers();
 
   /// Computes an operation and appends it. Throws Error when the shapes do not fit or an input is not of
   /// this recording.
@@ -123,7 +144,7 @@ template <class T> class Tape {
   void check_finite(bool on) { check_finite_ = on; }
 
   /// Computes once per recording what is asked for under this key, and returns the same variable after that.
-  template <class Make> Var<T> once(std::uint64_t key, Make&& make) {
+  template <class Make> Var<T> memoize(std::uint64_t key, Make&& make) {
     for (const auto& [known, index] : memo_) {
       if (known == key) return at(index);
     }
@@ -135,17 +156,21 @@ template <class T> class Tape {
   /// While it lives, what is recorded carries this name (and those around it) in errors and print-outs.
   class Scope {
    public:
-    Scope(Tape& tape, std::string_view name) : tape_(tape), outer_(tape.scope_) {
-      tape.scope_ = tape.label(name);
-    }
+    Scope(Tape& tape, std::string_view name) : Scope(tape, tape.names_.add(name, tape.scope_)) {}
+    /// With a name that the tape has already.
+    Scope(Tape& tape, Names::Id name) : tape_(tape), outer_(tape.scope_) { tape.scope_ = name; }
     ~Scope() { tape_.scope_ = outer_; }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     Tape& tape_;
-    std::uint32_t outer_;
+    Names::Id outer_;
   };
+  /// The name that what is recorded now carries.
+  Names::Id scope() const { return scope_; }
+  /// All names, those of objects too.
+  Names& names() { return names_; }
 
   /// The list itself, for those who read structure off it (printing, summaries, shrinking).
   std::span<const Node<T>> nodes() const { return nodes_; }
@@ -153,18 +178,13 @@ template <class T> class Tape {
     return std::span(inputs_).subspan(node.first_input, node.inputs);
   }
   /// The names around a node, outermost first, joined by dots.
-  std::string path(const Node<T>& node) const { return path(node.label); }
+  std::string path(const Node<T>& node) const { return names_.path(node.label); }
 
   /// The variable at a position. Throws Error when there is none.
   Var<T> at(Index index);
 
  private:
   friend class Var<T>;
-
-  struct Label {
-    std::string name;
-    std::uint32_t outer;
-  };
 
   Node<T>& node(const Var<T>& var, std::string_view where);
   Node<T>& node_with_value(const Var<T>& var, std::string_view where);
@@ -173,15 +193,15 @@ template <class T> class Tape {
            var.index_ < nodes_.size();  // after 2^32 recordings, too
   }
   [[noreturn]] void refuse(const Var<T>& var, std::string_view where) const;
-  Node<T>& append_leaf(const Shape& shape, std::string_view name);
-  std::uint32_t label(std::string_view name);
-  std::string path(std::uint32_t label) const;
-  std::string place(std::uint32_t label) const;
+  Node<T>& append_leaf(const Shape& shape, Names::Id name);
+  void enter(const std::shared_ptr<Block<T>>& block);
+  void bind(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
+  std::string place(Names::Id name) const;
   Error located(const Error& error, const Node<T>& node) const;
   void compute(const Node<T>& node);
   void compute_all(std::uint64_t seed);
   void require_scalar(Var<T> output);
-  void require_current_blocks(std::string_view where) const;
+  void follow_blocks(std::string_view where);
   void start_pass(std::uint32_t output, Accumulate accumulate);
   void place_gradients(std::uint32_t output, Accumulate accumulate);
   void go_back(std::uint32_t output, const T* seed);
@@ -198,16 +218,18 @@ template <class T> class Tape {
   std::vector<std::uint32_t> in_place_;             // computed by operations that can
   std::vector<std::pair<std::uint32_t, T*>> lent_;  // values lost to gradients, their place
   std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `once` knows
-  std::vector<const Shape*> shapes_;  // of the operation being recorded
-  std::vector<Label> labels_;         // a pool: strings keep their memory
-  std::uint32_t label_count_ = 0;
-  std::uint32_t scope_ = 0;          // label 0 is "no name"
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `memoize` knows
+  std::vector<const Shape*> shapes_;    // of the operation being recorded
+  std::vector<std::uint32_t> buffers_;  // leaves that live in a block and get no gradient
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> assignments_;  // a buffer, and what it gets
+  Names names_;
+  Names::Id scope_ = Names::none;
   std::uint32_t with_gradient_ = 0;  // nodes before it have gradient memory
   AlignedArray<T> unread_;           // where gradients may be written that nothing requires
   std::uint64_t recording_;          // unique over all tapes
   std::uint64_t pass_ = 0;
   std::uint64_t seed_;
+  Mode mode_;
   bool check_finite_ = false;
   bool keep_gradients_ = true;
 };

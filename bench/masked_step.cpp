@@ -14,7 +14,7 @@ namespace {
 struct Training {
   nn::Sequential<float> net{nn::Linear(256, 256), nn::ReLU(), nn::Linear(256, 256)};
   optim::Adam<float> adam{net.parameters(), {.weight_decay = 1e-4}};
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   Var<float> loss;
 
   explicit Training(double frozen) {

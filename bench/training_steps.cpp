@@ -110,7 +110,7 @@ nn::Sequential<float> build(const Network& of, bool factorized) {
 struct Training {
   nn::Sequential<float> net;
   optim::Adam<float> adam;
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   Var<float> loss;
 
   Training(const Network& of, bool factorized) : net(build(of, factorized)), adam(net.parameters(), of.adam) {

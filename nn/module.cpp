@@ -1,63 +1,140 @@
+#include <taper/nn/layers/sequential.hpp>
+#include <taper/nn/module.hpp>
+
 #include <fnmatch.h>
 
 #include <algorithm>
-
-#include <taper/nn/module.hpp>
+#include <unordered_set>
 
 namespace taper::nn {
 namespace {
 
-/// Visits the parts of a module and calls a function for each.
-template <class T, class OnParameter, class OnModule> class Visitor : public Members<T> {
+void require_depth(int depth) {
+  if (depth > max_depth) {
+    throw Error("nn", "modules nested more than ", max_depth, " deep: expected a flatter model");
+  }
+}
+
+/// Walks over a model in the order of its visits, each part once. It leaves out what has no function.
+template <class T> class Walk : public Visitor<T> {
  public:
-  Visitor(OnParameter on_parameter, OnModule on_module)
-      : on_parameter_(on_parameter), on_module_(on_module) {}
-  void operator()(std::string_view name, Parameter<T>& parameter) override { on_parameter_(name, parameter); }
-  void operator()(std::string_view name, Module<T>& module) override { on_module_(name, module); }
+  std::function<void(const std::string&, const Parameter<T>&)> on_parameter;
+  std::function<void(const std::string&, const Buffer<T>&)> on_buffer;
+  std::function<void(const std::string&, const Module<T>&)> on_module;
+
+  void run(const Module<T>& module) {
+    seen_.insert(&module);
+    enter("", module);
+  }
+
+  void operator()(std::string_view name, const Parameter<T>& parameter) override {
+    const std::string path = note(name);
+    if (seen_.insert(&parameter).second && on_parameter) on_parameter(path, parameter);
+  }
+  void operator()(std::string_view name, const Buffer<T>& buffer) override {
+    const std::string path = note(name);
+    if (seen_.insert(&buffer).second && on_buffer) on_buffer(path, buffer);
+  }
+  void operator()(std::string_view name, const Module<T>& module) override {
+    const std::string path = note(name);
+    if (seen_.insert(&module).second) enter(path, module);
+  }
 
  private:
-  OnParameter on_parameter_;
-  OnModule on_module_;
+  void enter(const std::string& path, const Module<T>& module) {
+    require_depth(++depth_);
+    if (on_module) on_module(path, module);
+    std::string outer = std::exchange(path_, path);
+    module.visit(*this);
+    path_ = std::move(outer);
+    --depth_;
+  }
+  std::string note(std::string_view name) {
+    std::string path = path_.empty() ? std::string(name) : path_ + '.' + std::string(name);
+    if (!paths_.insert(path).second) {
+      throw Error("nn", "two parts named '", path, "': expected another name for each in visit()");
+    }
+    return path;
+  }
+
+  std::string path_;  // of the module that is visited
+  std::unordered_set<std::string> paths_;
+  std::unordered_set<const void*> seen_;
+  int depth_ = 0;
 };
 
-template <class T, class OnParameter, class OnModule>
-void visit(Module<T>& module, OnParameter on_parameter, OnModule on_module) {
-  Visitor<T, OnParameter, OnModule> visitor(on_parameter, on_module);
-  module.members(visitor);
-}
+/// Gives all parts of a model their names on a tape. Memory is what the tape has: a model that is recorded
+/// anew in every step does not allocate.
+template <class T> class NameParts : public Visitor<T> {
+ public:
+  NameParts(Names& names, Names::Id outer) : names_(names), outer_(outer) {}
 
-std::string join(const std::string& outer, std::string_view name) {
-  return outer.empty() ? std::string(name) : outer + '.' + std::string(name);
-}
+  void operator()(std::string_view name, const Parameter<T>& parameter) override {
+    const Names::Id own = names_.add(name, outer_);
+    if (names_.name_object(&parameter, own)) parameter.name_factors(names_, own);
+  }
+  void operator()(std::string_view name, const Buffer<T>& buffer) override {
+    names_.name_object(&buffer, names_.add(name, outer_));
+  }
+  void operator()(std::string_view name, const Module<T>& module) override {
+    const Names::Id own = names_.add(name, outer_);
+    if (!names_.name_object(&module, own)) return;
+    require_depth(++depth_);
+    const Names::Id before = std::exchange(outer_, own);
+    module.visit(*this);
+    outer_ = before;
+    --depth_;
+  }
 
-template <class T>
-void walk_modules(const std::string& path, Module<T>& module,
-                  const std::function<void(const std::string&, Module<T>&)>& f) {
-  f(path, module);
-  visit<T>(
-      module, [](std::string_view, Parameter<T>&) {},
-      [&](std::string_view name, Module<T>& part) { walk_modules(join(path, name), part, f); });
-}
+ private:
+  Names& names_;
+  Names::Id outer_;
+  int depth_ = 1;
+};
 
 }  // namespace
 
+template <class T> std::vector<Var<T>> Module<T>::record(std::span<const Var<T>>) const {
+  throw Error("nn", describe(), " does not say how it computes: expected a Layer, or a module with record()");
+}
+
+template <class T>
+void Module<T>::for_modules(const std::function<void(const std::string&, const Module<T>&)>& f) const {
+  Walk<T> walk;
+  walk.on_module = f;
+  walk.run(*this);
+}
+
+template <class T>
+void Module<T>::for_parameters(const std::function<void(const std::string&, const Parameter<T>&)>& f) const {
+  Walk<T> walk;
+  walk.on_parameter = f;
+  walk.run(*this);
+}
+
+template <class T>
+void Module<T>::for_buffers(const std::function<void(const std::string&, const Buffer<T>&)>& f) const {
+  Walk<T> walk;
+  walk.on_buffer = f;
+  walk.run(*this);
+}
+
+// What a module that may be changed shows of itself may be changed, too.
+
 template <class T> void Module<T>::for_modules(const std::function<void(const std::string&, Module<T>&)>& f) {
-  walk_modules<T>("", *this, f);
+  std::as_const(*this).for_modules(
+      [&](const std::string& name, const Module<T>& part) { f(name, const_cast<Module<T>&>(part)); });
 }
 
 template <class T>
 void Module<T>::for_parameters(const std::function<void(const std::string&, Parameter<T>&)>& f) {
-  std::vector<const Parameter<T>*> seen;
-  for_modules([&](const std::string& path, Module<T>& module) {
-    visit<T>(
-        module,
-        [&](std::string_view name, Parameter<T>& parameter) {
-          if (std::ranges::find(seen, &parameter) != seen.end()) return;
-          seen.push_back(&parameter);
-          f(join(path, name), parameter);
-        },
-        [](std::string_view name, Module<T>& part) { part.name_ = name; });
-  });
+  std::as_const(*this).for_parameters(
+      [&](const std::string& name, const Parameter<T>& part) { f(name, const_cast<Parameter<T>&>(part)); });
+}
+
+template <class T> void Module<T>::for_buffers(const std::function<void(const std::string&, Buffer<T>&)>& f) {
+  std::as_const(*this).for_buffers(
+      [&](const std::string& name, const Buffer<T>& part) { f(name, const_cast<Buffer<T>&>(part)); });
 }
 
 template <class T> Parameters<T> Module<T>::parameters() {
@@ -116,20 +193,62 @@ TAPER_VERB(prune)
 TAPER_VERB(thaw)
 #undef TAPER_VERB
 
-template <class T> void Module<T>::set_training(bool on) {
-  for_modules([on](const std::string&, Module<T>& module) { module.training_ = on; });
+template <class T> Var<T> Layer<T>::operator()(Var<T> x) const {
+  const ModuleScope<T> scope(x.tape(), *this);
+  return forward(x);
 }
 
-template <class T> Module<T>::Evaluating::Evaluating(Module& model) {
-  model.for_modules([&](const std::string&, Module& part) { before_.emplace_back(&part, part.training_); });
-  model.eval();
+template <class T> std::vector<Var<T>> Layer<T>::record(std::span<const Var<T>> inputs) const {
+  if (inputs.size() != 1) {
+    throw Error("nn", this->describe(), " with ", inputs.size(), " inputs: expected one, as it is a layer");
+  }
+  return {(*this)(inputs[0])};
 }
 
-template <class T> Module<T>::Evaluating::~Evaluating() {
-  for (const auto& [part, training] : before_) part->training_ = training;
+template <class T>
+ModuleScope<T>::ModuleScope(Tape<T>& tape, const Module<T>& module)
+    : names_(tape.names()), outermost_(!names_.has_objects()), scope_(tape, name_of(tape, module)) {}
+
+template <class T> Names::Id ModuleScope<T>::name_of(Tape<T>& tape, const Module<T>& module) {
+  Names& names = tape.names();
+  if (!names.has_objects()) {
+    try {
+      names.name_object(&module, tape.scope());
+      NameParts<T> name_parts(names, tape.scope());
+      module.visit(name_parts);
+    } catch (...) {
+      names.forget_objects();
+      throw;
+    }
+  }
+  const auto [name, known] = names.find(&module);
+  if (known) return name;
+  const std::string layer = names.path(tape.scope());
+  throw Error("nn", module.describe(), ", which ", layer.empty() ? "a module" : "layer '" + layer + "'",
+              " computes with and no module names: expected a module that names it in visit()");
+}
+
+template <class T> void detail::require_room(const Layer<T>& layer) {
+  layer.for_modules([](const std::string&, const Module<T>&) {});  // throws where it is too deep
+}
+
+template <class T> Var<T> record_one(const Module<T>& model, Var<T> x, const char* where) {
+  if (const auto* layer = dynamic_cast<const Layer<T>*>(&model)) return (*layer)(x);
+  const ModuleScope<T> scope(x.tape(), model);
+  const std::vector<Var<T>> outputs = model.record({&x, 1});
+  if (outputs.size() == 1) return outputs[0];
+  throw Error(where, model.describe(), " with ", outputs.size(), " outputs: expected one");
 }
 
 template class Module<float>;
 template class Module<double>;
+template class Layer<float>;
+template class Layer<double>;
+template class ModuleScope<float>;
+template class ModuleScope<double>;
+template void detail::require_room(const Layer<float>&);
+template void detail::require_room(const Layer<double>&);
+template Var<float> record_one(const Module<float>&, Var<float>, const char*);
+template Var<double> record_one(const Module<double>&, Var<double>, const char*);
 
 }  // namespace taper::nn

@@ -1,5 +1,6 @@
 #include <taper/nn/parameter.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -12,6 +13,15 @@ std::uint64_t next_id() {
 }
 
 }  // namespace
+
+template <class T>
+Names::Id name_on(Tape<T>& tape, const void* object, const char* kind, const Shape& shape) {
+  if (const auto [name, known] = tape.names().find(object); known) return name;
+  if (!tape.names().has_objects()) return tape.names().add(kind, tape.scope());
+  const std::string layer = tape.names().path(tape.scope());
+  throw Error("nn", "a ", kind, " ", shape, " that ", layer.empty() ? "a module" : "layer '" + layer + "'",
+              " computes with and no module names: expected a module that names it in visit()");
+}
 
 template <class T>
 Parameter<T>::Parameter(const Shape& shape)
@@ -38,7 +48,7 @@ template <class T> Parameter<T>& Parameter<T>::operator=(const Parameter& other)
 
 template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) noexcept {
   if (this == &other) return *this;
-  leave();
+  retire();
   id_ = other.id_;
   shape_ = other.shape_;
   block_ = std::move(other.block_);
@@ -50,47 +60,62 @@ template <class T> Parameter<T>& Parameter<T>::operator=(Parameter&& other) noex
   return *this;
 }
 
-template <class T> void Parameter<T>::require_numbers(const char* where) const {
+template <class T> void Parameter<T>::require_elements(const char* where) const {
   if (parametrization_) {
     throw Error(where, "a parameter ", shape_,
-                " that is computed from factors: expected its factors or effective()");
+                " that is computed from factors: expected its factors or materialize()");
   }
 }
 
 template <class T> View<T> Parameter<T>::value() {
-  require_numbers("value");
+  require_elements("value");
   return {block_->values.data() + offset_, shape_};
 }
 
 template <class T> View<const T> Parameter<T>::value() const {
-  require_numbers("value");
+  require_elements("value");
   return {block_->values.data() + offset_, shape_};
 }
 
 template <class T> View<const T> Parameter<T>::gradient() const {
-  require_numbers("gradient");
+  require_elements("gradient");
   return {block_->gradients.data() + offset_, shape_};
 }
 
-template <class T> Tensor<T> Parameter<T>::effective() const {
+template <class T> Tensor<T> Parameter<T>::materialize() const {
   if (!parametrization_) return Tensor<T>(value());
   Tape<T> tape;
-  return Tensor<T>(on(tape).value());
+  return Tensor<T>(bind(tape).value());
 }
 
-template <class T> Var<T> Parameter<T>::on(Tape<T>& tape, std::string_view name) const {
+template <class T> Var<T> Parameter<T>::bind(Tape<T>& tape) const {
+  const Names::Id name = name_on(tape, this, "parameter", shape_);
   if (!parametrization_) return tape.parameter(block_, offset_, shape_, name);
-  return tape.once(id_, [&] {
+  return tape.memoize(id_, [&] {
     const typename Tape<T>::Scope scope(tape, name);
     // On the stack: recording again every step must not allocate.
     std::array<Var<T>, max_factors> factors;
-    for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].on(tape, factor_names_[i]);
+    for (std::size_t i = 0; i < factors_.size(); ++i) factors[i] = factors_[i].bind(tape);
     return parametrization_->compute(std::span(factors.data(), factors_.size()));
   });
 }
 
+template <class T> void Parameter<T>::name_factors(Names& names, Names::Id own) const {
+  for (std::size_t i = 0; i < factors_.size(); ++i) {
+    const Names::Id name = names.add(factor_names_[i], own);
+    names.name_object(&factors_[i], name);
+    factors_[i].name_factors(names, name);
+  }
+}
+
+template <class T> void Parameter<T>::retire() noexcept {
+  if (!block_) return;
+  ++block_->version;
+  std::fill_n(block_->frozen.data() + offset_, shape_.size(), Block<T>::gone);
+}
+
 template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametrization<T>> parametrization) {
-  require_numbers("parametrize");
+  require_elements("parametrize");
   const std::vector<Tensor<T>> start = parametrization->decompose(value());
   if (start.empty() || start.size() > max_factors || start.size() != parametrization->factor_names().size()) {
     throw Error("parametrize", start.size(), " factors and ", parametrization->factor_names().size(),
@@ -108,7 +133,7 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
     computed.factors_.push_back(std::move(leaf));
   }
   Tape<T> tape;
-  const Shape shape = computed.on(tape).shape();
+  const Shape shape = computed.bind(tape).shape();
   if (shape != shape_) {
     throw Error("parametrize", "a parametrization that computes ", shape, ": expected ", shape_);
   }
@@ -121,18 +146,17 @@ template <class T> void Parameter<T>::parametrize(std::shared_ptr<const Parametr
 
 template <class T> void Parameter<T>::collapse() {
   if (!parametrization_) return;
-  const Tensor<T> numbers = effective();
+  const Tensor<T> value = materialize();
   const Mask held = mask();
   for (Parameter& factor : factors_) {
     factor.collapse();
-    ++factor.block_->version;
   }
   factors_.clear();
   factor_names_.clear();
   parametrization_.reset();
   offset_ = 0;
   block_ = std::make_shared<Block<T>>(shape_.size());
-  std::copy(numbers.begin(), numbers.end(), block_->values.data());
+  std::copy(value.begin(), value.end(), block_->values.data());
   freeze(held);
 }
 
@@ -144,20 +168,20 @@ template <class T> Mask Parameter<T>::mask() const {
   std::vector<Tensor<T>> values;
   std::vector<MaskedFactor<T>> factors;
   for (const Parameter& factor : factors_) {
-    values.push_back(factor.effective());
+    values.push_back(factor.materialize());
     factors.push_back({values.back(), factor.mask()});
   }
-  return parametrization_->moving(shape_, factors);
+  return parametrization_->trainable_entries(shape_, factors);
 }
 
 template <class T> void Parameter<T>::mark(Index position, bool frozen) {
   block_->frozen.data()[offset_ + position] = frozen;
 }
 
-template <class T> std::vector<Mask> Parameter<T>::feeding(const Mask& entries) const {
+template <class T> std::vector<Mask> Parameter<T>::factor_entries_of(const Mask& entries) const {
   std::vector<Shape> shapes;
   for (const Parameter& factor : factors_) shapes.push_back(factor.shape());
-  return parametrization_->feeding(entries, shapes);
+  return parametrization_->factor_entries_of(entries, shapes);
 }
 
 template <class T> void Parameter<T>::freeze(const Mask& mask) {
@@ -170,13 +194,13 @@ template <class T> void Parameter<T>::freeze(const Mask& mask) {
   }
   const Mask wanted = this->mask() & mask;
   Parameter trial = *this;  // nothing is held by a call that throws
-  const std::vector<Mask> feeding = this->feeding(~mask);
-  for (std::size_t i = 0; i < factors_.size(); ++i) trial.factors_[i].freeze(~feeding[i]);
+  const std::vector<Mask> needed = factor_entries_of(~mask);
+  for (std::size_t i = 0; i < factors_.size(); ++i) trial.factors_[i].freeze(~needed[i]);
   if (trial.mask() != wanted) {
     throw Error("freeze", (~mask).count_free(), " of ", mask.size(),
                 " entries that are computed together: expected all of them");
   }
-  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].freeze(~feeding[i]);
+  for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].freeze(~needed[i]);
 }
 
 template <class T> void Parameter<T>::prune(const Mask& mask) {
@@ -189,14 +213,14 @@ template <class T> void Parameter<T>::prune(const Mask& mask) {
   }
   // Where no entry needs a factor that stays, the first goes to zero. The others are held as they are, so
   // that the product can move again when it is thawed: two factors at zero have no gradient.
-  const std::vector<Mask> left = feeding(mask), gone = feeding(pruned);
+  const std::vector<Mask> left = factor_entries_of(mask), gone = factor_entries_of(pruned);
   const auto prune_factors = [&](Parameter& parameter) {
     parameter.factors_[0].prune(left[0] | ~gone[0]);
     for (std::size_t i = 1; i < left.size(); ++i) parameter.factors_[i].freeze(left[i] | ~gone[i]);
   };
   Parameter trial = *this;
   prune_factors(trial);
-  const Tensor<T> before = effective(), after = trial.effective();
+  const Tensor<T> before = materialize(), after = trial.materialize();
   const Mask moving = trial.mask();
   for (Index i = 0; i < shape_.size(); ++i) {
     const bool same = std::memcmp(&after[i], &before[i], sizeof(T)) == 0;
@@ -216,10 +240,10 @@ template <class T> void Parameter<T>::thaw(const Mask& mask) {
     return;
   }
   const Mask held = ~this->mask() - mask;
-  const std::vector<Mask> wanted = feeding(mask);
+  const std::vector<Mask> wanted = factor_entries_of(mask);
   Parameter trial = *this;
   for (std::size_t i = 0; i < factors_.size(); ++i) trial.factors_[i].thaw(wanted[i]);
-  const std::vector<Mask> needed = feeding(held & trial.mask());  // by those who would move
+  const std::vector<Mask> needed = factor_entries_of(held & trial.mask());  // by those who would move
   for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].thaw(wanted[i] - needed[i]);
 }
 
@@ -230,12 +254,20 @@ void Parameter<T>::for_leaves(const std::string& path,
   for (std::size_t i = 0; i < factors_.size(); ++i) factors_[i].for_leaves(path + '.' + factor_names_[i], f);
 }
 
+template <class T>
+void Parameter<T>::for_leaves(const std::string& path,
+                              const std::function<void(const std::string&, const Parameter&)>& f) const {
+  const_cast<Parameter*>(this)->for_leaves(path,
+                                           [&](const std::string& name, Parameter& leaf) { f(name, leaf); });
+}
+
 template <class T> void Parameter<T>::move_to(const std::shared_ptr<Block<T>>& block, Index offset) {
   const View<const T> from = value();
   std::copy(from.begin(), from.end(), block->values.data() + offset);
   std::copy_n(block_->frozen.data() + offset_, shape_.size(), block->frozen.data() + offset);
   ++block->mask_version;
-  ++block_->version;
+  block_->moves.push_back({offset_, shape_.size(), block, offset});
+  retire();
   block_ = block;
   offset_ = offset;
 }
@@ -280,7 +312,7 @@ template <class T> void Parameters<T>::require_all_of(const Tape<T>& tape, const
     if (!std::less()(node.value, begin) && std::less()(node.value, end)) continue;
     throw Error(
         where, "parameter '", tape.path(node), "', ", node.shape,
-        ", that the model computes with and does not have: expected its module to name it in members()");
+        ", that is computed with and is none of the model's: expected a module that names it in visit()");
   }
 }
 
@@ -290,6 +322,8 @@ template <class T> Index Parameters<T>::count() const {
   return total;
 }
 
+template Names::Id name_on(Tape<float>&, const void*, const char*, const Shape&);
+template Names::Id name_on(Tape<double>&, const void*, const char*, const Shape&);
 template class Parameter<float>;
 template class Parameter<double>;
 template class Parameters<float>;

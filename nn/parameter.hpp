@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,31 +11,45 @@
 
 namespace taper::nn {
 
-/// A tensor that a module learns. Its numbers live in a block: one of its own at first, later a piece of the
-/// one that all parameters of the model share. With a parametrization it has no numbers, but factors, which
-/// are parameters again. Copying a parameter copies its numbers.
+/// The name that a parameter or buffer of this shape has on a tape: the one that `visit` of the module gives
+/// it whose recording this is, or outside of any the word for its kind. Throws Error when that module does
+/// not name it: it would be neither trained nor saved.
+template <class T> Names::Id name_on(Tape<T>& tape, const void* object, const char* kind, const Shape& shape);
+
+/// A tensor that a module learns. Its elements live in a block: one of its own at first, later a piece of the
+/// one that all parameters of the model share. With a parametrization it has no elements, but factors, which
+/// are parameters again. Copying a parameter copies its elements.
 template <class T> class Parameter {
  public:
   explicit Parameter(const Shape& shape = {});
   Parameter(const Parameter& other);
+  /// The same elements and mask in another scalar. Throws Error for a parameter that is computed from
+  /// factors.
+  template <class U>
+  requires(!std::same_as<T, U>) explicit Parameter(const Parameter<U>& other) : Parameter(other.shape()) {
+    std::transform(other.value().begin(), other.value().end(), value().begin(),
+                   [](U element) { return static_cast<T>(element); });
+    freeze(other.mask());
+  }
   Parameter(Parameter&&) noexcept = default;
   Parameter& operator=(const Parameter& other);
   Parameter& operator=(Parameter&& other) noexcept;
-  ~Parameter() { leave(); }
+  ~Parameter() { retire(); }
 
   const Shape& shape() const { return shape_; }
-  /// The numbers, to read or write. Throws Error for a parameter that is computed from factors.
+  /// The elements, to read or write. Throws Error for a parameter that is computed from factors.
   View<T> value();
   View<const T> value() const;
   /// Where a backward pass leaves the gradient. Throws Error like value().
   View<const T> gradient() const;
   /// A copy of the value, computed from the factors if there are any.
-  Tensor<T> effective() const;
+  Tensor<T> materialize() const;
 
-  /// The parameter on a tape: bound, or computed from its factors, once per recording.
-  Var<T> on(Tape<T>& tape, std::string_view name = "parameter") const;
+  /// The parameter on a tape: a leaf, or computed from its factors, once per recording. Its name there is the
+  /// one that `visit` gives it. Throws Error in the recording of a module that does not name it.
+  Var<T> bind(Tape<T>& tape) const;
 
-  /// Replaces the numbers by factors that compute to them, and holds what is held. Throws Error when there
+  /// Replaces the elements by factors that compute to them, and holds what is held. Throws Error when there
   /// are factors already, for a parametrization that does not have a name for each factor or computes another
   /// shape, and for a mask that the factors cannot hold; nothing has changed then.
   void parametrize(std::shared_ptr<const Parametrization<T>> parametrization);
@@ -62,22 +78,24 @@ template <class T> class Parameter {
 
   /// Calls f(path, parameter) for this parameter, or for the factors that stand for it.
   void for_leaves(const std::string& path, const std::function<void(const std::string&, Parameter&)>& f);
+  void for_leaves(const std::string& path,
+                  const std::function<void(const std::string&, const Parameter&)>& f) const;
+  /// Gives its factors, and theirs, their names inside its own on a tape.
+  void name_factors(Names& names, Names::Id own) const;
 
   const std::shared_ptr<Block<T>>& block() const { return block_; }
   Index offset() const { return offset_; }
-  /// Moves the numbers to a place in another block.
+  /// Moves the elements to a place in another block. Tapes follow.
   void move_to(const std::shared_ptr<Block<T>>& block, Index offset);
 
  private:
-  void require_numbers(const char* where) const;
+  void require_elements(const char* where) const;
   void mark(Index position, bool frozen);
-  std::vector<Mask> feeding(const Mask& entries) const;
-  /// Tells those who remember the place of the numbers that they are no longer the model's.
-  void leave() noexcept {
-    if (block_) ++block_->version;
-  }
+  std::vector<Mask> factor_entries_of(const Mask& entries) const;
+  /// Tells those who remember the place of the elements that they are no longer the model's.
+  void retire() noexcept;
 
-  std::uint64_t id_;  // of this parameter on tapes
+  std::uint64_t id_;  // of what is computed from factors, on tapes
   Shape shape_;
   std::shared_ptr<Block<T>> block_;
   Index offset_ = 0;
@@ -103,14 +121,14 @@ template <class T> class Parameters {
   std::vector<Entry> entries() && { return std::move(entries_); }  // of a temporary, as in a loop
   /// Throws Error naming the known ones.
   const Entry& entry(std::string_view name) const;
-  /// How many numbers there are in all.
+  /// How many elements there are in all.
   Index count() const;
   View<T> value(const Entry& entry) const { return {block_->values.data() + entry.offset, entry.shape}; }
   View<T> gradient(const Entry& entry) const {
     return {block_->gradients.data() + entry.offset, entry.shape};
   }
-  /// Throws Error, in the name of `where`, for a parameter on the tape that is not among these: one of a part
-  /// that its module does not name, which would be neither trained nor saved.
+  /// Throws Error, in the name of `where`, for a parameter on the tape that is not among these, and would be
+  /// neither trained nor saved.
   void require_all_of(const Tape<T>& tape, const char* where) const;
   const std::shared_ptr<Block<T>>& block() const { return block_; }
   /// The version of the block that these places belong to.

@@ -6,7 +6,8 @@
 namespace taper::nn {
 
 template <class T>
-std::vector<Mask> Parametrization<T>::feeding(const Mask& entries, std::span<const Shape> factors) const {
+std::vector<Mask> Parametrization<T>::factor_entries_of(const Mask& entries,
+                                                        std::span<const Shape> factors) const {
   std::vector<Mask> result;
   for (const Shape& shape : factors) {
     result.push_back(entries.all_frozen() ? Mask::all_frozen(shape) : Mask::all_free(shape));
@@ -15,7 +16,8 @@ std::vector<Mask> Parametrization<T>::feeding(const Mask& entries, std::span<con
 }
 
 template <class T>
-Mask Parametrization<T>::moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const {
+Mask Parametrization<T>::trainable_entries(const Shape& shape,
+                                           std::span<const MaskedFactor<T>> factors) const {
   const auto still = [](const MaskedFactor<T>& factor) { return factor.mask.all_frozen(); };
   return std::ranges::all_of(factors, still) ? Mask::all_frozen(shape) : Mask::all_free(shape);
 }
@@ -110,7 +112,7 @@ template <class T> Var<T> Hadamard<T>::compute(std::span<const Var<T>> factors) 
 }
 
 template <class T>
-std::vector<Mask> Hadamard<T>::feeding(const Mask& entries, std::span<const Shape> factors) const {
+std::vector<Mask> Hadamard<T>::factor_entries_of(const Mask& entries, std::span<const Shape> factors) const {
   std::vector<Index> groups;
   for (const Index entry : entries.free_positions()) groups.push_back(group_of(entries.shape(), entry));
   std::vector<Mask> result(factors.size(), Mask::free(factors[1], groups));
@@ -119,7 +121,7 @@ std::vector<Mask> Hadamard<T>::feeding(const Mask& entries, std::span<const Shap
 }
 
 template <class T>
-Mask Hadamard<T>::moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const {
+Mask Hadamard<T>::trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const {
   return Mask::free(shape, [&](Index entry) {
     bool any_free = false;
     for (std::size_t d = 0; d < factors.size(); ++d) {

@@ -32,9 +32,9 @@ template <class T> class Parametrization {
 
   /// For each factor, which of its entries any of the given ones (the free entries of `entries`) depends on.
   /// By default every entry depends on every factor.
-  virtual std::vector<Mask> feeding(const Mask& entries, std::span<const Shape> factors) const;
+  virtual std::vector<Mask> factor_entries_of(const Mask& entries, std::span<const Shape> factors) const;
   /// Which entries of the computed value can still move. By default all or none.
-  virtual Mask moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const;
+  virtual Mask trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const;
 };
 
 /// The point softmax(z) of the probability simplex, along the last axis.
@@ -92,9 +92,9 @@ template <class T> class Hadamard : public Parametrization<T> {
   std::vector<Tensor<T>> decompose(View<const T> value) const override;
   Var<T> compute(std::span<const Var<T>> factors) const override;
   /// An entry depends on its own entry of U and on the gates of its group.
-  std::vector<Mask> feeding(const Mask& entries, std::span<const Shape> factors) const override;
+  std::vector<Mask> factor_entries_of(const Mask& entries, std::span<const Shape> factors) const override;
   /// A product stands still when all its factors are frozen, or one is frozen at zero.
-  Mask moving(const Shape& shape, std::span<const MaskedFactor<T>> factors) const override;
+  Mask trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const override;
 
  private:
   Groups groups_;

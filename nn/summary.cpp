@@ -21,21 +21,18 @@ template <class T> Index multiply_adds(const Tape<T>& tape, const Node<T>& node)
 
 }  // namespace
 
-template <class T> Summary summary(Module<T>& model, const Shape& input) {
-  std::vector<std::pair<std::string, Index>> leaves;  // and gives every module its name
-  model.for_parameters([&](const std::string& name, Parameter<T>& parameter) {
-    parameter.for_leaves(name, [&](const std::string& path, Parameter<T>& leaf) {
+template <class T> Summary summary(const Module<T>& model, const Shape& input) {
+  std::vector<std::pair<std::string, Index>> leaves;
+  model.for_parameters([&](const std::string& name, const Parameter<T>& parameter) {
+    parameter.for_leaves(name, [&](const std::string& path, const Parameter<T>& leaf) {
       leaves.emplace_back(path, leaf.shape().size());
     });
   });
-  Tape<T> tape;
-  {
-    const typename Module<T>::Evaluating mode(model);
-    model(tape.input(input));
-  }
+  Tape<T> tape(Mode::evaluation);
+  record_one(model, tape.input(input), "summary");
 
   Summary result;
-  model.for_modules([&](const std::string& name, Module<T>& module) {
+  model.for_modules([&](const std::string& name, const Module<T>& module) {
     Summary::Row row{.name = name, .description = module.describe(), .output = {}};
     for (const auto& [path, size] : leaves) row.parameters += inside(path, name) ? size : 0;
     for (const Node<T>& node : tape.nodes()) {
@@ -65,7 +62,7 @@ std::ostream& operator<<(std::ostream& out, const Summary& summary) {
   return out;
 }
 
-template Summary summary(Module<float>&, const Shape&);
-template Summary summary(Module<double>&, const Shape&);
+template Summary summary(const Module<float>&, const Shape&);
+template Summary summary(const Module<double>&, const Shape&);
 
 }  // namespace taper::nn

@@ -21,12 +21,12 @@ struct Summary {
   std::vector<Row> rows;  // the model itself first, then its parts in their order
 };
 
-/// Runs the model once in evaluation mode on zeros of this shape (batch first), and lists its modules.
-template <class T> Summary summary(Module<T>& model, const Shape& input);
+/// Records the model once for evaluation, on zeros of this shape (batch first), and lists its modules.
+template <class T> Summary summary(const Module<T>& model, const Shape& input);
 
 std::ostream& operator<<(std::ostream& out, const Summary& summary);
 
-extern template Summary summary(Module<float>&, const Shape&);
-extern template Summary summary(Module<double>&, const Shape&);
+extern template Summary summary(const Module<float>&, const Shape&);
+extern template Summary summary(const Module<double>&, const Shape&);
 
 }  // namespace taper::nn

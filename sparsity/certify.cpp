@@ -18,7 +18,7 @@ LayerCertificate test(const Product<T>& product, const std::vector<double>& grad
   LayerCertificate layer;
   layer.name = product.name;
   layer.depth = product.depth();
-  const Tensor<T> weight = product.parameter->effective();
+  const Tensor<T> weight = product.parameter->materialize();
   const std::vector<double> norms = group_norms(product, weight), steep = group_norms(product, gradient);
   // Slope of the penalty in the direction of each group.
   const auto slope = [&](std::size_t g) {

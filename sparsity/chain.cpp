@@ -4,15 +4,15 @@
 #include <numeric>
 #include <typeinfo>
 
-#include <taper/nn/linear.hpp>
-#include <taper/nn/select.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
 
 namespace taper::sparsity {
 namespace {
 
 /// Whether every operation that a module records keeps units apart, as the operations themselves say.
-template <class T> bool is_elementwise(const nn::Module<T>& module) {
-  Tape<T> tape;
+template <class T> bool is_elementwise(const nn::Layer<T>& module) {
+  Tape<T> tape(Mode::evaluation);
   const Var<T> y = module(tape.input({1, 1}));
   return std::ranges::all_of(tape.nodes(),
                              [](const Node<T>& node) {
@@ -46,15 +46,15 @@ std::vector<Index> where(const Eigen::Array<bool, Eigen::Dynamic, 1>& keep) {
 
 template <class T> Chain<T>::Chain(nn::Sequential<T>& model) : model_(&model) {
   for (std::size_t part = 0; part < model.size(); ++part) {
-    nn::Module<T>& module = model[part];
+    nn::Layer<T>& module = model[part];
     // Exactly Linear: a class derived from it may compute something else.
     if (typeid(module) == typeid(nn::Linear<T>)) {
       const auto& linear = static_cast<const nn::Linear<T>&>(module);
       Layer layer;
-      layer.weight = linear.weight.effective().matrix().template cast<double>();
+      layer.weight = linear.weight.materialize().matrix().template cast<double>();
       layer.has_bias = linear.bias.has_value();
       layer.bias = Eigen::VectorXd::Zero(linear.outputs());
-      if (layer.has_bias) layer.bias = linear.bias->effective().vector().template cast<double>();
+      if (layer.has_bias) layer.bias = linear.bias->materialize().vector().template cast<double>();
       layer.frozen_weight = Marks::Constant(layer.weight.rows(), layer.weight.cols(), false);
       layer.frozen_bias = Marks::Constant(layer.bias.size(), 1, false);
       read_marks(linear.weight, layer.frozen_weight);
@@ -129,7 +129,7 @@ template <class T> bool Chain<T>::fold_constants(std::size_t layer) {
 }
 
 template <class T> double Chain<T>::constant_output(const Layer& layer, double bias) const {
-  Tape<T> tape;
+  Tape<T> tape(Mode::evaluation);
   const T start = static_cast<T>(bias);
   Var<T> x = tape.constant(View<const T>(&start, {1, 1}));
   for (const std::size_t part : layer.after) x = (*model_)[part](x);

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/sequential.hpp>
 
 namespace taper::sparsity {
 

@@ -76,7 +76,7 @@ void set_factors(nn::Parameter<T>& parameter, const nn::Hadamard<T>& product, En
 
 /// Gates and norms of U are all (c ||W||)^(1/D), where c = weight^(D/2) divides the product.
 template <class T> void start_balanced(nn::Parameter<T>& parameter, const nn::Hadamard<T>& product) {
-  const Tensor<T> weight = parameter.effective();
+  const Tensor<T> weight = parameter.materialize();
   const std::vector<double> norms = norms_of_groups<T>(weight, product);
   const double depth = static_cast<double>(product.depth());
   const auto unit = [&](Index group) { return std::pow(product.weight(group), depth / (2 * (depth - 1))); };
@@ -175,7 +175,7 @@ template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha)
     for (const nn::Parameter<T>& factor : parameter.factors()) {
       penalty.decay += alpha / 2 * squared_norm<T>(factor.value());
     }
-    const Tensor<T> weight = parameter.effective();
+    const Tensor<T> weight = parameter.materialize();
     const std::vector<double> norms = norms_of_groups<T>(weight, *product);
     const double depth = static_cast<double>(product->depth());
     double sum = 0;

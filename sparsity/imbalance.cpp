@@ -16,7 +16,7 @@ LayerImbalance report_on(const Product<T>& product, const std::vector<double>& g
   LayerImbalance layer;
   layer.name = product.name;
   const View<const T> gates = std::as_const(*product.parameter).factors()[1].value();
-  const Tensor<T> weight = product.parameter->effective();
+  const Tensor<T> weight = product.parameter->materialize();
   const std::vector<double> u = group_norms(product, std::as_const(*product.parameter).factors()[0].value());
   const std::vector<double> norms = group_norms(product, weight);
   std::vector<double> slope(norms.size(), 0.0);  // <G_g, W_g>

@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/sparsity/certify.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/train/fit.hpp>

@@ -84,7 +84,6 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
                                  const data::Dataset<T>& data, const nn::Loss<T>& loss, const char* where) {
   data::check(data, where);
   if (data.rows() == 0) throw Error(where, "a data set of 0 rows: expected some");
-  const typename nn::Module<T>::Evaluating mode(model);
   const nn::Parameters<T> parameters = model.parameters();
   WeightGradients result;
   for (const Product<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
@@ -93,18 +92,19 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
   for (const nn::Parameter<T>* other : others) {
     rest.emplace_back(static_cast<std::size_t>(other->shape().size()), 0.0);
   }
-  Tape<T> tape;
+  Tape<T> tape(Mode::evaluation);
   for (Index begin = 0; begin < data.rows(); begin += batch_rows) {
     const Index count = std::min(batch_rows, data.rows() - begin);
     const double share = static_cast<double>(count) / static_cast<double>(data.rows());
     tape.clear();
-    const Var<T> prediction = model(tape.constant(some_rows(data.inputs(), begin, count), "x"));
+    const Var<T> x = tape.constant(some_rows(data.inputs(), begin, count), "x");
+    const Var<T> prediction = nn::record_one(model, x, where);
     if (begin == 0) parameters.require_all_of(tape, where);
     const Var<T> value = loss(prediction, tape.constant(some_rows(data.targets(), begin, count), "y"));
     tape.backward(value);
     result.loss += share * static_cast<double>(value.item());
     const auto add = [&](const nn::Parameter<T>& parameter, std::vector<double>& to) {
-      const Var<T> weight = parameter.on(tape);
+      const Var<T> weight = parameter.bind(tape);
       if (!weight.reached()) return;  // no part of the loss
       const View<const T> gradient = weight.gradient();
       for (std::size_t i = 0; i < to.size(); ++i) {

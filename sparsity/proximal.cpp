@@ -53,7 +53,7 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
   const WeightGradients gradients = weight_gradients(model, products, data, loss, where);
   std::vector<std::vector<double>> before;
   for (const Product<T>& product : products) {
-    const Tensor<T> weight = product.parameter->effective();
+    const Tensor<T> weight = product.parameter->materialize();
     before.emplace_back(weight.begin(), weight.end());
   }
   const AlignedArray<T> kept = model.parameters().block()->values;

@@ -54,7 +54,7 @@ template <class T> struct Target {
 
 template <class T>
 Target<T> target_of(const std::string& name, nn::Parameter<T>& parameter, const char* where) {
-  Target<T> target{name, &parameter, parameter.effective(), {}};
+  Target<T> target{name, &parameter, parameter.materialize(), {}};
   const Mask mask = parameter.mask();
   for (Index i = 0; i < mask.size(); ++i) {
     const T value = target.value[i];

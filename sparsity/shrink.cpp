@@ -63,7 +63,6 @@ Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
     throw Error("shrink", options.random_probes, " random probes: expected 0 or more");
   if (options.random_probes == 0 && (probes.data() == nullptr || probes.size() == 0))
     throw Error("shrink", "no probes, neither random nor given: expected at least one");
-  const typename nn::Module<T>::Evaluating mode(model);
   Chain<T> chain(model);
   Shrunk<T> result;
   ShrinkReport& report = result.report;
@@ -75,7 +74,6 @@ Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options,
   report.widths_after = chain.widths();
   report.inputs = chain.inputs();
   result.model = chain.build(model);
-  result.model.eval();
 
   Tensor<T> random({options.random_probes, chain.input_width()});
   Rng rng(options.seed);

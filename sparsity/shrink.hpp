@@ -3,7 +3,7 @@
 #include <iosfwd>
 #include <vector>
 
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/sequential.hpp>
 
 namespace taper::sparsity {
 

@@ -56,7 +56,7 @@ template <class T> struct Step {
         y(tape.input(rows_of(data.targets().shape(), rows), "y")) {
     const data::Batches<T> first(data, rows, false, 0);
     first.copy(0, x.data().data(), y.data().data());  // real values, so that labels are labels
-    const Var<T> prediction = model(x);
+    const Var<T> prediction = nn::record_one(model, x, "fit");
     parameters.require_all_of(tape, "fit");
     const std::size_t before = tape.nodes().size();
     output = loss(prediction, y);
@@ -64,7 +64,7 @@ template <class T> struct Step {
     tape.keep_gradients(false);
   }
 
-  Tape<T> tape;
+  Tape<T> tape{Mode::training};
   Var<T> x, y, output;
 };
 
@@ -77,7 +77,7 @@ template <class T> class RecordingCheck {
     const Var<T> x = tape_.input(step.x.shape(), "x"), y = tape_.input(step.y.shape(), "y");
     x.assign(step.x.value());
     y.assign(step.y.value());
-    loss(model(x), y);
+    loss(nn::record_one(model, x, "fit"), y);
     const std::string found = difference(tape_, step.tape);
     if (found.empty()) return;
     throw Error("fit", "recorded again in epoch ", epoch, ", batch ", batch, ", the step ", found,
@@ -85,24 +85,21 @@ template <class T> class RecordingCheck {
   }
 
  private:
-  Tape<T> tape_;
+  Tape<T> tape_{Mode::training};
 };
 
-/// What holds after a training, however it ends: the model is in evaluation mode, and a schedule has left no
-/// trace on the optimizer.
+/// What holds after a training, however it ends: a schedule has left no trace on the optimizer.
 template <class T> class Ending {
  public:
-  Ending(nn::Module<T>& model, optim::Optimizer<T>& optimizer, bool schedule)
-      : model_(model), optimizer_(optimizer), schedule_(schedule), factor_(optimizer.rate_factor()) {}
+  Ending(optim::Optimizer<T>& optimizer, bool schedule)
+      : optimizer_(optimizer), schedule_(schedule), factor_(optimizer.rate_factor()) {}
   ~Ending() {
-    model_.eval();
     if (schedule_) optimizer_.set_rate_factor(factor_);
   }
   Ending(const Ending&) = delete;
   Ending& operator=(const Ending&) = delete;
 
  private:
-  nn::Module<T>& model_;
   optim::Optimizer<T>& optimizer_;
   bool schedule_;
   double factor_;
@@ -272,8 +269,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   const FiniteCheck<T> finite(parameters);
   ProgressDisplay progress(kind_of(options.progress), options.title, options.epochs);
 
-  const Ending<T> ending(model, optimizer, static_cast<bool>(options.schedule));
-  model.train();
+  const Ending<T> ending(optimizer, static_cast<bool>(options.schedule));
   std::map<Index, Step<T>> steps;  // by batch size: at most two
   for (const Index batch : {Index{0}, batches.count() - 1}) {
     const Index size = batches.size(batch);
@@ -309,6 +305,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       // Weighed one by one: the sum over all rows may be beyond double.
       mean += static_cast<double>(step.output.item()) * (static_cast<double>(batches.size(batch)) / rows);
       optimizer.step();
+      step.tape.update_buffers();
     }
     Epoch epoch{number, mean, {}, optimizer.rate(), 0};
     // The last step, which no batch has looked at yet.
@@ -345,18 +342,18 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   return history;
 }
 
-template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> given) {
+template <class T> Tensor<T> predict(const nn::Module<T>& model, std::type_identity_t<View<const T>> given) {
   const View<const T> x = data::as_rows(given);
   if (x.shape().rank() < 1) throw Error("predict", "an input ", x.shape(), ": expected rows");
-  const typename nn::Module<T>::Evaluating mode(model);
   constexpr Index most = 1024;
   const Index rows = x.shape()[0], width = rows == 0 ? 0 : x.size() / rows;
   Tensor<T> result;
-  Tape<T> tape;
+  Tape<T> tape(Mode::evaluation);
   for (Index begin = 0; begin == 0 || begin < rows; begin += most) {
     const Index count = std::min(most, rows - begin);
     tape.clear();
-    const Var<T> y = model(tape.constant({x.data() + begin * width, rows_of(x.shape(), count)}, "x"));
+    const Var<T> rows_in = tape.constant({x.data() + begin * width, rows_of(x.shape(), count)}, "x");
+    const Var<T> y = nn::record_one(model, rows_in, "predict");
     if (y.shape().rank() < 1 || y.shape()[0] != count) {
       throw Error("predict", "an output ", y.shape(), " for ", count, " rows: expected one row for each");
     }
@@ -368,11 +365,11 @@ template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<
 }
 
 template <class T>
-double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
+double evaluate(const nn::Module<T>& model, const data::Dataset<T>& data,
                 const std::type_identity_t<nn::Loss<T>>& loss, bool pairwise_loss) {
   data::check(data, "evaluate");
   const Tensor<T> prediction = predict(model, data.inputs());
-  Tape<T> tape;
+  Tape<T> tape(Mode::evaluation);
   const Var<T> given = tape.constant(prediction), target = tape.constant(data.targets());
   const std::size_t before = tape.nodes().size();
   const Var<T> output = loss(given, target);
@@ -383,8 +380,8 @@ double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
 #define TAPER_INSTANTIATE(T)                                                                              \
   template History fit(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
                        optim::Optimizer<T>&, const std::type_identity_t<FitOptions<T>>&);                 \
-  template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);                        \
-  template double evaluate(nn::Module<T>&, const data::Dataset<T>&,                                       \
+  template Tensor<T> predict(const nn::Module<T>&, std::type_identity_t<View<const T>>);                  \
+  template double evaluate(const nn::Module<T>&, const data::Dataset<T>&,                                 \
                            const std::type_identity_t<nn::Loss<T>>&, bool);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

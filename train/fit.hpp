@@ -59,9 +59,10 @@ template <class T> struct FitOptions {
 /// Trains a model on batches of a data set: records the step once for each batch size that occurs (whole
 /// batches and the remainder) and replays it after that, so that steps allocate nothing. What
 /// `forward` does besides recording, it does once; see FitOptions::check_recording. Gradients of what is
-/// computed, and the values of factorized weights, are not kept on its tape. Leaves the model in
-/// evaluation mode and, after a schedule, the optimizer with the rate factor that it came with; both also
-/// when an Error ends the training. A vector in the data set is a column (Dataset::targets). Throws Error for
+/// computed, and the values of factorized weights, are not kept on its tape. The step is recorded for
+/// training (Tape::training), evaluations for evaluation: the model itself has no mode and is left in none.
+/// After a schedule, the optimizer has the rate factor that it came with, also when an Error ends the
+/// training. A vector in the data set is a column (Dataset::targets). Throws Error for
 /// a batch size of 0, fewer than 0 epochs, settings of early stopping out of range, data that are empty or
 /// not finite or do not fit the model, a parameter that the model computes with and does not name, and a loss
 /// that repeats prediction and target along each other.
@@ -80,22 +81,23 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   return fit(model, data, loss, optimizer, options);
 }
 
-/// The predictions of a model in evaluation mode for all rows of x, in batches. A vector is a column.
-template <class T> Tensor<T> predict(nn::Module<T>& model, std::type_identity_t<View<const T>> x);
+/// The predictions of a model, recorded for evaluation, for all rows of x, in batches. Several threads may
+/// predict with one model at a time, as long as nobody changes it. A vector is a column.
+template <class T> Tensor<T> predict(const nn::Module<T>& model, std::type_identity_t<View<const T>> x);
 
-/// The mean loss of a model in evaluation mode over a data set. A loss that is not finite is returned as it
-/// is. Throws Error for data that are not finite or do not fit the model, and, unless `pairwise_loss`, for a
-/// loss that repeats prediction and target along each other (FitOptions::pairwise_loss).
+/// The mean loss of a model, recorded for evaluation, over a data set. A loss that is not finite is returned
+/// as it is. Throws Error for data that are not finite or do not fit the model, and, unless `pairwise_loss`,
+/// for a loss that repeats prediction and target along each other (FitOptions::pairwise_loss).
 template <class T>
-double evaluate(nn::Module<T>& model, const data::Dataset<T>& data,
+double evaluate(const nn::Module<T>& model, const data::Dataset<T>& data,
                 const std::type_identity_t<nn::Loss<T>>& loss, bool pairwise_loss = false);
 
-#define TAPER_EXTERN(T)                                                                       \
-  extern template History fit(nn::Module<T>&, const data::Dataset<T>&,                        \
-                              const std::type_identity_t<nn::Loss<T>>&, optim::Optimizer<T>&, \
-                              const std::type_identity_t<FitOptions<T>>&);                    \
-  extern template Tensor<T> predict(nn::Module<T>&, std::type_identity_t<View<const T>>);     \
-  extern template double evaluate(nn::Module<T>&, const data::Dataset<T>&,                    \
+#define TAPER_EXTERN(T)                                                                         \
+  extern template History fit(nn::Module<T>&, const data::Dataset<T>&,                          \
+                              const std::type_identity_t<nn::Loss<T>>&, optim::Optimizer<T>&,   \
+                              const std::type_identity_t<FitOptions<T>>&);                      \
+  extern template Tensor<T> predict(const nn::Module<T>&, std::type_identity_t<View<const T>>); \
+  extern template double evaluate(const nn::Module<T>&, const data::Dataset<T>&,                \
                                   const std::type_identity_t<nn::Loss<T>>&, bool);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)

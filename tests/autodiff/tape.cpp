@@ -227,16 +227,61 @@ TEST_CASE("Tape: a parameter that overlaps another one is refused") {
   tape.parameter(block, 6, {2}, "behind");
 }
 
-TEST_CASE("Tape: parameters that have moved since they were bound are refused") {
-  const auto block = std::make_shared<Block<double>>(2);
+TEST_CASE("Tape: parameters that have moved since they were bound are found, replaced ones are refused") {
+  const auto block = std::make_shared<Block<double>>(4), middle = std::make_shared<Block<double>>(2),
+             home = std::make_shared<Block<double>>(8);
   Tape<double> tape;
-  const Var<double> total = sum(tape.parameter(block, 0, {2}));
-  ++block->version;
-  CHECK_ERROR(tape.replay(), "[replay] the model's parameters were laid out anew", "record again");
-  CHECK_ERROR(tape.backward(total), "[backward] the model's parameters were laid out anew", "record again");
+  const Var<double> total = sum(square(tape.parameter(block, 2, {2}, "weight")));
+  const auto move = [](const auto& from, Index offset, const auto& to, Index target) {
+    from->moves.push_back({offset, 2, to, target});
+    std::fill_n(from->frozen.data() + offset, 2, Block<double>::gone);
+    ++from->version;
+  };
+  ++block->version;  // something else has left the block
+  tape.replay();
+  move(block, 2, middle, 0);
+  move(middle, 0, home, 5);
+  home->values.data()[5] = 3;
+  home->values.data()[6] = 4;
+  tape.replay();
+  CHECK(total.item() == 25);
+  tape.backward(total);
+  CHECK(home->gradients.data()[6] == 8);
+  CHECK(block->gradients.data()[3] == 0);
+  std::fill_n(home->frozen.data() + 5, 2, Block<double>::gone);
+  ++home->version;
+  CHECK_ERROR(tape.replay(), "[replay] parameter 'weight' was replaced", "record again");
+  CHECK_ERROR(tape.backward(total), "[backward] parameter 'weight' was replaced", "record again");
   tape.clear();
-  tape.backward(sum(tape.parameter(block, 0, {2})));  // a new recording is of the new version
-  CHECK(block->gradients.data()[1] == 1);
+  tape.backward(sum(tape.parameter(middle, 0, {2})));  // a new recording is of what is there
+  CHECK(middle->gradients.data()[1] == 1);
+}
+
+TEST_CASE("Tape: a buffer is read at each replay, and written when it is told to") {
+  const auto block = std::make_shared<Block<double>>(2);
+  Tape<double> tape(Mode::training);
+  const auto x = tape.input({2});
+  const auto buffer = [&] { return tape.buffer(block, 0, {2}, tape.names().add("mean", tape.scope())); };
+  const auto mean = buffer();
+  const auto y = x + mean;
+  tape.assign_later(mean, y);
+  CHECK(buffer().index() == y.index());  // what a second use in the same step has to go on from
+  const auto z = y + buffer();
+  tape.assign_later(buffer(), z);
+  x.assign(Tensor<double>({2}, {1, 2}));
+  for (int i = 0; i < 2; ++i) tape.replay();
+  CHECK(z.value()[1] == 4);  // the same again
+  CHECK(block->values.data()[1] == 0);
+  tape.update_buffers();
+  CHECK(block->values.data()[1] == 4);
+  tape.replay();
+  CHECK(z.value()[1] == 12);
+  CHECK_ERROR(tape.assign_later(x, y), "[assign_later] variable %0 is no buffer: expected one");
+  CHECK_ERROR(tape.assign_later(buffer(), sum(x)), "[assign_later] a value scalar", "expected 2");
+  CHECK(Tape<double>(Mode::training).training());
+  CHECK_FALSE(Tape<double>(Mode::evaluation).training());
+  Tape<double> unstated;
+  CHECK_ERROR(unstated.training(), "[tape] a recording without a mode", "Mode::evaluation");
 }
 
 TEST_CASE("Tape: misuse is an error with words") {
@@ -290,12 +335,12 @@ TEST_CASE("once: computes once per recording") {
     ++made;
     return tape.constant(static_cast<double>(made));
   };
-  const Var<double> first = tape.once(7, make);
-  CHECK(tape.once(7, make).index() == first.index());
+  const Var<double> first = tape.memoize(7, make);
+  CHECK(tape.memoize(7, make).index() == first.index());
   CHECK(made == 1);
-  CHECK(tape.once(8, make).item() == 2);
+  CHECK(tape.memoize(8, make).item() == 2);
   tape.clear();
-  CHECK(tape.once(7, make).item() == 3);
+  CHECK(tape.memoize(7, make).item() == 3);
 }
 
 TEST_CASE("check_finite: names the first operation that makes a NaN or an infinity") {

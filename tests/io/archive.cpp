@@ -3,7 +3,7 @@
 #include <string>
 
 #include <taper/io/safetensors.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
 
 #include "../check.hpp"
 #include "../data/files.hpp"
@@ -97,13 +97,13 @@ TEST_CASE("Archive: half a million tensors, and saving and loading of 20,000") {
   }
   CHECK(read(header + '}').tensors().size() == 500'000);
 
-  struct Many : nn::Module<float> {
+  struct Many : nn::Layer<float> {
     std::vector<nn::Parameter<float>> all;
     Many() {
       for (int i = 0; i < 20'000; ++i) all.emplace_back(Shape{1});
     }
     Var<float> forward(Var<float> x) const override { return x; }
-    void members(nn::Members<float>& m) override {
+    void visit(nn::Visitor<float>& m) const override {
       for (std::size_t i = 0; i < all.size(); ++i) m(std::to_string(i).c_str(), all[i]);
     }
   };

@@ -14,9 +14,9 @@
 #include <limits>
 
 #include <taper/data/file.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/pruning.hpp>
@@ -167,12 +167,12 @@ TEST_CASE("load: an optimizer goes on with the loaded numbers and masks") {
 }
 
 TEST_CASE("save and load: no parameters, no entries, scalars, names that need escapes") {
-  struct Odd : nn::Module<double> {
+  struct Odd : nn::Layer<double> {
     nn::Parameter<double> empty, scalar, high;
     std::string name = "\"quoted\\ \xc3\xa9\n";
     Odd() : empty(Shape{0, 3}), scalar(Shape{}), high(Shape{1, 2, 1, 2}) {}
     Var<double> forward(Var<double> x) const override { return x; }
-    void members(nn::Members<double>& m) override {
+    void visit(nn::Visitor<double>& m) const override {
       m("empty", empty), m("scalar", scalar), m(name, high), m("again", scalar);
     }
   };

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/parameter.hpp>
-#include <taper/nn/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>
@@ -88,9 +88,9 @@ template <class T> void train(Rng& rng, const nn::Parameters<T>& parameters) {
 /// The entries that have another value after a training. A pruned one is a product with a zero, whose sign
 /// may change.
 template <class T> Mask moved_by_training(Rng& rng, nn::Parameter<T>& parameter) {
-  const Tensor<T> before = parameter.effective();
+  const Tensor<T> before = parameter.materialize();
   train(rng, leaves_of(parameter));
-  const Tensor<T> after = parameter.effective();
+  const Tensor<T> after = parameter.materialize();
   return Mask::free(before.shape(), [&](Index i) { return before[i] != after[i]; });
 }
 
@@ -273,16 +273,16 @@ TEST_CASE_TEMPLATE("Parameter: freezing entries of a product holds both factors 
       nn::Parameter<T>&u = p.factors()[0], &v = p.factors()[1];
       CHECK(p.mask() == Mask::all_free(shape));
       const Mask a = random_mask(rng, shape, std::sqrt(share)), b = random_mask(rng, shape, std::sqrt(share));
-      const Tensor<T> before = p.effective();
+      const Tensor<T> before = p.materialize();
       p.freeze(a);
       CHECK(p.mask() == a);
       p.freeze(b);
       CHECK(p.mask() == (a & b));
       CHECK(u.mask() == (a & b));
       CHECK(v.mask() == ~gates_of(~(a & b), groups, v.shape()));
-      CHECK(equal<T>(p.effective(), before));
+      CHECK(equal<T>(p.materialize(), before));
       CHECK(moved_by_training(rng, p) == (a & b));
-      const Tensor<T> after = p.effective();
+      const Tensor<T> after = p.materialize();
       for (Index i = 0; i < shape.size(); ++i) {
         if ((a & b).is_frozen(i)) CHECK(same_entry(before, after, i));
       }
@@ -307,23 +307,23 @@ TEST_CASE_TEMPLATE("Parameter: pruned entries of a product stay zero while their
       // A row and a column with one entry left, one row and one column gone.
       Mask mask = random_mask(rng, shape, share) - Mask::free(shape, {4, 5, 6, 7, 1, 9, 13, 17, 21});
       mask = mask | Mask::free(shape, {0, 2, 23});
-      Tensor<T> expected = p.effective();
+      Tensor<T> expected = p.materialize();
       const Tensor<T> gates(p.factors()[1].value());
       for (const Index i : (~mask).free_positions()) expected[i] = 0;
       p.prune(mask);
-      CHECK(apart<const T, const T>(p.effective(), expected) == 0);
+      CHECK(apart<const T, const T>(p.materialize(), expected) == 0);
       CHECK(p.mask() == mask);
       const Mask dead = gates_of(~mask, groups, v.shape(), true);  // gates that nothing is left for
       CHECK(u.mask() == mask);
       CHECK(v.mask() == ~dead);
       CHECK(apart<const T, const T>(v.value(), gates) == 0);  // they keep their values, to start from again
       CHECK(moved_by_training(rng, p) == mask);
-      for (const Index i : (~mask).free_positions()) CHECK(p.effective()[i] == 0);
+      for (const Index i : (~mask).free_positions()) CHECK(p.materialize()[i] == 0);
       for (Index g = 0; g < dead.size(); ++g) CHECK((v.value()[g] == gates[g]) == dead.is_free(g));
 
       p.prune();
       CHECK(p.mask().all_frozen());
-      CHECK(apart<const T, const T>(p.effective(), Tensor<T>(shape)) == 0);
+      CHECK(apart<const T, const T>(p.materialize(), Tensor<T>(shape)) == 0);
     }
   }
 }
@@ -371,7 +371,7 @@ TEST_CASE_TEMPLATE("Parameter: thawing one entry of a group that was pruned lets
     p.thaw(corner);  // the others of its row and column are still zero, and need no gate for that
     CHECK(p.mask() == (~row_and_column | corner));
     CHECK(moved_by_training(rng, p) == (~row_and_column | corner));
-    for (const Index i : (row_and_column - corner).free_positions()) CHECK(p.effective()[i] == 0);
+    for (const Index i : (row_and_column - corner).free_positions()) CHECK(p.materialize()[i] == 0);
   }
 }
 
@@ -386,14 +386,14 @@ TEST_CASE_TEMPLATE("Parameter: freezing, pruning and thawing mix", T, float, dou
       Mask expected = Mask::all_free(shape);
       for (int call = 0; call < 6; ++call) {
         const Mask mask = random_mask(rng, shape, 0.7);
-        const Tensor<T> before = p.effective();
+        const Tensor<T> before = p.materialize();
         const Index verb = rng.below(3);
         try {
           if (verb == 0) p.freeze(mask), expected = expected & mask;
           if (verb == 1) p.prune(mask), expected = expected & mask;
           if (verb == 2) p.thaw(mask), expected = expected | mask;
         } catch (const Error&) {  // entries that lean on the same gate, which changes nothing
-          CHECK(equal<T>(p.effective(), before));
+          CHECK(equal<T>(p.materialize(), before));
         }
         CHECK(p.mask() == expected);
       }
@@ -412,12 +412,12 @@ TEST_CASE_TEMPLATE("Parameter: factorizing and collapsing carry the mask along",
       nn::Parameter<T> p = filled(random_tensor<T>(rng, shape));
       const Mask mask = random_mask(rng, shape, 0.5);
       pruned ? p.prune(mask) : p.freeze(mask);
-      const Tensor<T> value = p.effective();
+      const Tensor<T> value = p.materialize();
       p.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
       CHECK(p.mask() == mask);
-      CHECK(equal<T>(p.effective(), value));
+      CHECK(equal<T>(p.materialize(), value));
       CHECK(moved_by_training(rng, p) == mask);
-      const Tensor<T> trained = p.effective();
+      const Tensor<T> trained = p.materialize();
       p.collapse();
       CHECK(p.mask() == mask);
       CHECK(equal<T>(p.value(), trained));
@@ -463,22 +463,22 @@ TEST_CASE_TEMPLATE("Parameter: deep products are frozen, pruned and thawed like 
       p = random_product<T>(rng, shape, groups, depth);
       std::vector<Tensor<T>> before;
       for (const nn::Parameter<T>& factor : p.factors()) before.emplace_back(factor.value());
-      Tensor<T> expected = p.effective();
+      Tensor<T> expected = p.materialize();
       for (const Index i : (~mask).free_positions()) expected[i] = 0;
       p.prune(mask);
-      CHECK(apart<const T, const T>(p.effective(), expected) == 0);
+      CHECK(apart<const T, const T>(p.materialize(), expected) == 0);
       CHECK(p.mask() == mask);
       CHECK(p.factors()[0].mask() == mask);
       CHECK(gates_have(p, ~gates_of(~mask, groups, gates, true)));
       for (std::size_t d = 1; d < before.size(); ++d) CHECK(equal<T>(p.factors()[d].value(), before[d]));
       CHECK(moved_by_training(rng, p) == mask);
-      for (const Index i : (~mask).free_positions()) CHECK(p.effective()[i] == 0);
+      for (const Index i : (~mask).free_positions()) CHECK(p.materialize()[i] == 0);
 
       const Mask corner = Mask::free(shape, {5});  // its row and column are pruned
       p.thaw(corner);
       CHECK(p.mask() == (mask | corner));
       CHECK(moved_by_training(rng, p) == (mask | corner));
-      const Tensor<T> trained = p.effective();
+      const Tensor<T> trained = p.materialize();
       p.collapse();
       CHECK(equal<T>(p.value(), trained));
       CHECK(p.mask() == (mask | corner));
@@ -574,7 +574,7 @@ TEST_CASE_TEMPLATE("Parameter: a parametrization that cannot carry the mask is r
   p.freeze();
   p.parametrize(std::make_shared<nn::Simplex<T>>());
   CHECK(p.mask().all_frozen());
-  CHECK(apart<const T, const T>(p.effective(), value) < 1e-6);
+  CHECK(apart<const T, const T>(p.materialize(), value) < 1e-6);
   p.collapse();
   CHECK(p.mask().all_frozen());
 }
@@ -595,9 +595,9 @@ TEST_CASE("Parameter: a factor with a parametrization of its own") {
   p.prune(Mask::frozen({3, 2}, {0}));  // by its own factor alone
   CHECK(p.mask() == Mask::frozen({3, 2}, {0}));
   CHECK(moved_by_training(rng, p) == Mask::frozen({3, 2}, {0}));
-  CHECK(p.effective()[0] == 0);
+  CHECK(p.materialize()[0] == 0);
   p.prune();  // a positive gate cannot be zero, but the other factor can
-  CHECK(p.effective().vector().cwiseAbs().maxCoeff() == 0);
+  CHECK(p.materialize().vector().cwiseAbs().maxCoeff() == 0);
   CHECK(p.mask().all_frozen());
 }
 
@@ -647,7 +647,7 @@ TEST_CASE_TEMPLATE("Module: freeze, prune and thaw by patterns of names", T, flo
   CHECK(equal<T>(layer(1).bias->value(), Tensor<T>(Shape{4})));
   model.prune("*.v");
   CHECK(layer(2).weight.mask().all_frozen());
-  CHECK(apart<const T, const T>(layer(2).weight.effective(), Tensor<T>(Shape{4, 4})) == 0);
+  CHECK(apart<const T, const T>(layer(2).weight.materialize(), Tensor<T>(Shape{4, 4})) == 0);
   CHECK(layer(2).weight.factors()[0].mask().all_free());
   model.thaw("*.weight");
   CHECK(frozen() == Names{"1.bias"});
@@ -717,17 +717,17 @@ TEST_CASE("prune and thaw: a product can learn again, with gradients from a tape
       optim::Adam<double> adam(model.parameters(), {.lr = 0.05});
       for (int step = 0; step < 400; ++step) {
         tape.clear();
-        const auto loss = mean(square(model.weight.on(tape, "weight") - 2.0));
+        const auto loss = mean(square(model.weight.bind(tape) - 2.0));
         tape.backward(loss);
         adam.step();
       }
     };
     train();
-    CHECK(model.weight.effective().vector().cwiseAbs().maxCoeff() == 0);
+    CHECK(model.weight.materialize().vector().cwiseAbs().maxCoeff() == 0);
     model.thaw("weight", Mask::free(Shape{2, 3}, {1}));
     train();
-    CHECK(model.weight.effective()[1] == doctest::Approx(2).epsilon(1e-2));
-    for (const Index held : {0, 2, 3, 4, 5}) CHECK(model.weight.effective()[held] == 0);
+    CHECK(model.weight.materialize()[1] == doctest::Approx(2).epsilon(1e-2));
+    for (const Index held : {0, 2, 3, 4, 5}) CHECK(model.weight.materialize()[held] == 0);
   }
 }
 
@@ -745,9 +745,9 @@ TEST_CASE("factorize: zeros that are held do not hold the gate of their group") 
 }
 
 TEST_CASE("Module: a verb that one of several parameters refuses changes none") {
-  struct Pair : nn::Module<double> {
+  struct Pair : nn::Layer<double> {
     nn::Parameter<double> plain{Shape{2}}, point{Shape{2}};
-    void members(nn::Members<double>& m) override { m("plain", plain), m("point", point); }
+    void visit(nn::Visitor<double>& m) const override { m("plain", plain), m("point", point); }
     Var<double> forward(Var<double> x) const override { return x; }
   } pair;
   std::fill(pair.plain.value().begin(), pair.plain.value().end(), 0.5);

@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include <taper/nn/activations.hpp>
 #include <taper/nn/init.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>
-#include <taper/nn/select.hpp>
-#include <taper/nn/sequential.hpp>
 #include <taper/nn/summary.hpp>
 #include <taper/sparsity/factorize.hpp>
 
@@ -23,9 +23,9 @@ using namespace taper;
 namespace {
 
 // As the documentation of Module has it.
-struct Residual : nn::Module<float> {
+struct Residual : nn::Layer<float> {
   nn::Linear<float> fc1{8, 8}, fc2{8, 8};
-  void members(nn::Members<float>& m) override { m("fc1", fc1), m("fc2", fc2); }
+  void visit(nn::Visitor<float>& m) const override { m("fc1", fc1), m("fc2", fc2); }
   Var<float> forward(Var<float> x) const override { return x + fc2(relu(fc1(x))); }
 };
 
@@ -36,8 +36,9 @@ template <class T> std::vector<std::string> names_of(nn::Module<T>& model) {
   return names;
 }
 
-template <class T> Tensor<T> output(const nn::Module<T>& model, const Tensor<T>& input) {
-  Tape<T> tape;
+template <class T>
+Tensor<T> output(const nn::Layer<T>& model, const Tensor<T>& input, Mode mode = Mode::evaluation) {
+  Tape<T> tape(mode);
   return Tensor<T>(model(tape.constant(input)).value());
 }
 
@@ -167,34 +168,27 @@ TEST_CASE("Module: one of your own computes, is named, learns and is copied") {
 
 TEST_CASE("Module: a misfit names the layer") {
   nn::Sequential<float> model(nn::Linear<float>(4, 3), nn::Sequential<float>(nn::Linear<float>(5, 2)));
-  model.parameters();
   Tape<float> tape;
   CHECK_ERROR(model(tape.input({2, 4})), "(layer 1.0)", "2x3", "5");
   CHECK_ERROR(model(tape.input({2, 7})), "(layer 0)", "2x7");
 }
 
-TEST_CASE("Dropout: drops in training mode only, through all levels of a model") {
+TEST_CASE("Dropout: drops where a training is recorded, through all levels of a model") {
   nn::Sequential<float> model;
   model.push_back(nn::Sequential<float>(nn::Dropout<float>(0.25)));
   Tensor<float> x({100, 100});
   std::fill(x.begin(), x.end(), 3.0f);
-  CHECK(model.training());
   Index dropped = 0;
-  for (const float y : output<float>(model, x)) {
+  for (const float y : output<float>(model, x, Mode::training)) {
     dropped += y == 0;
     CHECK_UNARY(y == 0 || std::abs(y - 4) < 1e-5f);
   }
   CHECK(static_cast<double>(dropped) / 1e4 == doctest::Approx(0.25).epsilon(0.1));
-  model.eval();
-  CHECK(!model.training());
-  CHECK(!static_cast<nn::Sequential<float>&>(model[0])[0].training());
-  CHECK(equal(output<float>(model, x), x));
-  const nn::Sequential<float> copy = model;
-  CHECK(equal(output<float>(copy, x), x));
-  model.train();
-  CHECK(!equal(output<float>(model, x), x));
+  CHECK(equal(output<float>(model, x, Mode::evaluation), x));
+  Tape<float> unstated;
+  CHECK_ERROR(model(unstated.constant(x)), "[tape] a recording without a mode (layer 0.0)", "Mode::training");
   model = nn::Sequential<float>(nn::Dropout<float>(0));
-  CHECK(equal(output<float>(model, x), x));
+  CHECK(equal(output<float>(model, x, Mode::training), x));
   CHECK_ERROR(nn::Dropout<float>(1), "[dropout]", "probability 1", "0 <= probability < 1");
   CHECK_ERROR(nn::Dropout<float>(-0.1), "[dropout]");
   CHECK_ERROR(nn::Dropout<float>(std::nan("")), "[dropout]");
@@ -203,7 +197,7 @@ TEST_CASE("Dropout: drops in training mode only, through all levels of a model")
 TEST_CASE_TEMPLATE("Activations: every module is the operation of its name", T, float, double) {
   Rng rng(4);
   const Tensor<T> x = random_tensor<T>(rng, {6, 11}, -5, 5);
-  const auto check = [&](const nn::Module<T>& module, const char* name,
+  const auto check = [&](const nn::Layer<T>& module, const char* name,
                          const std::function<Var<T>(Var<T>)>& op) {
     CAPTURE(name);
     Tape<T> tape;
@@ -311,15 +305,15 @@ TEST_CASE("init: bounds and variances of the usual starting values") {
 namespace {
 
 /// Two layers that share one weight.
-struct Tied : nn::Module<double> {
+struct Tied : nn::Layer<double> {
   nn::Parameter<double> weight{Shape{2, 2}};
-  struct Part : nn::Module<double> {
+  struct Part : nn::Layer<double> {
     nn::Parameter<double>* shared = nullptr;
-    void members(nn::Members<double>& m) override { m("weight", *shared); }
-    Var<double> forward(Var<double> x) const override { return affine(x, shared->on(x.tape(), "weight")); }
+    void visit(nn::Visitor<double>& m) const override { m("weight", *shared); }
+    Var<double> forward(Var<double> x) const override { return affine(x, shared->bind(x.tape())); }
   } first, second;
   Tied() { first.shared = second.shared = &weight; }
-  void members(nn::Members<double>& m) override { m("first", first), m("second", second); }
+  void visit(nn::Visitor<double>& m) const override { m("first", first), m("second", second); }
   Var<double> forward(Var<double> x) const override { return second(first(x)); }
 };
 

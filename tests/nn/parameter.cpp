@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 
 #include "../check.hpp"
 #include "parameters.hpp"
@@ -37,7 +37,7 @@ TEST_CASE_TEMPLATE("Parameter: copying copies the numbers", T, float, double) {
   CHECK(equal<T>(assigned.value(), value));
   nn::Parameter<T> moved = std::move(copy);
   CHECK(equal<T>(moved.value(), value));
-  CHECK(equal<T>(std::as_const(moved).effective(), value));
+  CHECK(equal<T>(std::as_const(moved).materialize(), value));
 
   moved.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs));
   nn::Parameter<T> factored;
@@ -46,8 +46,8 @@ TEST_CASE_TEMPLATE("Parameter: copying copies the numbers", T, float, double) {
   factored.for_leaves("p", [&](const std::string& name, nn::Parameter<T>&) { names.push_back(name); });
   CHECK(names == std::vector<std::string>{"p.u", "p.v"});
   moved.factors()[1].value()[0] = 5;
-  CHECK(equal<T>(factored.effective(), value));
-  CHECK(!equal<T>(moved.effective(), value));
+  CHECK(equal<T>(factored.materialize(), value));
+  CHECK(!equal<T>(moved.materialize(), value));
 }
 
 TEST_CASE_TEMPLATE("Parameters: one block with names, the same one when asked again", T, float, double) {
@@ -88,13 +88,13 @@ TEST_CASE_TEMPLATE("Simplex: the value is a softmax, and gradients follow its ch
   p.parametrize(std::make_shared<nn::Simplex<T>>());
   CHECK(p.shape() == value.shape());
   CHECK(p.factors().size() == 1);
-  const Tensor<T> effective = p.effective();
+  const Tensor<T> effective = p.materialize();
   CHECK(apart<const T, const T>(effective, value) < 1e-6);
 
   Rng rng(2);
   const Tensor<T> seed = random_tensor<T>(rng, value.shape());
   Tape<T> tape;
-  tape.backward(sum(p.on(tape) * tape.constant(seed)));
+  tape.backward(sum(p.bind(tape) * tape.constant(seed)));
   for (Index r = 0; r < 2; ++r) {
     double dot = 0;
     for (Index c = 0; c < 3; ++c)
@@ -120,7 +120,7 @@ TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its
     const Tensor<T> value = random_tensor<T>(rng, shape), seed = random_tensor<T>(rng, shape);
     nn::Parameter<T> p = filled(value);
     p.parametrize(std::make_shared<nn::Hadamard<T>>(groups));
-    CHECK(equal<T>(p.effective(), value));
+    CHECK(equal<T>(p.materialize(), value));
     REQUIRE(p.factors().size() == 2);
     nn::Parameter<T>&u = p.factors()[0], &v = p.factors()[1];
     const Index gates = groups == nn::Groups::elements ? 12 : groups == nn::Groups::inputs ? 3 : 4;
@@ -132,9 +132,9 @@ TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its
     }
 
     Tape<T> tape;
-    const Var<T> w = p.on(tape, "weight");
-    CHECK(p.on(tape, "weight").index() == w.index());  // once per recording
-    CHECK(equal<T>(w.value(), p.effective()));
+    const Var<T> w = p.bind(tape);
+    CHECK(p.bind(tape).index() == w.index());  // once per recording
+    CHECK(equal<T>(w.value(), p.materialize()));
     tape.backward(sum(w * tape.constant(seed)));
     std::vector<double> gate_gradient(static_cast<std::size_t>(gates));
     for (Index r = 0; r < 4; ++r) {
@@ -150,7 +150,7 @@ TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its
       CHECK(v.gradient()[g] == doctest::Approx(gate_gradient[static_cast<std::size_t>(g)]).epsilon(1e-4));
     }
 
-    const Tensor<T> effective = p.effective();
+    const Tensor<T> effective = p.materialize();
     p.collapse();
     CHECK(p.parametrization() == nullptr);
     CHECK(p.factors().empty());
@@ -167,7 +167,7 @@ TEST_CASE("Parameter: one that is computed has no numbers of its own") {
   nn::Parameter<double> p(Shape{2, 3});
   const auto hadamard = std::make_shared<nn::Hadamard<double>>(nn::Groups::elements);
   p.parametrize(hadamard);
-  CHECK_ERROR(p.value(), "[value]", "2x3", "computed from factors", "effective()");
+  CHECK_ERROR(p.value(), "[value]", "2x3", "computed from factors", "materialize()");
   CHECK_ERROR(std::as_const(p).value(), "[value]", "computed from factors");
   CHECK_ERROR(p.gradient(), "[gradient]", "computed from factors");
   CHECK_ERROR(p.parametrize(hadamard), "[parametrize]", "computed from factors");
@@ -178,11 +178,11 @@ TEST_CASE("Parametrization: one of your own, also on a factor of another") {
   nn::Parameter<double> p = filled(Tensor<double>({2}, {0.5, 3}));
   p.parametrize(std::make_shared<Positive>());
   CHECK(p.factors()[0].value()[1] == doctest::Approx(std::log(3)));
-  CHECK(p.effective()[0] == doctest::Approx(0.5));
+  CHECK(p.materialize()[0] == doctest::Approx(0.5));
   Tape<double> tape;
-  tape.backward(sum(square(p.on(tape))));
+  tape.backward(sum(square(p.bind(tape))));
   for (Index i = 0; i < 2; ++i) {  // d exp(z)^2 / dz = 2 exp(z)^2
-    CHECK(p.factors()[0].gradient()[i] == doctest::Approx(2 * p.effective()[i] * p.effective()[i]));
+    CHECK(p.factors()[0].gradient()[i] == doctest::Approx(2 * p.materialize()[i] * p.materialize()[i]));
   }
 
   nn::Linear<double> layer(2, 2);
@@ -194,30 +194,51 @@ TEST_CASE("Parametrization: one of your own, also on a factor of another") {
   for (const auto& entry : parameters.entries()) names.push_back(entry.name);
   CHECK(names == std::vector<std::string>{"weight.u", "weight.v.log", "bias"});
   for (double& entry : parameters.value(parameters.entry("weight.v.log"))) entry = std::log(2);
-  CHECK(layer.weight.effective()[3] == doctest::Approx(2 * weight[3]));
+  CHECK(layer.weight.materialize()[3] == doctest::Approx(2 * weight[3]));
   layer.weight.collapse();
   CHECK(layer.weight.value()[3] == doctest::Approx(2 * weight[3]));
 }
 
-TEST_CASE("Parameter: a tape of the old layout refuses to be replayed") {
-  nn::Linear<float> layer(3, 2);
-  const Tensor<float> input({4, 3});
-  const auto stale_after = [&](auto change) {
-    Tape<float> tape;
-    layer(tape.constant(input));
-    tape.replay();
-    change();
-    CHECK_ERROR(tape.replay(), "parameters");
-    tape.clear();
-    const Var<float> again = sum(layer(tape.constant(input)));
-    tape.replay();
-    tape.backward(again);
+TEST_CASE("Parameter: a tape follows to a new layout, and refuses to be replayed when one was replaced") {
+  nn::Linear<double> layer(3, 2);
+  const Tensor<double> input({4, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3});
+  Tape<double> tape;
+  Var<double> loss = sum(square(layer(tape.constant(input))));
+  const auto follows = [&] {
+    layer.parameters();
+    layer.weight.value()[1] += 0.5;
+    tape.replay_with_gradient(loss);
+    const Tensor<double> gradient(layer.weight.gradient());
+    const double value = loss.item();
+    Tape<double> fresh;
+    const Var<double> again = sum(square(layer(fresh.constant(input))));
+    CHECK(again.item() == value);
+    fresh.backward(again);
+    CHECK(same_bits(layer.weight.gradient(), std::as_const(gradient).view()));
   };
-  stale_after([&] { layer.parameters(); });
-  stale_after([&] { layer.weight.parametrize(std::make_shared<nn::Hadamard<float>>(nn::Groups::inputs)); });
-  stale_after([&] { layer.parameters(); });
-  stale_after([&] { layer.weight.collapse(); });
-  stale_after([&] { layer.parameters(); });
+  const auto refuses = [&](const char* name) {
+    CHECK_ERROR(tape.replay(), "[replay] parameter '", name, "was replaced", "record again");
+    CHECK_ERROR(tape.backward(loss), "[backward]");
+    tape.clear();
+    loss = sum(square(layer(tape.constant(input))));
+  };
+  follows();
+  nn::Sequential<double> around(std::ref(layer), nn::Linear<double>(2, 2));
+  around.parameters();  // moves once more
+  follows();
+  layer.weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::inputs));
+  refuses("weight'");
+  layer.parameters();
+  tape.replay();
+  layer.weight.collapse();
+  refuses("weight.u'");
+  layer.bias = nn::Parameter<double>(Shape{2});
+  refuses("bias'");
+  {
+    nn::Linear<double> gone(3, 2);
+    loss = sum(gone(tape.constant(input)));
+  }
+  refuses("weight'");
 }
 
 namespace {
@@ -255,5 +276,5 @@ TEST_CASE("Parametrization: one that does not fit is refused, and the parameter 
   CHECK(parameter.parametrization() == nullptr);
   CHECK(parameter.value()[3] == 3);
   attach(odd({"a"}, {2, 2}, 1));
-  CHECK(parameter.effective()[0] == 1);
+  CHECK(parameter.materialize()[0] == 1);
 }

@@ -45,12 +45,12 @@ TEST_CASE_TEMPLATE("Hadamard: a product of many factors, divided by the weights 
         nn::Parameter<T> p = filled(value);
         p.parametrize(std::make_shared<nn::Hadamard<T>>(groups, depth, weights));
         REQUIRE(static_cast<Index>(p.factors().size()) == depth);
-        CHECK(equal<T>(p.effective(), value));  // to the bit, weights or not
+        CHECK(equal<T>(p.materialize(), value));  // to the bit, weights or not
         CHECK(equal<T>(p.factors()[0].value(), value));
         for (nn::Parameter<T>& factor : p.factors()) {
           for (T& number : factor.value()) number = static_cast<T>(rng.uniform(-2, 2));
         }
-        const Tensor<T> product = p.effective();
+        const Tensor<T> product = p.materialize();
         for (Index i = 0; i < shape.size(); ++i) {
           const Index g = group_in_three_columns(groups, i);
           double expected = static_cast<double>(p.factors()[0].value()[i]);
@@ -101,7 +101,7 @@ TEST_CASE("Hadamard: groups, weights and names") {
   CHECK(nn::Hadamard<double>(nn::Groups::elements).group_count({2, 3, 2}) == 12);
   nn::Parameter<double> empty(Shape{0, 3});
   empty.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::outputs, 3));
-  CHECK(empty.effective().size() == 0);
+  CHECK(empty.materialize().size() == 0);
 }
 
 TEST_CASE("Hadamard: depths and weights that cannot be are refused") {

@@ -8,7 +8,7 @@
 #include <Eigen/Cholesky>
 
 #include <taper/autodiff/random.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
 #include <taper/nn/losses.hpp>
 
 #include "../check.hpp"

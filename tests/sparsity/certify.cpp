@@ -3,9 +3,9 @@
 #include <cmath>
 #include <sstream>
 
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/exact.hpp>
 #include <taper/sparsity/factorize.hpp>
@@ -151,7 +151,7 @@ TEST_CASE("certify: weights of groups weigh, and deep products are judged where 
     sparsity::factorize(model, Groups::inputs, {.depth = depth, .weights = weights});
     model.weight.factors()[1].value()[2] = 0;
     const auto certificate = sparsity::certify(model, problem.data, nn::mse_loss, alpha, 0.5);
-    const Eigen::MatrixXd w = model.weight.effective().matrix();
+    const Eigen::MatrixXd w = model.weight.materialize().matrix();
     const Eigen::MatrixXd gradient =
         2.0 / 90 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
     double worst = 0;
@@ -191,14 +191,14 @@ TEST_CASE("proximal_step: with weights of groups it ends at the weighted formula
   nn::Linear<double> model(6, 3, false);
   const std::vector<double> weights{1, 2, 0.5, 3, 1, 4};
   sparsity::factorize(model, Groups::inputs, {.weights = weights});
-  const Eigen::MatrixXd w = model.weight.effective().matrix();
+  const Eigen::MatrixXd w = model.weight.materialize().matrix();
   const auto step = sparsity::proximal_step(model, problem.data, nn::mse_loss, 0.1);
   const Eigen::MatrixXd gradient = 2.0 / 90 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
   Eigen::MatrixXd z = w - step.step * gradient;
   for (Index g = 0; g < 6; ++g) {
     z.col(g) *= std::max(0.0, 1 - step.step * 0.1 * weights[static_cast<std::size_t>(g)] / z.col(g).norm());
   }
-  CHECK((model.weight.effective().matrix() - z).norm() < 1e-12);
+  CHECK((model.weight.materialize().matrix() - z).norm() < 1e-12);
   const auto penalty = sparsity::effective_penalty(model, 0.1);
   CHECK(penalty.decay == doctest::Approx(penalty.induced).epsilon(1e-12));
 }
@@ -237,7 +237,7 @@ TEST_CASE("certify: what masks hold is not tested, what is pruned is no part of 
   weight.prune(Mask::frozen({7, 5}, {1}));
   CHECK(layer().held == 0);
   const auto before = layer();
-  const Tensor<double> w = weight.effective();
+  const Tensor<double> w = weight.materialize();
   CHECK(w.matrix()(0, 1) == 0);
   CHECK(w.matrix().col(1).norm() > 0);
   weight.prune(Mask::frozen({7, 5}, {1, 6, 11, 16, 21, 26, 31}));  // the whole column
@@ -257,7 +257,7 @@ TEST_CASE("certify and revive: pruned entries are left out of their group's cond
     model.weight.prune(Mask::frozen({3, 6}, {0}));  // row 0 of column 0
     model.weight.factors()[1].value()[0] = gate;
     const auto judge = [&] {
-      const Eigen::MatrixXd w = model.weight.effective().matrix();
+      const Eigen::MatrixXd w = model.weight.materialize().matrix();
       const Eigen::MatrixXd g = 2.0 / 120 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
       double worst_zero = -1, worst_nonzero = 0;
       for (Index j = 0; j < 6; ++j) {
@@ -276,7 +276,7 @@ TEST_CASE("certify and revive: pruned entries are left out of their group's cond
     };
     judge();
     CHECK(sparsity::revive(model, problem.data, nn::mse_loss, alpha) == (gate == 0 ? 1 : 0));
-    CHECK(model.weight.effective().matrix()(0, 0) == 0);
+    CHECK(model.weight.materialize().matrix()(0, 0) == 0);
     judge();
   }
 }
@@ -290,7 +290,7 @@ TEST_CASE("revive: what a gate of zero hid does not come back") {
   model.weight.factors()[1].value()[0] = 0;
   const double before = sparsity::certify(model, data, nn::mse_loss, 0.02).objective();
   CHECK(sparsity::revive(model, data, nn::mse_loss, 0.02) == 1);
-  CHECK(model.weight.effective()[0] == 0);
+  CHECK(model.weight.materialize()[0] == 0);
   CHECK(sparsity::certify(model, data, nn::mse_loss, 0.02).objective() < before);
 }
 
@@ -301,9 +301,9 @@ TEST_CASE("certify: tiny weights are not zeros, unused ones have no gradient, an
   for (auto& factor : tiny.weight.factors()) factor.value().vector().setConstant(1e-85);
   CHECK(sparsity::certify(tiny, data, nn::mse_loss, 0.1).layers.at(0).nonzero == 15);
 
-  struct TwoHeads : nn::Module<double> {
+  struct TwoHeads : nn::Layer<double> {
     nn::Linear<double> used{5, 3}, unused{5, 2};
-    void members(nn::Members<double>& m) override { m("used", used), m("unused", unused); }
+    void visit(nn::Visitor<double>& m) const override { m("used", used), m("unused", unused); }
     Var<double> forward(Var<double> x) const override {
       unused(x);
       return used(x);
@@ -336,7 +336,7 @@ TEST_CASE("revive: violated zeros get factors with which the objective falls, an
     const train::FitOptions<double> fit{.epochs = 300, .batch_size = 40, .progress = train::Progress::quiet};
     train::fit(model, problem.data, nn::mse_loss,
                optim::SGD(model.parameters(), {.lr = 0.2, .weight_decay = alpha}), fit);
-    CHECK(model.weight.effective().vector().norm() == 0);
+    CHECK(model.weight.materialize().vector().norm() == 0);
 
     CHECK(sparsity::revive(model, problem.data, nn::mse_loss, alpha) == before.layers[0].violated_zero);
     const auto after = sparsity::certify(model, problem.data, nn::mse_loss, alpha);

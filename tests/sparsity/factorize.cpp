@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include <taper/autodiff/random.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/minimize.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/refit.hpp>
@@ -228,7 +228,7 @@ TEST_CASE("effective_penalty: the induced penalty is the least decay of all fact
         };
         const Eigen::VectorXd start = 0.5 * normal_tensor<double>({count * (depth - 1)}, 6).vector();
         const auto least = optim::minimize(decay, start);
-        CHECK((model.weight.effective().matrix() - w).norm() < 1e-12);
+        CHECK((model.weight.materialize().matrix() - w).norm() < 1e-12);
 
         std::vector<double> squares(weights.size());
         for (Index i = 0; i < 6; ++i)
@@ -253,7 +253,7 @@ TEST_CASE("factorize: sqrt_size weighs a group by the root of its entries") {
     REQUIRE(product != nullptr);
     const double expected = groups == Groups::elements ? 1 : groups == Groups::inputs ? 3 : 2;
     for (Index g = 0; g < product->group_count({9, 4}); ++g) CHECK(product->weight(g) == expected);
-    CHECK(model.weight.effective().matrix() == w);
+    CHECK(model.weight.materialize().matrix() == w);
     sparsity::collapse(model);
   }
   nn::Linear<double> none(3, 0);

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <taper/autodiff/random.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
 
 #include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
@@ -33,7 +33,7 @@ TEST_CASE_TEMPLATE("factorize: balanced factors have the induced penalty from th
         const Tensor<T> before(model.weight.value());
         sparsity::factorize(model, groups,
                             {.depth = depth, .weights = weights, .start = sparsity::Start::balanced});
-        CHECK(apart<const T, const T>(model.weight.effective(), before) < precision);
+        CHECK(apart<const T, const T>(model.weight.materialize(), before) < precision);
         auto& factors = model.weight.factors();
         const auto* const product = dynamic_cast<const nn::Hadamard<T>*>(model.weight.parametrization());
         double zeros = 0;  // the decay of gates that stand for 1, beside entries of zero
@@ -85,7 +85,7 @@ TEST_CASE("factorize: truncated factors keep the deviation of the weight, and pr
             .depth = depth, .weights = weights, .start = sparsity::Start::truncated};
         manual_seed(9);
         sparsity::factorize(model, groups, options);
-        const Tensor<double> w = model.weight.effective();
+        const Tensor<double> w = model.weight.materialize();
 
         const double order = static_cast<double>(depth);
         const double low = std::pow(0.1, 1 / order), high = std::pow(2, 1 / order);
@@ -123,11 +123,11 @@ TEST_CASE("factorize: truncated factors keep the deviation of the weight, and pr
 
         manual_seed(9);
         sparsity::factorize(same, groups, options);
-        CHECK(same.weight.effective().vector() == w.vector());
+        CHECK(same.weight.materialize().vector() == w.vector());
         manual_seed(10);
         sparsity::collapse(same);
         sparsity::factorize(same, groups, options);
-        CHECK(same.weight.effective().vector() != w.vector());
+        CHECK(same.weight.materialize().vector() != w.vector());
       }
     }
   }
@@ -145,7 +145,7 @@ TEST_CASE("factorize: what is frozen keeps its value at every start") {
       const Tensor<double> before(model.weight.value());
       const Mask mask = model.weight.mask();
       sparsity::factorize(model, groups, {.depth = 3, .weights = GroupWeights::sqrt_size, .start = start});
-      const Tensor<double> after = model.weight.effective();
+      const Tensor<double> after = model.weight.materialize();
       CHECK(model.weight.mask() == mask);
       for (Index i = 0; i < 20; ++i) {
         CAPTURE(i);
@@ -164,5 +164,5 @@ TEST_CASE("factorize: what is frozen keeps its value at every start") {
   nn::Linear<double> held(2, 2, false);
   held.weight.prune();
   CHECK(sparsity::factorize(held, Groups::inputs, {.start = sparsity::Start::truncated}) == 1);  // all held
-  CHECK(held.weight.effective().vector().isZero(0));
+  CHECK(held.weight.materialize().vector().isZero(0));
 }

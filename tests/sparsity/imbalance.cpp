@@ -3,7 +3,7 @@
 #include <cmath>
 #include <sstream>
 
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>
 

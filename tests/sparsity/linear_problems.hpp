@@ -6,7 +6,7 @@
 
 #include <taper/autodiff/random.hpp>
 #include <taper/data/dataset.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/linear.hpp>
 #include <taper/sparsity/exact.hpp>
 #include <taper/sparsity/factorize.hpp>
 

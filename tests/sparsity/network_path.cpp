@@ -4,8 +4,8 @@
 #include <sstream>
 
 #include <taper/data/split.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
 #include <taper/sparsity/factorize.hpp>
 
 #include "../autodiff/random_tensors.hpp"

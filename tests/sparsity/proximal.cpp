@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include <taper/nn/activations.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/certify.hpp>
 #include <taper/train/fit.hpp>
@@ -27,7 +27,7 @@ TEST_CASE("proximal_step: a step of its length is the formula's, group by group"
     const Eigen::MatrixXd gradient =
         2.0 / 150 * (w * problem.x.transpose() - problem.y.transpose()) * problem.x;
     const Eigen::MatrixXd z = w - step.step * gradient;
-    const Eigen::MatrixXd moved = model.weight.effective().matrix();
+    const Eigen::MatrixXd moved = model.weight.materialize().matrix();
     Eigen::MatrixXd expected(3, 6);
     Index zero = 0;
     for (Index i = 0; i < 3; ++i) {
@@ -66,7 +66,7 @@ TEST_CASE("proximal_step: after training, the zeros are those of the minimizer, 
     const auto trained = sparsity::certify(model, problem.data, nn::mse_loss, alpha, 1e-3);
     CHECK(trained.layers[0].zero == 0);  // tiny numbers, and no zeros
     const auto step = sparsity::proximal_step(model, problem.data, nn::mse_loss, alpha);
-    const Eigen::MatrixXd best = problem.minimizer(alpha), found = model.weight.effective().matrix();
+    const Eigen::MatrixXd best = problem.minimizer(alpha), found = model.weight.materialize().matrix();
     CHECK(step.zero > 0);
     CHECK(((best.array() == 0) == (found.array() == 0)).all());
     CHECK(sparsity::certify(model, problem.data, nn::mse_loss, alpha, 1e-3).holds());
@@ -87,7 +87,7 @@ TEST_CASE_TEMPLATE("proximal_step: the objective of a network never grows, and m
       weight.freeze(Mask::frozen({9, 5}, groups == Groups::outputs
                                              ? std::vector<Index>{0, 1, 2, 3, 4}
                                              : std::vector<Index>{0, 5, 10, 15, 20, 25, 30, 35, 40}));
-      const Tensor<T> before = weight.effective();
+      const Tensor<T> before = weight.materialize();
       const data::Dataset<T> data{
           normal_tensor<T>({80, 5}, seed), normal_tensor<T>({80, 2}, seed + 1), {}, {}};
       for (int times = 0; times < 3; ++times) {
@@ -101,7 +101,7 @@ TEST_CASE_TEMPLATE("proximal_step: the objective of a network never grows, and m
         CHECK(held == (groups == Groups::elements ? 9 : 1));
         CHECK(certificate.objective() == doctest::Approx(step.objective_after).epsilon(1e-5));
       }
-      const Tensor<T> after = weight.effective();
+      const Tensor<T> after = weight.materialize();
       for (Index i = 0; i < 9; ++i) {
         const Index entry = groups == Groups::outputs ? std::min<Index>(i, 4) : 5 * i;
         CHECK(after[entry] == before[entry]);
@@ -127,10 +127,10 @@ TEST_CASE("proximal_step: bad input is refused, and nothing has moved") {
   Rng rng(3);
   const LinearProblem problem(20, 4, 2, Groups::inputs, rng);
   auto model = problem.model(normal_tensor<double>({2, 4}).matrix());
-  const Tensor<double> before = model.weight.effective();
+  const Tensor<double> before = model.weight.materialize();
   CHECK_ERROR(sparsity::proximal_step(model, problem.data, nn::mse_loss, -1),
               "[proximal_step] weight decay -1");
   CHECK_ERROR(sparsity::proximal_step(model, problem.data, nn::mse_loss, 0.1, 0),
               "[proximal_step] first step 0");
-  CHECK(same_bits<const double, const double>(model.weight.effective(), before));
+  CHECK(same_bits<const double, const double>(model.weight.materialize(), before));
 }

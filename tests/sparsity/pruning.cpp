@@ -5,9 +5,9 @@
 #include <numbers>
 #include <tuple>
 
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorize.hpp>
 
@@ -36,7 +36,7 @@ template <class T> std::vector<nn::Parameter<T>*> weights(nn::Module<T>& model) 
 }
 
 template <class T> Index count_pruned(const nn::Parameter<T>& parameter) {
-  const Tensor<T> value = parameter.effective();
+  const Tensor<T> value = parameter.materialize();
   const Mask mask = parameter.mask();
   Index count = 0;
   for (Index i = 0; i < value.size(); ++i) count += mask.is_frozen(i) && value[i] == 0;
@@ -71,9 +71,9 @@ template <class T> bool equal(View<const T> a, const Tensor<T>& b) {
 }
 
 /// Computes one layer twice.
-struct Twice : nn::Module<double> {
+struct Twice : nn::Layer<double> {
   nn::Linear<double> inner{3, 3, false};
-  void members(nn::Members<double>& m) override { m("first", inner), m("second", inner); }
+  void visit(nn::Visitor<double>& m) const override { m("first", inner), m("second", inner); }
   Var<double> forward(Var<double> x) const override { return inner(inner(x)); }
 };
 
@@ -150,7 +150,7 @@ TEST_CASE_TEMPLATE("prune_by_magnitude: as many as asked for, the same ones as a
           // With many equal ones.
           entry = static_cast<T>(trial % 2 == 0 ? rng.normal() : std::round(rng.normal() * 2));
         }
-        values.emplace_back(parameter->effective());
+        values.emplace_back(parameter->materialize());
       }
       const double fraction = trial == 0 ? 0 : trial == 1 ? 1 : rng.uniform();
       CAPTURE(fraction);
@@ -212,7 +212,7 @@ TEST_CASE_TEMPLATE("prune_by_magnitude: whole blocks in the order of their norms
       const Tensor<T> value = random_tensor<T>(rng, {9, 7});
       std::copy(value.begin(), value.end(), model.weight.value().begin());
       model.weight.prune(Mask::frozen({9, 7}, {0}));  // its block goes by what is left
-      const Tensor<T> start = model.weight.effective();
+      const Tensor<T> start = model.weight.materialize();
 
       std::vector<std::tuple<double, Index, Index>> blocks;
       for (Index i = 0; i < 9; i += rows) {
@@ -262,12 +262,12 @@ TEST_CASE_TEMPLATE("prune_n_of_m: the n largest of every run stay", T, float, do
     CAPTURE(n);
     CAPTURE(m);
     nn::Sequential<T> net(nn::Linear<T>(12, 9), nn::Linear<T>(24, 5));
-    const std::vector<Tensor<T>> before{weights(net)[0]->effective(), weights(net)[1]->effective()};
+    const std::vector<Tensor<T>> before{weights(net)[0]->materialize(), weights(net)[1]->materialize()};
     const Pruned report = sparsity::prune_n_of_m(net, n, m);
     CHECK(report.total == 12 * 9 + 24 * 5);
     CHECK(report.pruned == report.total / m * (m - n));
     for (std::size_t p = 0; p < before.size(); ++p) {
-      const Tensor<T> after = weights(net)[p]->effective();
+      const Tensor<T> after = weights(net)[p]->materialize();
       const Mask mask = weights(net)[p]->mask();
       CHECK(equal<T>(after, cut(before[p], mask)));
       for (Index begin = 0; begin < mask.size(); begin += m) {
@@ -318,7 +318,7 @@ TEST_CASE_TEMPLATE("drop_and_grow: the smallest go, and the largest gradients co
       std::vector<Tensor<T>> values, gradients;
       std::vector<Mask> masks;
       for (nn::Parameter<T>* parameter : weights(net)) {
-        values.emplace_back(parameter->effective());
+        values.emplace_back(parameter->materialize());
         gradients.emplace_back(parameter->gradient());
         masks.push_back(parameter->mask());
       }
@@ -327,7 +327,7 @@ TEST_CASE_TEMPLATE("drop_and_grow: the smallest go, and the largest gradients co
       for (std::size_t p = 0; p < values.size(); ++p) {
         const nn::Parameter<T>& parameter = *weights(net)[p];
         const Mask mask = parameter.mask();
-        const Tensor<T> after = parameter.effective();
+        const Tensor<T> after = parameter.materialize();
         CHECK(mask.count_free() == masks[p].count_free());
 
         const auto k =
@@ -485,7 +485,7 @@ TEST_CASE_TEMPLATE("pruned entries of factorized weights stay at zero while trai
     const std::vector<Mask> masks{weights(net)[0]->mask(), weights(net)[1]->mask()};
     for (int step = 0; step < 50; ++step) training.step();
     for (std::size_t p = 0; p < 2; ++p) {
-      const Tensor<T> value = weights(net)[p]->effective();
+      const Tensor<T> value = weights(net)[p]->materialize();
       CHECK(weights(net)[p]->mask() == masks[p]);
       for (const Index i : (~masks[p]).free_positions()) CHECK(value[i] == 0);
       for (const Index i : masks[p].free_positions()) CHECK(value[i] != 0);

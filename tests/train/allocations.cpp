@@ -20,9 +20,9 @@
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/shrink.hpp>
@@ -163,7 +163,7 @@ TEST_CASE("allocations: none in a replayed step of a factorized network") {
   auto net = dropout_network();
   optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
   const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   const auto input = tape.input({64, 20}), target = tape.input({64, 1});
   const auto loss = mse_loss(net(input), target);
   const auto step = [&] {
@@ -182,7 +182,7 @@ TEST_CASE("allocations: none in a step that records again, from the third on") {
   auto net = dropout_network();
   optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
   const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   const auto step = [&] {
     tape.clear();
     tape.backward(mse_loss(net(tape.constant(x)), tape.constant(y)));
@@ -200,7 +200,7 @@ TEST_CASE("allocations: none in the steps of a deep product with weights of its 
                       {.depth = 4, .weights = sparsity::GroupWeights::sqrt_size});
   optim::Adam<float> adam(net.parameters(), {.weight_decay = 1e-3});
   const auto x = normal_tensor<float>({64, 20}), y = normal_tensor<float>({64, 1});
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   const auto step = [&] {
     tape.clear();
     tape.backward(mse_loss(net(tape.constant(x)), tape.constant(y)));
@@ -212,7 +212,7 @@ TEST_CASE("allocations: none in the steps of a deep product with weights of its 
 }
 
 TEST_CASE("allocations: none when passes store and add up in turns, and gradients are not kept") {
-  Tape<float> tape;
+  Tape<float> tape(Mode::training);
   const auto x = tape.variable(Tensor<float>({1000}));
   const auto y = sum(relu(tanh(x)));
   tape.keep_gradients(false);

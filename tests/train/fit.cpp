@@ -8,9 +8,9 @@
 
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
-#include <taper/nn/activations.hpp>
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/sgd.hpp>
@@ -190,15 +190,6 @@ TEST_CASE("fit: the validation loss is that of the model without dropout, after 
   CHECK(*history.epochs.back().validation_loss == train::evaluate(net, validation, nn::mse_loss));
 }
 
-TEST_CASE("fit: leaves the model in evaluation mode") {
-  const auto set = noisy_line<double>(8, 2);
-  nn::Sequential<double> net(nn::Linear<double>(2, 1), nn::Dropout<double>(0.5));
-  CHECK(net.training());
-  train::fit(net, set, nn::mse_loss, optim::SGD(net.parameters()), {.epochs = 1, .progress = quiet});
-  CHECK_FALSE(net.training());
-  CHECK_FALSE(net[1].training());
-}
-
 TEST_CASE("fit: errors") {
   auto set = noisy_line<double>(12, 2);
   nn::Linear<double> model(2, 1);
@@ -232,10 +223,8 @@ TEST_CASE("predict: many rows are the same as in one pass") {
                              nn::Linear<double>(9, 2));
   const auto set = noisy_line<double>(2500, 3);
   const Tensor<double> batched = train::predict(net, set.x);
-  CHECK(net.training());  // as it was
   CHECK(batched.shape() == Shape{2500, 2});
-  net.eval();
-  Tape<double> tape;
+  Tape<double> tape(Mode::evaluation);
   const auto whole = net(tape.constant(set.x));
   CHECK((batched.vector() - whole.value().vector()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK(train::predict(net, Tensor<double>({0, 3})).shape() == Shape{0, 2});
@@ -256,23 +245,7 @@ TEST_CASE("fit: an optimizer of another model, or of a part of this one, is refu
   CHECK(numbers(model) == before);
 }
 
-TEST_CASE("predict and evaluate: every module keeps its own mode, also when they throw") {
-  nn::Sequential<double> net(nn::Linear<double>(2, 4), nn::Dropout<double>(0.5), nn::Linear<double>(4, 1));
-  net[1].eval();  // one that is to stay so
-  const auto modes = [&] { return std::vector<bool>{net.training(), net[0].training(), net[1].training()}; };
-  const std::vector<bool> before{true, true, false};
-  REQUIRE(modes() == before);
-  train::predict(net, Tensor<double>({3, 2}));
-  CHECK(modes() == before);
-  CHECK_ERROR(train::predict(net, Tensor<double>({3, 5})), "affine", "expected");
-  CHECK(modes() == before);
-  CHECK_ERROR(sparsity::shrink(net, {.threshold = -1}), "threshold");
-  CHECK(modes() == before);
-  nn::summary(net, {1, 2});
-  CHECK(modes() == before);
-}
-
-TEST_CASE("fit: an Error leaves the optimizer's rate and the model's mode as a success does") {
+TEST_CASE("fit: an Error leaves the optimizer's rate as a success does") {
   auto set = noisy_line<double>(12, 2);
   nn::Sequential<double> model(nn::Linear<double>(2, 1), nn::Dropout<double>(0.5));
   optim::SGD<double> sgd(model.parameters());
@@ -281,16 +254,12 @@ TEST_CASE("fit: an Error leaves the optimizer's rate and the model's mode as a s
   options.schedule = [](Index epoch) { return 1 / static_cast<double>(epoch + 2); };
   train::fit(model, set, nn::mse_loss, sgd, options);
   CHECK(sgd.rate_factor() == 0.5);
-  CHECK_FALSE(model[1].training());
   options.callbacks = {[](const train::Epoch& epoch) -> bool {
     if (epoch.number == 2) throw Error("callback", "enough");
     return true;
   }};
-  model.train();
   CHECK_ERROR(train::fit(model, set, nn::mse_loss, sgd, options), "[callback] enough");
   CHECK(sgd.rate_factor() == 0.5);
-  CHECK_FALSE(model.training());
-  CHECK_FALSE(model[1].training());
   // Without a schedule, what a callback did to the rate is kept.
   options = {.epochs = 1, .progress = quiet};
   options.callbacks = {[&](const train::Epoch&) {
@@ -366,11 +335,11 @@ template <class Run> train::Diverged divergence(const Run& run) {
 }
 
 /// A single weight, and a loss of its own that does not look at data.
-struct Weight : nn::Module<double> {
+struct Weight : nn::Layer<double> {
   nn::Parameter<double> w{Shape{1}};
   explicit Weight(double start) { w.value()[0] = start; }
-  void members(nn::Members<double>& m) override { m("w", w); }
-  Var<double> forward(Var<double> x) const override { return x * w.on(x.tape(), "w"); }
+  void visit(nn::Visitor<double>& m) const override { m("w", w); }
+  Var<double> forward(Var<double> x) const override { return x * w.bind(x.tape()); }
 };
 
 bool contains(const std::string& text, const std::string& words) {
@@ -408,7 +377,6 @@ TEST_CASE("fit: after divergence the best parameters come back, and the error sa
     CHECK_FALSE(error.batch.has_value());  // the evaluation at the end of the epoch sees it first
     CHECK(contains(error.what(), validated ? "at its end: the validation loss became inf"
                                            : "at its end: the loss on the training set became inf"));
-    CHECK_FALSE(model.training());
   }
 }
 
@@ -688,18 +656,18 @@ TEST_CASE("fit: a vector of targets, or of inputs, is a column") {
 }
 
 TEST_CASE("fit: a part that the model does not name is pointed out, before anything moves") {
-  struct Forgetful : nn::Module<double> {
+  struct Forgetful : nn::Layer<double> {
     nn::Linear<double> fc1{2, 3}, fc2{3, 1};
-    void members(nn::Members<double>& m) override { m("fc1", fc1); }
+    void visit(nn::Visitor<double>& m) const override { m("fc1", fc1); }
     Var<double> forward(Var<double> x) const override { return fc2(relu(fc1(x))); }
   };
   Forgetful model;
-  const Tensor<double> before = model.fc1.weight.effective();
+  const Tensor<double> before = model.fc1.weight.materialize();
   const data::Dataset<double> set{normal_tensor<double>({8, 2}), normal_tensor<double>({8, 1}), {}, {}};
   optim::SGD<double> sgd(model.parameters(), {.lr = 0.1});
   CHECK_ERROR(train::fit(model, set, nn::mse_loss, sgd, {.epochs = 2, .progress = train::Progress::quiet}),
-              "[fit] parameter '", "1x3", "does not have", "members()");
-  CHECK(same_bits(model.fc1.weight.effective().view(), before.view()));
+              "[nn] Linear(3, 1), which a module computes with and no module names", "visit()");
+  CHECK(same_bits(model.fc1.weight.materialize().view(), before.view()));
 }
 
 TEST_CASE("fit: a loss that repeats prediction and target along each other is pointed out") {

@@ -1,4 +1,4 @@
-#include <taper/nn/select.hpp>
+#include <taper/nn/layers/select.hpp>
 
 namespace taper::nn {
 

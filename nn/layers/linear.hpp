@@ -10,7 +10,7 @@ namespace taper::nn {
 
 /// y = x W' + b with W outputs x inputs. Weight and bias start uniform in +- 1 / sqrt(inputs), which is the
 /// default of PyTorch's layer of that name.
-template <class T = float> class Linear : public Module<T> {
+template <class T = float> class Linear : public Layer<T> {
  public:
   /// Throws Error for a negative size.
   Linear(Index inputs, Index outputs, bool with_bias = true) : weight(Shape{outputs, inputs}) {
@@ -20,17 +20,22 @@ template <class T = float> class Linear : public Module<T> {
     const double bound = inputs > 0 ? 1 / std::sqrt(static_cast<double>(inputs)) : 0;
     init::uniform(bias->value(), -bound, bound);
   }
+  /// The layer with elements of another scalar. Throws Error for one with factorized parameters.
+  template <class U>
+  requires(!std::same_as<T, U>) explicit Linear(const Linear<U>& other) : weight(other.weight) {
+    if (other.bias) bias.emplace(*other.bias);
+  }
 
   Index inputs() const { return weight.shape()[1]; }
   Index outputs() const { return weight.shape()[0]; }
 
   Var<T> forward(Var<T> x) const override {
-    const Var<T> w = weight.on(x.tape(), "weight");
-    return bias ? affine(x, w, bias->on(x.tape(), "bias")) : affine(x, w);
+    const Var<T> w = weight.bind(x.tape());
+    return bias ? affine(x, w, bias->bind(x.tape())) : affine(x, w);
   }
-  void members(Members<T>& m) override {
-    m("weight", weight);
-    if (bias) m("bias", *bias);
+  void visit(Visitor<T>& v) const override {
+    v("weight", weight);
+    if (bias) v("bias", *bias);
   }
   std::string describe() const override {
     return "Linear(" + std::to_string(inputs()) + ", " + std::to_string(outputs()) +
