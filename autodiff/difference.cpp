@@ -6,12 +6,9 @@
 namespace taper {
 namespace {
 
-template <class Numbers> bool same_bits(const Numbers& a, const Numbers& b) {
-  return std::memcmp(a.data(), b.data(), sizeof(a)) == 0;
-}
-
-bool same_settings(const Attributes& a, const Attributes& b) {
-  return a.integers == b.integers && same_bits(a.reals, b.reals) && a.context == b.context;
+/// Of one operation, or of two leaves.
+template <class T> bool same_settings(const Node<T>& a, const Node<T>& b) {
+  return a.op == nullptr || a.op->attributes.same(a.attributes, b.attributes);
 }
 
 /// The first entry in which two leaves of one shape differ, or -1.
@@ -30,10 +27,9 @@ template <class T> std::string difference(const Tape<T>& recording, const Tape<T
     const Node<T>&a = nodes[i], &b = others[i];
     const bool same_line = a.op == b.op && std::ranges::equal(recording.inputs(a), other.inputs(b)) &&
                            a.shape == b.shape && a.writable == b.writable &&
-                           a.differentiable == b.differentiable;
+                           a.differentiable == b.differentiable && same_settings(a, b);
     const std::string_view also = " where the other has ";
     if (!same_line) return "has " + line(recording, a) + std::string(also) + line(other, b);
-    if (!same_settings(a.attributes, b.attributes)) return "has other settings of " + line(recording, a);
     if (a.op != nullptr) continue;
     if (!a.writable && a.value != b.value) return "has another parameter as " + line(recording, a);
     if (const Index at = a.writable ? differs_at(a, b) : -1; at >= 0) {

@@ -24,6 +24,11 @@ template <class T> void require_complete(const OpRecord<T>& record) {
   }
   if (record.shape == nullptr) refuse("without shape: expected a rule");
   if (record.forward == nullptr) refuse("without forward: expected a function that writes the output");
+  for (const AttributeField& field : record.attributes.list) {
+    if (record.attributes.find(field.name()) != &field) {
+      refuse("with two settings '", field.name(), "': expected names of their own");
+    }
+  }
   const auto beyond = [&](unsigned bits) { return arity.most < 32 && (bits >> arity.most) != 0; };
   if (beyond(record.constants) || beyond(record.read_before)) {
     refuse("that marks an input beyond its ", arity, ": expected marks of those alone");
@@ -62,6 +67,8 @@ std::ostream& operator<<(std::ostream& out, const Arity& arity) {
 
 template <class T> Op<T>::Op(const OpRecord<T>& record) : OpRecord<T>(record) {
   require_complete(record);
+  if (find(record.name) != nullptr)
+    throw Error(record.name, "a second operation of this name: expected another");
   entries<T>().push_back(this);
 }
 
@@ -71,6 +78,11 @@ template <class T> Op<T>::~Op() {
 
 template <class T> std::span<const Op<T>* const> Op<T>::registry() {
   return entries<T>();
+}
+
+template <class T> const Op<T>* Op<T>::find(std::string_view name) {
+  const auto found = std::ranges::find(entries<T>(), name, [](const Op* op) { return op->name; });
+  return found == entries<T>().end() ? nullptr : *found;
 }
 
 template class Op<float>;

@@ -8,7 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include <taper/autodiff/attributes.hpp>
 #include <taper/autodiff/random.hpp>
+#include <taper/autodiff/structure.hpp>
 #include <taper/autodiff/tensor.hpp>
 
 namespace taper {
@@ -19,14 +21,6 @@ namespace detail {
 /// Throws the Error of an operation that reads an input it was not given.
 [[noreturn]] void throw_no_input(std::string_view name, Index input, Index inputs);
 }  // namespace detail
-
-/// The settings of one use of an operation (an axis, a slope, the ends of a slice), copied into its node.
-struct Attributes {
-  std::array<Index, 5> integers{};
-  std::array<double, 2> reals{};
-  /// For operations of your own: anything that outlives the tape.
-  const void* context = nullptr;
-};
 
 /// One line of the tape: which operation, on which inputs, giving what. A leaf has no operation: its value
 /// is put there from outside. What every pass reads comes first, in one cache line.
@@ -134,12 +128,6 @@ template <class T> class Backward {
   T* unread_;
 };
 
-/// How structure passes through an operation, for those who cut networks.
-enum class Channels {
-  mixed,        ///< an output entry may depend on every input entry
-  elementwise,  ///< each output entry depends on the input entry in the same place, by the same function
-};
-
 /// An example use of an operation, on which its gradient is checked. The inputs stay away from points where
 /// the operation is not smooth.
 struct Sample {
@@ -179,7 +167,14 @@ template <class T> struct OpRecord {
   void (*backward)(const Backward<T>&) = nullptr;
   /// States that the output has no derivative (a rounding, a position), so that `backward` is null.
   bool no_derivative = false;
-  Channels channels = Channels::mixed;
+  /// The settings that it has, by name. None when empty.
+  AttributeFields attributes{};
+  /// States how the axes of the output follow from those of the inputs; see Structure. Null for an operation
+  /// of which nothing may be cut.
+  void (*structure)(const Signature&, const Shape& output, Structure&) = nullptr;
+  /// The settings with which to record it again when what is `kept` of inputs and output is all there is: for
+  /// those that state literal axes. The signature is that before the cut.
+  Attributes (*cut_attributes)(const Signature&, const Shape& output, const Kept& kept) = nullptr;
   /// Examples for the gradient check that runs over the registry.
   std::vector<Sample> (*samples)(Rng&) = nullptr;
   /// How many numbers of scratch it needs. Null for none.
@@ -209,10 +204,13 @@ template <class T> struct OpRecord {
 ///
 ///     Var<double> y = apply(cube<double>, {x});
 ///
+/// Its name is its own: a second one of the same scalar is refused while the first one lives.
+///
 /// A record that is refused there ends the program before main, by std::terminate, which prints the Error.
 template <class T> class Op : public OpRecord<T> {
  public:
-  /// Throws Error for a record that lacks what it must have, or contradicts itself.
+  /// Throws Error for a record that lacks what it must have or contradicts itself, and for a name that is
+  /// taken.
   explicit Op(const OpRecord<T>& record);
   ~Op();
   Op(const Op&) = delete;
@@ -224,6 +222,8 @@ template <class T> class Op : public OpRecord<T> {
   bool reads_before(Index input) const { return input < 32 && (this->read_before >> input & 1u) != 0; }
   /// Every operation there is for this scalar, in the order in which they were made.
   static std::span<const Op* const> registry();
+  /// The one of this name, or null.
+  static const Op* find(std::string_view name);
 };
 
 // Here, where an Op is complete.

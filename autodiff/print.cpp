@@ -1,3 +1,4 @@
+#include <charconv>
 #include <ostream>
 #include <sstream>
 
@@ -11,7 +12,18 @@ template <class T> std::string leaf_kind(const Node<T>& node) {
   return node.writable ? "variable" : "parameter";
 }
 
-/// `affine(%0, %1, %2)`, or `parameter` for a leaf.
+/// A setting; real numbers with the fewest digits that give back what the operation computes with.
+template <class T> void write(std::ostream& out, const AttributeValue& value) {
+  const double* const real = std::get_if<double>(&value);
+  if (real == nullptr) {
+    out << value;
+  } else {
+    char text[32];
+    out.write(text, std::to_chars(text, text + sizeof(text), static_cast<T>(*real)).ptr - text);
+  }
+}
+
+/// `slice(%2, axis=1, begin=0, end=3)`, or `parameter` for a leaf.
 template <class T> std::string expression(const Tape<T>& tape, const Node<T>& node) {
   if (node.op == nullptr) return leaf_kind(node);
   std::ostringstream text;
@@ -21,6 +33,9 @@ template <class T> std::string expression(const Tape<T>& tape, const Node<T>& no
     text << separator << '%' << input;
     separator = ", ";
   }
+  for_attributes(*node.op, node.attributes, [&](std::string_view name, const AttributeValue& value) {
+    write<T>(text << ", " << name << '=', value);
+  });
   text << ')';
   return text.str();
 }

@@ -146,6 +146,9 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
   if (!op.arity.includes(count)) {
     throw Error(op.name, count, count == 1 ? " input" : " inputs", ": expected ", op.arity, place(scope_));
   }
+  if (!op.attributes.fit(attributes)) {
+    throw Error(op.name, "settings of another operation, or none: expected its own", place(scope_));
+  }
   const auto first_input = static_cast<std::uint32_t>(inputs_.size());
   const auto index = static_cast<std::uint32_t>(nodes_.size());
   Node<T>& next = nodes_.emplace_back();

@@ -15,9 +15,8 @@ template <class T> bool is_elementwise(const nn::Layer<T>& module) {
   Tape<T> tape(Mode::evaluation);
   const Var<T> y = module(tape.input({1, 1}));
   return std::ranges::all_of(tape.nodes(),
-                             [](const Node<T>& node) {
-                               return node.op == nullptr ? node.writable
-                                                         : node.op->channels == Channels::elementwise;
+                             [&](const Node<T>& node) {
+                               return node.op == nullptr ? node.writable : taper::is_elementwise(tape, node);
                              }) &&
          y.shape() == Shape{1, 1};
 }

@@ -38,7 +38,7 @@ constexpr bool debugging = true;
 /// operands.
 template <class T> void require_no_pairs(const Tape<T>& tape, std::size_t begin, const char* where) {
   for (const Node<T>& node : tape.nodes().subspan(begin)) {
-    if (node.op == nullptr || node.op->channels != Channels::elementwise || node.inputs != 2) continue;
+    if (node.inputs != 2 || !is_elementwise(tape, node)) continue;
     const auto inputs = tape.inputs(node);
     const Shape &a = tape.nodes()[inputs[0]].shape, &b = tape.nodes()[inputs[1]].shape;
     if (node.shape.size() <= std::max(a.size(), b.size())) continue;

@@ -2,6 +2,7 @@
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 using kernels::Binary;
 using kernels::Strided;
 
-constexpr const char* binary_names[] = {"add", "sub", "mul", "div", "pow", "max", "min"};
+constexpr const char* binary_names[] = {"add", "sub", "mul", "div", "pow", "maximum", "minimum"};
 
 constexpr const char* binary_name(Binary function) {
   return binary_names[static_cast<int>(function)];
@@ -204,7 +205,12 @@ const Op<T> binary{{
           run_gradient<T, function, 0>(b);
           run_gradient<T, function, 1>(b);
         },
-    .channels = Channels::elementwise,
+    .structure =
+        [](const Signature& s, const Shape& output, Structure& out) {
+          ops::elementwise(s, output, out);
+          if (function == Binary::mul || function == Binary::div) out.preserve_zero(0);
+          if (function == Binary::mul) out.preserve_zero(1);
+        },
     .samples = samples<function>,
     .scratch = [](const Signature& s) { return gradient_scratch(s, binary_name(function)); },
 }};

@@ -1,21 +1,33 @@
 #include <taper/autodiff/kernels/binary.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
 
 using kernels::Binary;
 
-/// reals[0] is the probability. The scratch keeps the factors, 0 or 1 / (1 - probability), for the way back.
+struct DropoutAttributes {
+  double probability;
+};
+
+/// The scratch keeps the factors, 0 or 1 / (1 - probability), for the way back.
 template <class T>
 const Op<T> dropout_op{{
     .name = "dropout",
     .arity = 1,
-    .shape = [](const Signature& s) { return s[0]; },
+    .shape =
+        [](const Signature& s) {
+          const auto [probability] = as<DropoutAttributes>(s.attributes);
+          if (!(probability >= 0 && probability < 1)) {
+            throw Error("dropout", "probability ", probability, ": expected 0 <= probability < 1");
+          }
+          return s[0];
+        },
     .forward =
         [](const Forward<T>& f) {
-          const double probability = f.attributes().reals[0];
+          const auto [probability] = as<DropoutAttributes>(f.attributes());
           const T kept = static_cast<T>(1 / (1 - probability));
           const Index n = f.output().size();
           Rng rng = f.random();
@@ -29,10 +41,16 @@ const Op<T> dropout_op{{
                                         b.output_gradient().data(), g.data, g.add);
           }
         },
-    .channels = Channels::elementwise,
+    .attributes = attribute_fields<DropoutAttributes>({{"probability", &DropoutAttributes::probability}}),
+    .structure =
+        [](const Signature& s, const Shape& output, Structure& out) {
+          ops::elementwise(s, output, out);
+          out.preserve_zero(0);
+          out.random = true;
+        },
     .samples =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {5, 7})}, {.reals = {0.3}}}};
+          return std::vector<Sample>{{{ops::uniform(rng, {5, 7})}, DropoutAttributes{0.3}}};
         },
     .scratch = [](const Signature& s) { return s[0].size(); },
     .in_place = true,
@@ -41,10 +59,7 @@ const Op<T> dropout_op{{
 }  // namespace
 
 template <class T> Var<T> dropout(Var<T> x, double probability) {
-  if (!(probability >= 0 && probability < 1)) {
-    throw Error("dropout", "probability ", probability, ": expected 0 <= probability < 1");
-  }
-  return apply(dropout_op<T>, {x}, {.reals = {probability}});
+  return apply(dropout_op<T>, {x}, DropoutAttributes{probability});
 }
 
 template Var<float> dropout(Var<float>, double);

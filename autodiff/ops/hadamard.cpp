@@ -1,6 +1,7 @@
 #include <taper/autodiff/kernels/hadamard.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
@@ -47,7 +48,19 @@ const Op<T> hadamard_op{{
                                         v.data(), {gu ? gu.data : nullptr, gu.add},
                                         {gv ? gv.data : nullptr, gv.add});
         },
-    .channels = Channels::elementwise,
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          out.elementwise = true;
+          ops::same_axes(s, out, 0);
+          if (s[0] == s[1]) {
+            ops::same_axes(s, out, 1);
+          } else {
+            const Index gated = layout(s[0], s[1]).gates == Gates::rows ? 0 : 1;
+            out.same(1, 0, gated, s[0][gated]);
+          }
+          out.preserve_zero(0);
+          out.preserve_zero(1);
+        },
     .samples =
         [](Rng& rng) {
           std::vector<Sample> result;

@@ -3,6 +3,7 @@
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
@@ -22,27 +23,82 @@ Index product(const Shape& shape, Index begin, Index end) {
   return result;
 }
 
-// reshape: integers[0] is the rank, the others are the dimensions, of which one may be -1.
+// reshape: one dimension may be -1.
+
+struct ReshapeAttributes {
+  IndexList dimensions;
+};
 
 Shape reshaped(const Signature& s) {
-  const auto& [rank, d0, d1, d2, d3] = s.attributes.integers;
-  std::array<Index, 4> dimensions{d0, d1, d2, d3};
-  Index known = 1, open = -1;
-  for (Index k = 0; k < rank; ++k) {
-    Index& dimension = dimensions[static_cast<std::size_t>(k)];
-    if (dimension == -1) {
-      if (open >= 0) throw Error("reshape", "two dimensions are -1: expected at most one");
-      open = k;
-    } else {
-      known *= dimension;
-    }
+  IndexList dimensions = as<ReshapeAttributes>(s.attributes).dimensions;
+  Index open = -1;
+  for (Index k = 0; k < dimensions.size(); ++k) {
+    if (dimensions[k] != -1) continue;
+    if (open >= 0) throw Error("reshape", "two dimensions are -1: expected at most one");
+    open = k;
   }
-  if (open >= 0) dimensions[static_cast<std::size_t>(open)] = known == 0 ? 0 : s[0].size() / known;
-  const Shape result(dimensions.data(), rank);
+  if (open >= 0) {
+    dimensions[open] = 1;
+    const Index known = Shape(dimensions.begin(), dimensions.size()).size();
+    dimensions[open] = known == 0 ? 0 : s[0].size() / known;
+  }
+  const Shape result(dimensions.begin(), dimensions.size());
   if (result.size() != s[0].size()) {
     throw Error("reshape", "a tensor ", s[0], " to ", result, ": expected ", s[0].size(), " entries");
   }
   return result;
+}
+
+/// Adjacent axes [begin, end) of a shape.
+struct Axes {
+  Index begin, end;
+};
+
+/// Links several axes of one side with the one of the other that they are laid out in: neighbours of one of
+/// them are as far apart as the product of those behind it. An axis of one index has nothing to tell apart.
+void link_laid_out(const Shape& several, Axes axes, Index one, bool flatten, Structure& out) {
+  const Index n = product(several, axes.begin, axes.end);
+  for (Index axis = axes.begin; axis < axes.end; ++axis) {
+    const Index classes = several[axis];
+    if (classes == 1 && n != 1) continue;
+    const LinkedAxis alone{axis, 0, classes}, among{one, 0, n, product(several, axis + 1, axes.end)};
+    out.links.push_back({0, flatten ? alone : among, flatten ? among : alone, classes});
+  }
+}
+
+/// Both shapes fall into groups of adjacent axes with the same number of entries. What a group is laid out
+/// in on the other side is known where one side has a single axis longer than 1.
+void reshape_structure(const Signature& s, const Shape& y, Structure& out) {
+  const Shape& x = s[0];
+  const IndexList literal = as<ReshapeAttributes>(s.attributes).dimensions;
+  for (Index k = 0; k < y.rank(); ++k) {
+    if (literal[k] != -1) out.literal_axes.push_back(k);
+  }
+  out.preserve_zero(0);
+  if (x.size() == 0) {  // any dimensions have as many entries: those in front are the same
+    for (Index k = 0; k < std::min(x.rank(), y.rank()) && x[k] == y[k]; ++k) out.same(0, k, k, x[k]);
+    return;
+  }
+  Axes from{0, 0}, to{0, 0};
+  while (from.begin < x.rank() && to.begin < y.rank()) {
+    from.end = from.begin + 1;
+    to.end = to.begin + 1;
+    for (Index a = x[from.begin], b = y[to.begin]; a != b;) a < b ? a *= x[from.end++] : b *= y[to.end++];
+    const auto single = [](const Shape& shape, Axes axes) {  // its only axis longer than 1, or -1
+      Index found = axes.end - axes.begin == 1 ? axes.begin : -1, longer = 0;
+      for (Index k = axes.begin; k < axes.end; ++k) {
+        if (shape[k] != 1) found = k, ++longer;
+      }
+      return longer > 1 ? -1 : found;
+    };
+    if (const Index one = single(y, to); one >= 0) {
+      link_laid_out(x, from, one, true, out);
+    } else if (const Index of = single(x, from); of >= 0) {
+      link_laid_out(y, to, of, false, out);
+    }
+    from.begin = from.end;
+    to.begin = to.end;
+  }
 }
 
 template <class T>
@@ -57,21 +113,43 @@ const Op<T> reshape_op{{
           if (const Gradient<T> g = b.gradient(0))
             leave(b.output_gradient().data(), b.output().size(), g.data, g.add);
         },
+    .attributes = attribute_fields<ReshapeAttributes>({{"dimensions", &ReshapeAttributes::dimensions}}),
+    .structure = reshape_structure,
+    .cut_attributes = [](const Signature& s, const Shape& y, const Kept& kept) -> Attributes {
+      IndexList dimensions = as<ReshapeAttributes>(s.attributes).dimensions;
+      bool empty = false;
+      for (Index k = 0; k < y.rank(); ++k) empty |= kept.output[static_cast<std::size_t>(k)].empty();
+      for (Index k = 0; k < y.rank(); ++k) {
+        // Without entries, nothing else says how long the open dimension is.
+        if (dimensions[k] != -1 || empty)
+          dimensions[k] = static_cast<Index>(kept.output[static_cast<std::size_t>(k)].size());
+      }
+      return ReshapeAttributes{dimensions};
+    },
     .samples =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, {.integers = {3, 2, -1, 2}}},
-                                     {{ops::uniform(rng, {1, 1})}, {.integers = {0}}}};
+          const std::pair<Shape, IndexList> uses[] = {
+              {{3, 4}, {2, -1, 2}}, {{1, 1}, {}},           {{2, 3, 2, 2}, {2, -1}}, {{2, 12}, {-1, 3, 2, 2}},
+              {{2, 3, 4}, {-1, 4}}, {{4, 6}, {2, 2, 3, 2}}, {{3, 1, 4}, {3, 4}},     {{3, 4}, {1, 3, 1, 4}},
+              {{1, 6}, {-1, 2, 3}}, {{2, 2, 3, 2}, {-1, 6}}};
+          std::vector<Sample> result;
+          for (const auto& [shape, dimensions] : uses) {
+            result.push_back({{ops::uniform(rng, shape)}, ReshapeAttributes{dimensions}});
+          }
+          return result;
         },
 }};
 
-// transpose: integers[0] < integers[1] are the two axes. Seen from them, a tensor is outer x p x middle x q x
-// inner.
+struct TransposeAttributes {
+  Index first, second;  // first < second
+};
 
+/// Seen from the two axes, a tensor is outer x p x middle x q x inner.
 struct Exchange {
   Index outer, p, middle, q, inner;
 
   Exchange(const Shape& x, const Attributes& attributes) {
-    const Index first = attributes.integers[0], second = attributes.integers[1];
+    const auto [first, second] = as<TransposeAttributes>(attributes);
     outer = product(x, 0, first);
     p = x[first];
     middle = product(x, first + 1, second);
@@ -103,7 +181,12 @@ const Op<T> transpose_op{{
     .arity = 1,
     .shape =
         [](const Signature& s) {
-          const Index first = s.attributes.integers[0], second = s.attributes.integers[1];
+          const auto [first, second] = as<TransposeAttributes>(s.attributes);
+          ops::require_axis("transpose", first, s[0]);
+          ops::require_axis("transpose", second, s[0]);
+          if (first >= second) {
+            throw Error("transpose", "axes ", first, " and ", second, ": expected the smaller one first");
+          }
           return s[0].with(first, s[0][second]).with(second, s[0][first]);
         },
     .forward =
@@ -117,15 +200,27 @@ const Op<T> transpose_op{{
             Exchange(b.input(0).shape(), b.attributes()).run(b.output_gradient().data(), g.data, true, g.add);
           }
         },
+    .attributes = attribute_fields<TransposeAttributes>(
+        {{"first", &TransposeAttributes::first}, {"second", &TransposeAttributes::second}}),
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          const auto [first, second] = as<TransposeAttributes>(s.attributes);
+          for (Index axis = 0; axis < s[0].rank(); ++axis) {
+            out.same(0, axis, axis == first ? second : axis == second ? first : axis, s[0][axis]);
+          }
+          out.preserve_zero(0);
+        },
     .samples =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, {.integers = {0, 1}}},
-                                     {{ops::uniform(rng, {2, 3, 2, 4})}, {.integers = {0, 2}}},
-                                     {{ops::uniform(rng, {2, 3, 2})}, {.integers = {0, 1}}}};
+          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, TransposeAttributes{0, 1}},
+                                     {{ops::uniform(rng, {2, 3, 2, 4})}, TransposeAttributes{0, 2}},
+                                     {{ops::uniform(rng, {2, 3, 2})}, TransposeAttributes{0, 1}}};
         },
 }};
 
-// slice: integers are the axis, its begin and its end.
+struct SliceAttributes {
+  Index axis, begin, end;
+};
 
 template <class T>
 const Op<T> slice_op{{
@@ -133,7 +228,8 @@ const Op<T> slice_op{{
     .arity = 1,
     .shape =
         [](const Signature& s) {
-          const auto [axis, begin, end, unused, none] = s.attributes.integers;
+          const auto [axis, begin, end] = as<SliceAttributes>(s.attributes);
+          ops::require_axis("slice", axis, s[0]);
           if (begin < 0 || begin > end || end > s[0][axis]) {
             throw Error("slice", "[", begin, ", ", end, ") of axis ", axis, " of a tensor ", s[0],
                         ": expected a range inside [0, ", s[0][axis], ")");
@@ -142,7 +238,7 @@ const Op<T> slice_op{{
         },
     .forward =
         [](const Forward<T>& f) {
-          const auto [axis, begin, end, unused, none] = f.attributes().integers;
+          const auto [axis, begin, end] = as<SliceAttributes>(f.attributes());
           const Shape& x = f.input(0).shape();
           const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()),
                       run = (end - begin) * inner;
@@ -154,7 +250,7 @@ const Op<T> slice_op{{
         [](const Backward<T>& b) {
           const Gradient<T> g = b.gradient(0);
           if (!g) return;
-          const auto [axis, begin, end, unused, none] = b.attributes().integers;
+          const auto [axis, begin, end] = as<SliceAttributes>(b.attributes());
           const Shape& x = b.input(0).shape();
           const Index outer = product(x, 0, axis), inner = product(x, axis + 1, x.rank()),
                       run = (end - begin) * inner;
@@ -163,15 +259,36 @@ const Op<T> slice_op{{
             leave(b.output_gradient().data() + o * run, run, g.data + (o * x[axis] + begin) * inner, g.add);
           }
         },
+    .attributes = attribute_fields<SliceAttributes>({{"axis", &SliceAttributes::axis},
+                                                     {"begin", &SliceAttributes::begin},
+                                                     {"end", &SliceAttributes::end}}),
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          const auto [axis, begin, end] = as<SliceAttributes>(s.attributes);
+          ops::same_axes(s, out, 0, axis);
+          out.links.push_back({0, {axis, begin, end}, {axis, 0, end - begin}, end - begin});
+          out.literal_axes = {axis};
+          out.preserve_zero(0);
+        },
+    .cut_attributes = [](const Signature& s, const Shape&, const Kept& kept) -> Attributes {
+      const auto [axis, begin, end] = as<SliceAttributes>(s.attributes);
+      const auto before = [&](Index position) {  // how many stay before it
+        const std::vector<Index>& all = kept.inputs[0][static_cast<std::size_t>(axis)];
+        return static_cast<Index>(std::ranges::lower_bound(all, position) - all.begin());
+      };
+      return SliceAttributes{axis, before(begin), before(end)};
+    },
     .samples =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {5, 3})}, {.integers = {0, 1, 4}}},
-                                     {{ops::uniform(rng, {2, 6, 3})}, {.integers = {1, 2, 3}}},
-                                     {{ops::uniform(rng, {4, 5})}, {.integers = {1, 0, 2}}}};
+          return std::vector<Sample>{{{ops::uniform(rng, {5, 3})}, SliceAttributes{0, 1, 4}},
+                                     {{ops::uniform(rng, {2, 6, 3})}, SliceAttributes{1, 2, 3}},
+                                     {{ops::uniform(rng, {4, 5})}, SliceAttributes{1, 0, 2}}};
         },
 }};
 
-// concat: integers[0] is the axis.
+struct ConcatAttributes {
+  Index axis;
+};
 
 template <class T>
 const Op<T> concat_op{{
@@ -179,7 +296,8 @@ const Op<T> concat_op{{
     .arity = {1, Arity::any},
     .shape =
         [](const Signature& s) {
-          const Index axis = s.attributes.integers[0];
+          const auto [axis] = as<ConcatAttributes>(s.attributes);
+          ops::require_axis("concat", axis, s[0]);
           Index total = 0;
           for (Index i = 0; i < s.inputs(); ++i) {
             if (s[i].rank() != s[0].rank() || s[i].with(axis, 0) != s[0].with(axis, 0)) {
@@ -192,7 +310,7 @@ const Op<T> concat_op{{
         },
     .forward =
         [](const Forward<T>& f) {
-          const Index axis = f.attributes().integers[0];
+          const auto [axis] = as<ConcatAttributes>(f.attributes());
           const Shape& y = f.output().shape();
           const Index outer = product(y, 0, axis), inner = product(y, axis + 1, y.rank());
           Index offset = 0;
@@ -207,7 +325,7 @@ const Op<T> concat_op{{
         },
     .backward =
         [](const Backward<T>& b) {
-          const Index axis = b.attributes().integers[0];
+          const auto [axis] = as<ConcatAttributes>(b.attributes());
           const Shape& y = b.output().shape();
           const Index outer = product(y, 0, axis), inner = product(y, axis + 1, y.rank());
           Index offset = 0;
@@ -222,12 +340,24 @@ const Op<T> concat_op{{
             offset += run;
           }
         },
+    .attributes = attribute_fields<ConcatAttributes>({{"axis", &ConcatAttributes::axis}}),
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          const auto [axis] = as<ConcatAttributes>(s.attributes);
+          Index offset = 0;
+          for (Index i = 0; i < s.inputs(); ++i) {
+            const Index n = s[i][axis];
+            ops::same_axes(s, out, i, axis);
+            out.links.push_back({i, {axis, 0, n}, {axis, offset, offset + n}, n});
+            offset += n;
+          }
+        },
     .samples =
         [](Rng& rng) {
           return std::vector<Sample>{
-              {{ops::uniform(rng, {2, 3}), ops::uniform(rng, {4, 3})}, {.integers = {0}}},
+              {{ops::uniform(rng, {2, 3}), ops::uniform(rng, {4, 3})}, ConcatAttributes{0}},
               {{ops::uniform(rng, {2, 3, 2}), ops::uniform(rng, {2, 1, 2}), ops::uniform(rng, {2, 2, 2})},
-               {.integers = {1}}}};
+               ConcatAttributes{1}}};
         },
 }};
 
@@ -293,6 +423,12 @@ const Op<T> gather_rows_op{{
             kernels::add_carefully<T>(width, from, g.data + to, rest + to);
           });
         },
+    .structure =
+        [](const Signature& s, const Shape& y, Structure& out) {
+          out.same(0, 1, y.rank() - 1, s[0][1]);
+          ops::same_axes(s, out, 1);
+          out.preserve_zero(0);
+        },
     .samples =
         [](Rng& rng) {
           return std::vector<Sample>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
@@ -309,25 +445,23 @@ template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensi
   if (dimensions.size() > static_cast<std::size_t>(Shape::max_rank)) {
     throw Error("reshape", dimensions.size(), " dimensions: expected at most ", Shape::max_rank);
   }
-  Attributes attributes{.integers = {static_cast<Index>(dimensions.size())}};
-  std::copy(dimensions.begin(), dimensions.end(), attributes.integers.begin() + 1);
-  return apply(reshape_op<T>, {x}, attributes);
+  return apply(reshape_op<T>, {x}, ReshapeAttributes{dimensions});
 }
 
 template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
   const auto [low, high] =
       std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
   if (low == high) return x;
-  return apply(transpose_op<T>, {x}, {.integers = {low, high}});
+  return apply(transpose_op<T>, {x}, TransposeAttributes{low, high});
 }
 
 template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end) {
-  return apply(slice_op<T>, {x}, {.integers = {x.shape().axis(axis, "slice"), begin, end}});
+  return apply(slice_op<T>, {x}, SliceAttributes{x.shape().axis(axis, "slice"), begin, end});
 }
 
 template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis) {
   if (parts.empty()) throw Error("concat", "no tensors: expected one or more");
-  return parts[0].tape().record(concat_op<T>, parts, {.integers = {parts[0].shape().axis(axis, "concat")}});
+  return parts[0].tape().record(concat_op<T>, parts, ConcatAttributes{parts[0].shape().axis(axis, "concat")});
 }
 
 template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions) {

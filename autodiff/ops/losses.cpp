@@ -4,6 +4,7 @@
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
@@ -16,13 +17,20 @@ constexpr const char* loss_name(Loss kind) {
   return loss_names[static_cast<int>(kind)];
 }
 
-// Losses entry by entry: reals[0] is Huber's delta.
+/// Of the losses entry by entry. One of them alone has the setting.
+struct LossAttributes {
+  double delta = 0;
+};
 
 template <Loss kind> Shape scalar_of_pair(const Signature& s) {
   if (s[0] != s[1]) {
     throw Error(loss_name(kind), "prediction ", s[0], " and target ", s[1], ": expected the same shape");
   }
   if (s[0].size() == 0) throw Error(loss_name(kind), "prediction ", s[0], ": expected entries");
+  const auto [delta] = as<LossAttributes>(s.attributes);
+  if (kind == Loss::huber && !(delta > 0)) {
+    throw Error(loss_name(kind), "delta ", delta, ": expected a positive number");
+  }
   return Shape{};
 }
 
@@ -34,9 +42,18 @@ template <Loss kind> std::vector<Sample> samples(Rng& rng) {
       const double gap = std::abs(prediction[i] - target[i]);
       if (gap < 0.05 || std::abs(gap - 0.7) < 0.05) prediction[i] += 0.12;
     }
-    result.push_back({{prediction, target}, {.reals = {0.7}}});
+    result.push_back({{prediction, target}, LossAttributes{0.7}});
   }
   return result;
+}
+
+AttributeFields fields(Loss kind) {
+  if (kind != Loss::huber) return attribute_fields<LossAttributes>({});
+  return attribute_fields<LossAttributes>({{"delta", &LossAttributes::delta}});
+}
+
+template <class T> T delta_of(const auto& pass) {
+  return static_cast<T>(as<LossAttributes>(pass.attributes()).delta);
 }
 
 template <class T, Loss kind>
@@ -47,8 +64,8 @@ const Op<T> loss_op{{
     .forward =
         [](const Forward<T>& f) {
           const Index n = f.input(0).size();
-          const double total = kernels::loss<T>(kind, n, f.input(0).data(), f.input(1).data(),
-                                                static_cast<T>(f.attributes().reals[0]));
+          const double total =
+              kernels::loss<T>(kind, n, f.input(0).data(), f.input(1).data(), delta_of<T>(f));
           f.output()[0] = static_cast<T>(total / static_cast<double>(n));
         },
     .backward =
@@ -57,16 +74,18 @@ const Op<T> loss_op{{
           const T scale = b.output_gradient()[0] / static_cast<T>(n);
           for (const int of : {0, 1}) {
             if (const Gradient<T> g = b.gradient(of)) {
-              kernels::loss_gradient<T>(kind, of, n, b.input(0).data(), b.input(1).data(),
-                                        static_cast<T>(b.attributes().reals[0]), scale, g.data, g.add);
+              kernels::loss_gradient<T>(kind, of, n, b.input(0).data(), b.input(1).data(), delta_of<T>(b),
+                                        scale, g.data, g.add);
             }
           }
         },
+    .attributes = fields(kind),
+    .structure = ops::reduce_all,
     .samples = samples<kind>,
 }};
 
 template <Loss kind, class T> Var<T> record(Var<T> prediction, Var<T> target, double delta = 0) {
-  return apply(loss_op<T, kind>, {prediction, target}, {.reals = {delta}});
+  return apply(loss_op<T, kind>, {prediction, target}, LossAttributes{delta});
 }
 
 // cross_entropy: the scratch keeps the log-softmax.
@@ -119,6 +138,7 @@ const Op<T> cross_entropy_op{{
             to[class_of(b.input(1)[i], classes)] -= scale;
           }
         },
+    .structure = ops::reduce_all,
     .samples =
         [](Rng& rng) {
           return std::vector<Sample>{{{ops::uniform(rng, {5, 4}), ops::whole(rng, {5}, 4)}},
@@ -137,7 +157,6 @@ template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target) {
   return record<Loss::absolute>(prediction, target);
 }
 template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta) {
-  if (!(delta > 0)) throw Error("huber_loss", "delta ", delta, ": expected a positive number");
   return record<Loss::huber>(prediction, target, delta);
 }
 template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target) {

@@ -3,6 +3,7 @@
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
@@ -25,14 +26,16 @@ void leave(Gradient<T> g, Index rows, Index columns, Index inner, MatrixRef<T> l
   if (g) kernels::gemm<T>(rows, columns, inner, left, right, g.data, columns, g.add);
 }
 
-// matmul: integers[0] and [1] say whether a and b are read transposed.
+struct MatmulAttributes {
+  bool transpose_a, transpose_b;
+};
 
 struct Product {
   Index rows, columns, inner;
 };
 
 Product product(const Signature& s) {
-  const bool ta = s.attributes.integers[0] != 0, tb = s.attributes.integers[1] != 0;
+  const auto [ta, tb] = as<MatmulAttributes>(s.attributes);
   if (s[0].rank() != 2 || s[1].rank() != 2) {
     throw Error("matmul", "shapes ", s[0], " and ", s[1], ": expected two matrices");
   }
@@ -46,10 +49,10 @@ Product product(const Signature& s) {
 
 std::vector<Sample> matmul_samples(Rng& rng) {
   std::vector<Sample> result;
-  for (const Index ta : {0, 1}) {
-    for (const Index tb : {0, 1}) {
+  for (const bool ta : {false, true}) {
+    for (const bool tb : {false, true}) {
       const Shape a = ta ? Shape{4, 3} : Shape{3, 4}, b = tb ? Shape{5, 4} : Shape{4, 5};
-      result.push_back({{ops::uniform(rng, a), ops::uniform(rng, b)}, {.integers = {ta, tb}}});
+      result.push_back({{ops::uniform(rng, a), ops::uniform(rng, b)}, MatmulAttributes{ta, tb}});
     }
   }
   return result;
@@ -66,7 +69,7 @@ const Op<T> matmul_op{{
         },
     .forward =
         [](const Forward<T>& f) {
-          const bool ta = f.attributes().integers[0] != 0, tb = f.attributes().integers[1] != 0;
+          const auto [ta, tb] = as<MatmulAttributes>(f.attributes());
           const Shape& out = f.output().shape();
           const Index inner = f.input(0).shape()[ta ? 0 : 1];
           kernels::gemm<T>(out[0], out[1], inner, read<T>(f.input(0), ta), read<T>(f.input(1), tb),
@@ -75,7 +78,7 @@ const Op<T> matmul_op{{
     .backward =
         [](const Backward<T>& b) {
           // With C = A B: dA = dC B' and dB = A' dC; an operand that is read transposed gets the transpose.
-          const bool ta = b.attributes().integers[0] != 0, tb = b.attributes().integers[1] != 0;
+          const auto [ta, tb] = as<MatmulAttributes>(b.attributes());
           const Index rows = b.output().shape()[0], columns = b.output().shape()[1];
           const Index inner = b.input(0).shape()[ta ? 0 : 1];
           const MatrixRef<T> left = read<T>(b.input(0), ta), right = read<T>(b.input(1), tb);
@@ -87,6 +90,17 @@ const Op<T> matmul_op{{
           tb ? leave(gb, columns, inner, rows, swapped(g), left)
              : leave(gb, inner, columns, rows, swapped(left), g);
         },
+    .attributes = attribute_fields<MatmulAttributes>(
+        {{"transpose_a", &MatmulAttributes::transpose_a}, {"transpose_b", &MatmulAttributes::transpose_b}}),
+    .structure =
+        [](const Signature& s, const Shape& output, Structure& out) {
+          const auto [ta, tb] = as<MatmulAttributes>(s.attributes);
+          out.same(0, ta ? 1 : 0, 0, output[0]);
+          out.same(1, tb ? 0 : 1, 1, output[1]);
+          out.contract(0, ta ? 0 : 1, 1, tb ? 1 : 0);
+          out.preserve_zero(0);
+          out.preserve_zero(1);
+        },
     .samples = matmul_samples,
     .multiply_adds =
         [](const Signature& s) {
@@ -96,7 +110,13 @@ const Op<T> matmul_op{{
     .read_before = 0b10,
 }};
 
-// affine: integers[0] is the activation. Inputs: x, weight, and perhaps a bias.
+// affine: the inputs are x, weight, and perhaps a bias.
+
+struct AffineAttributes {
+  Activation activation;
+};
+
+constexpr std::string_view activation_names[] = {"none", "relu", "tanh", "sigmoid"};
 
 constexpr kernels::Unary kernel(Activation activation) {
   switch (activation) {
@@ -110,7 +130,7 @@ constexpr kernels::Unary kernel(Activation activation) {
 }
 
 Activation activation(const Attributes& attributes) {
-  return static_cast<Activation>(attributes.integers[0]);
+  return as<AffineAttributes>(attributes).activation;
 }
 
 Shape affine_shape(const Signature& s) {
@@ -129,7 +149,7 @@ Shape affine_shape(const Signature& s) {
 std::vector<Sample> affine_samples(Rng& rng) {
   std::vector<Sample> result;
   for (const Activation f : {Activation::none, Activation::relu, Activation::tanh, Activation::sigmoid}) {
-    const Attributes attributes{.integers = {static_cast<Index>(f)}};
+    const AffineAttributes attributes{f};
     // Inputs of one sign and a bias far enough out keep relu away from its kink, on both sides of it.
     Tensor<double> bias = ops::uniform(rng, {4}, 0.1, 0.5);
     bias[0] = -40;
@@ -175,6 +195,21 @@ const Op<T> affine_op{{
             if (bias.add) kernels::scale<T>(outputs, T{1}, sums, bias.data, true);
           }
         },
+    .attributes =
+        attribute_fields<AffineAttributes>({{"activation", &AffineAttributes::activation, activation_names}}),
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          const Index last = s[0].rank() - 1, outputs = s[1][0];
+          ops::same_axes(s, out, 0, last);
+          out.same(1, 0, last, outputs);
+          if (s.inputs() == 3) out.same(2, 0, last, outputs);
+          out.contract(0, last, 1, 1);
+          out.bias = 2;
+          if (s.inputs() == 2 && activation(s.attributes) != Activation::sigmoid) {
+            out.preserve_zero(0);
+            out.preserve_zero(1);
+          }
+        },
     .samples = affine_samples,
     .scratch = [](const Signature& s) { return (s[0].rows() + 1) * s[1][0]; },
     .multiply_adds = [](const Signature& s) { return s[0].rows() * s[1].size(); },
@@ -185,15 +220,15 @@ const Op<T> affine_op{{
 
 template <class T> Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a, Transpose transpose_b) {
   return apply(matmul_op<T>, {a, b},
-               {.integers = {static_cast<Index>(transpose_a), static_cast<Index>(transpose_b)}});
+               MatmulAttributes{transpose_a == Transpose::yes, transpose_b == Transpose::yes});
 }
 
 template <class T> Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation) {
-  return apply(affine_op<T>, {x, weight, bias}, {.integers = {static_cast<Index>(activation)}});
+  return apply(affine_op<T>, {x, weight, bias}, AffineAttributes{activation});
 }
 
 template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation) {
-  return apply(affine_op<T>, {x, weight}, {.integers = {static_cast<Index>(activation)}});
+  return apply(affine_op<T>, {x, weight}, AffineAttributes{activation});
 }
 
 template Var<float> matmul(Var<float>, Var<float>, Transpose, Transpose);

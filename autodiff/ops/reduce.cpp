@@ -2,46 +2,75 @@
 
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
 
-/// integers[0] is the axis, or this for a reduction of everything.
-constexpr Index everything = -1;
+struct ReduceAttributes {
+  Index axis = 0;
+  bool everything = false;  // whatever the axis
+};
+
+constexpr ReduceAttributes everything{0, true};
+
+AttributeFields fields() {
+  return attribute_fields<ReduceAttributes>(
+      {{"axis", &ReduceAttributes::axis}, {"everything", &ReduceAttributes::everything}});
+}
 
 /// A shape seen along the reduced axis.
 struct Axis {
   Index outer = 1, n = 1, inner = 1;
 
-  Axis(const Shape& shape, Index axis) {
-    if (axis == everything) {
+  Axis(const Shape& shape, const ReduceAttributes& over) {
+    if (over.everything) {
       n = shape.size();
       return;
     }
+    const Index axis = over.axis;
     for (Index k = 0; k < shape.rank(); ++k) (k < axis ? outer : k == axis ? n : inner) *= shape[k];
   }
 };
 
 template <class T, class Pass> Axis axis_of(const Pass& pass) {
-  return Axis(pass.input(0).shape(), pass.attributes().integers[0]);
+  return Axis(pass.input(0).shape(), as<ReduceAttributes>(pass.attributes()));
 }
 
-Shape reduced(const Signature& s) {
-  const Index axis = s.attributes.integers[0];
-  return axis == everything ? Shape{} : s[0].without(axis);
+Shape reduced(const Signature& s, const char* name) {
+  const auto over = as<ReduceAttributes>(s.attributes);
+  if (over.everything) return {};
+  ops::require_axis(name, over.axis, s[0]);
+  return s[0].without(over.axis);
 }
 
 /// For those that mean nothing without entries: the largest of none, the mean of none.
 Shape reduced_nonempty(const Signature& s, const char* name) {
-  if (Axis(s[0], s.attributes.integers[0]).n == 0) throw Error(name, "a tensor ", s[0], ": expected entries");
-  return reduced(s);
+  const Shape result = reduced(s, name);
+  if (Axis(s[0], as<ReduceAttributes>(s.attributes)).n == 0) {
+    throw Error(name, "a tensor ", s[0], ": expected entries");
+  }
+  return result;
+}
+
+template <Reduce by, bool zero_preserving>
+void reduce_structure(const Signature& s, const Shape&, Structure& out) {
+  const auto over = as<ReduceAttributes>(s.attributes);
+  for (Index axis = 0; axis < s[0].rank(); ++axis) {
+    if (over.everything || axis == over.axis) {
+      out.reduce(0, axis, by);
+    } else {
+      out.same(0, axis, axis < over.axis ? axis : axis - 1, s[0][axis]);
+    }
+  }
+  if (zero_preserving) out.preserve_zero(0);
 }
 
 template <Tensor<double> draw(Rng&, const Shape&)> std::vector<Sample> samples(Rng& rng) {
-  return {{{draw(rng, {3, 4})}, {.integers = {everything}}},
-          {{draw(rng, {2, 19})}, {.integers = {1}}},
-          {{draw(rng, {5, 3})}, {.integers = {0}}},
-          {{draw(rng, {2, 3, 2, 2})}, {.integers = {1}}}};
+  return {{{draw(rng, {3, 4})}, everything},
+          {{draw(rng, {2, 19})}, ReduceAttributes{1}},
+          {{draw(rng, {5, 3})}, ReduceAttributes{0}},
+          {{draw(rng, {2, 3, 2, 2})}, ReduceAttributes{1}}};
 }
 
 Tensor<double> any(Rng& rng, const Shape& shape) {
@@ -52,7 +81,7 @@ template <class T>
 const Op<T> sum_op{{
     .name = "sum",
     .arity = 1,
-    .shape = reduced,
+    .shape = [](const Signature& s) { return reduced(s, "sum"); },
     .forward =
         [](const Forward<T>& f) {
           const Axis axis = axis_of<T>(f);
@@ -66,6 +95,8 @@ const Op<T> sum_op{{
                                     g.add);
           }
         },
+    .attributes = fields(),
+    .structure = reduce_structure<Reduce::sum, true>,
     .samples = samples<any>,
 }};
 
@@ -89,6 +120,8 @@ const Op<T> mean_op{{
                                     b.output_gradient().data(), g.data, g.add);
           }
         },
+    .attributes = fields(),
+    .structure = reduce_structure<Reduce::other, true>,
     .samples = samples<any>,
 }};
 
@@ -110,6 +143,8 @@ const Op<T> max_op{{
                                           b.output().data(), b.output_gradient().data(), g.data, g.add);
           }
         },
+    .attributes = fields(),
+    .structure = reduce_structure<Reduce::other, true>,
     .samples = samples<ops::distinct>,
 }};
 
@@ -132,55 +167,77 @@ const Op<T> logsumexp_op{{
                                                 b.scratch(), b.output_gradient().data(), g.data, g.add);
           }
         },
+    .attributes = fields(),
+    .structure = reduce_structure<Reduce::other, false>,
     .samples = samples<any>,
     // Shift and logarithm, of which the output is the rounded sum.
-    .scratch = [](const Signature& s) { return 2 * reduced(s).size(); },
+    .scratch = [](const Signature& s) { return 2 * reduced(s, "logsumexp").size(); },
 }};
 
-// softmax and its logarithm: integers[0] is the axis.
+// softmax and its logarithm have an axis, too.
+
+struct SoftmaxAttributes {
+  Index axis;
+};
+
+Axis softmax_axis_of(const auto& pass) {
+  return Axis(pass.input(0).shape(), {as<SoftmaxAttributes>(pass.attributes()).axis, false});
+}
 
 template <class T, bool log>
 const Op<T> softmax_op{{
     .name = log ? "log_softmax" : "softmax",
     .arity = 1,
-    .shape = [](const Signature& s) { return s[0]; },
+    .shape =
+        [](const Signature& s) {
+          ops::require_axis(log ? "log_softmax" : "softmax", as<SoftmaxAttributes>(s.attributes).axis, s[0]);
+          return s[0];
+        },
     .forward =
         [](const Forward<T>& f) {
-          const Axis axis = axis_of<T>(f);
+          const Axis axis = softmax_axis_of(f);
           kernels::softmax_axis<T>(axis.outer, axis.n, axis.inner, f.input(0).data(), f.output().data(), log);
         },
     .backward =
         [](const Backward<T>& b) {
-          const Axis axis = axis_of<T>(b);
+          const Axis axis = softmax_axis_of(b);
           if (const Gradient<T> g = b.gradient(0)) {
             kernels::softmax_axis_gradient<T>(axis.outer, axis.n, axis.inner, b.output().data(),
                                               b.output_gradient().data(), g.data, log, g.add);
           }
         },
+    .attributes = attribute_fields<SoftmaxAttributes>({{"axis", &SoftmaxAttributes::axis}}),
+    .structure =
+        [](const Signature& s, const Shape&, Structure& out) {
+          const auto [axis] = as<SoftmaxAttributes>(s.attributes);
+          ops::same_axes(s, out, 0, axis);
+          out.reduce(0, axis, Reduce::other);
+        },
     .samples =
         [](Rng& rng) {
-          std::vector<Sample> all = samples<any>(rng);
-          all.erase(all.begin());  // a softmax has an axis
-          return all;
+          return std::vector<Sample>{{{any(rng, {2, 19})}, SoftmaxAttributes{1}},
+                                     {{any(rng, {5, 3})}, SoftmaxAttributes{0}},
+                                     {{any(rng, {2, 3, 2, 2})}, SoftmaxAttributes{1}}};
         },
 }};
 
-template <class T> Var<T> along(const Op<T>& op, Var<T> x, Index axis) {
-  return apply(op, {x}, {.integers = {x.shape().axis(axis, std::string(op.name).c_str())}});
+/// The axis counted from the front.
+template <class T> Index front_axis(const Op<T>& op, Var<T> x, Index axis) {
+  return x.shape().axis(axis, std::string(op.name).c_str());
 }
 
 }  // namespace
 
-#define TAPER_REDUCTION(name)                                    \
-  template <class T> Var<T> name(Var<T> x) {                     \
-    return apply(name##_op<T>, {x}, {.integers = {everything}}); \
-  }                                                              \
-  template <class T> Var<T> name(Var<T> x, Index axis) {         \
-    return along(name##_op<T>, x, axis);                         \
-  }                                                              \
-  template Var<float> name(Var<float>);                          \
-  template Var<double> name(Var<double>);                        \
-  template Var<float> name(Var<float>, Index);                   \
+#define TAPER_REDUCTION(name)                                                             \
+  template <class T> Var<T> name(Var<T> x) {                                              \
+    return apply(name##_op<T>, {x}, everything);                                          \
+  }                                                                                       \
+  template <class T> Var<T> name(Var<T> x, Index axis) {                                  \
+    return apply(name##_op<T>, {x}, ReduceAttributes{front_axis(name##_op<T>, x, axis)}); \
+  }                                                                                       \
+  template Var<float> name(Var<float>);                                                   \
+  template Var<double> name(Var<double>);                                                 \
+  template Var<float> name(Var<float>, Index);                                            \
   template Var<double> name(Var<double>, Index);
 TAPER_REDUCTION(sum)
 TAPER_REDUCTION(mean)
@@ -189,10 +246,10 @@ TAPER_REDUCTION(logsumexp)
 #undef TAPER_REDUCTION
 
 template <class T> Var<T> softmax(Var<T> x, Index axis) {
-  return along(softmax_op<T, false>, x, axis);
+  return apply(softmax_op<T, false>, {x}, SoftmaxAttributes{front_axis(softmax_op<T, false>, x, axis)});
 }
 template <class T> Var<T> log_softmax(Var<T> x, Index axis) {
-  return along(softmax_op<T, true>, x, axis);
+  return apply(softmax_op<T, true>, {x}, SoftmaxAttributes{front_axis(softmax_op<T, true>, x, axis)});
 }
 
 template Var<float> softmax(Var<float>, Index);

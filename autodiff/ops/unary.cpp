@@ -1,26 +1,54 @@
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
 namespace {
 
 using kernels::Unary;
 
-/// What differs between the functions, besides the kernel: a name, and where its derivative may be checked.
+/// The settings of all these functions, each of which has its own names for none, one or both.
+struct UnaryAttributes {
+  double p = 0, q = 0;
+};
+
+/// Whether f(0) = 0.
+bool always(const UnaryAttributes&) {
+  return true;
+}
+bool never(const UnaryAttributes&) {
+  return false;
+}
+
+/// What differs between the functions, besides the kernel.
 struct Description {
   Unary function;
   const char* name;
-  bool positive_only = false;
+  bool (*zero_at_zero)(const UnaryAttributes&);
+  bool positive_only = false;  // where its derivative may be checked
+  const char* p = nullptr;     // the names of its settings
+  const char* q = nullptr;
 };
 
 constexpr Description descriptions[] = {
-    {Unary::neg, "neg"},           {Unary::exp, "exp"},       {Unary::log, "log", true},
-    {Unary::sqrt, "sqrt", true},   {Unary::square, "square"}, {Unary::abs, "abs"},
-    {Unary::power, "pow", true},   {Unary::tanh, "tanh"},     {Unary::sigmoid, "sigmoid"},
-    {Unary::softplus, "softplus"}, {Unary::relu, "relu"},     {Unary::leaky_relu, "leaky_relu"},
-    {Unary::elu, "elu"},           {Unary::gelu, "gelu"},     {Unary::silu, "silu"},
-    {Unary::clamp, "clamp"},
+    {Unary::neg, "neg", always},
+    {Unary::exp, "exp", never},
+    {Unary::log, "log", never, true},
+    {Unary::sqrt, "sqrt", always, true},
+    {Unary::square, "square", always},
+    {Unary::abs, "abs", always},
+    {Unary::power, "power", [](const UnaryAttributes& a) { return a.p > 0; }, true, "exponent"},
+    {Unary::tanh, "tanh", always},
+    {Unary::sigmoid, "sigmoid", never},
+    {Unary::softplus, "softplus", never},
+    {Unary::relu, "relu", always},
+    {Unary::leaky_relu, "leaky_relu", always, false, "slope"},
+    {Unary::elu, "elu", always, false, "alpha"},
+    {Unary::gelu, "gelu", always},
+    {Unary::silu, "silu", always},
+    {Unary::clamp, "clamp", [](const UnaryAttributes& a) { return a.p <= 0 && a.q >= 0; }, false, "low",
+     "high"},
 };
 
 constexpr const Description& describe(Unary function) {
@@ -36,37 +64,58 @@ template <Unary function> std::vector<Sample> samples(Rng& rng) {
                                             : ops::away_from_kinks(rng, shape);
   };
   // Settings that all functions can live with: an exponent or slope of 0.7, and -1 to 1 for clamp.
-  const Attributes settings{.reals = {function == Unary::clamp ? -1.0 : 0.7, 1.0}};
+  const UnaryAttributes settings{function == Unary::clamp ? -1.0 : 0.7, 1.0};
   return {{{draw({})}, settings}, {{draw({3, 7})}, settings}, {{draw({2, 3, 2, 5})}, settings}};
+}
+
+AttributeFields fields(const Description& description) {
+  AttributeFields result = attribute_fields<UnaryAttributes>({});
+  if (description.p != nullptr) result.list.emplace_back(description.p, &UnaryAttributes::p);
+  if (description.q != nullptr) result.list.emplace_back(description.q, &UnaryAttributes::q);
+  return result;
 }
 
 template <class T, Unary function>
 const Op<T> unary{{
     .name = describe(function).name,
     .arity = 1,
-    .shape = [](const Signature& s) { return s[0]; },
+    .shape =
+        [](const Signature& s) {
+          if constexpr (function == Unary::clamp) {
+            const auto [low, high] = as<UnaryAttributes>(s.attributes);
+            if (!(low <= high)) {
+              throw Error("clamp", "bounds ", low, " and ", high, ": expected low <= high");
+            }
+          }
+          return s[0];
+        },
     .forward =
         [](const Forward<T>& f) {
-          const auto& [p, q] = f.attributes().reals;
+          const auto [p, q] = as<UnaryAttributes>(f.attributes());
           kernels::unary(function, f.output().size(), f.input(0).data(), f.output().data(), static_cast<T>(p),
                          static_cast<T>(q));
         },
     .backward =
         [](const Backward<T>& b) {
-          const auto& [p, q] = b.attributes().reals;
+          const auto [p, q] = as<UnaryAttributes>(b.attributes());
           if (const Gradient<T> g = b.gradient(0)) {
             kernels::unary_gradient(function, b.output().size(), b.input(0).data(), b.output().data(),
                                     b.output_gradient().data(), g.data, g.add, static_cast<T>(p),
                                     static_cast<T>(q));
           }
         },
-    .channels = Channels::elementwise,
+    .attributes = fields(describe(function)),
+    .structure =
+        [](const Signature& s, const Shape& output, Structure& out) {
+          ops::elementwise(s, output, out);
+          if (describe(function).zero_at_zero(as<UnaryAttributes>(s.attributes))) out.preserve_zero(0);
+        },
     .samples = samples<function>,
     .in_place = true,
 }};
 
 template <Unary function, class T> Var<T> record(Var<T> x, double p = 0, double q = 0) {
-  return apply(unary<T, function>, {x}, {.reals = {p, q}});
+  return apply(unary<T, function>, {x}, UnaryAttributes{p, q});
 }
 
 }  // namespace
@@ -117,7 +166,6 @@ template <class T> Var<T> silu(Var<T> x) {
   return record<Unary::silu>(x);
 }
 template <class T> Var<T> clamp(Var<T> x, std::type_identity_t<T> low, std::type_identity_t<T> high) {
-  if (!(low <= high)) throw Error("clamp", "bounds ", low, " and ", high, ": expected low <= high");
   return record<Unary::clamp>(x, low, high);
 }
 

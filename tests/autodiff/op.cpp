@@ -84,9 +84,9 @@ TEST_CASE("op: without derivative, when the record says so") {
 }
 
 TEST_CASE("op: recorded with another number of inputs than it takes") {
-  const Op<double> any(total()), two(changed([](Record&r) { r.arity = 2; })), some(changed([](Record&r) {
-    r.arity = {2, 3};
-  }));
+  const Op<double> any(total());
+  const Op<double> two(changed([](Record& r) { r.name = "two", r.arity = 2; }));
+  const Op<double> some(changed([](Record& r) { r.name = "some", r.arity = {2, 3}; }));
   Tape<double> tape;
   const auto x = tape.variable(Tensor<double>({2}, {1, 2}));
   CHECK(apply(any, {x}).value()[1] == 2);
@@ -94,28 +94,34 @@ TEST_CASE("op: recorded with another number of inputs than it takes") {
   CHECK(apply(two, {x, x}).value()[1] == 4);
   CHECK(apply(some, {x, x, x}).value()[1] == 6);
   const auto nodes = tape.nodes().size();
-  CHECK_ERROR(apply(two, {x}), "[total] 1 input: expected 2 inputs");
-  CHECK_ERROR(apply(two, {x, x, x}), "[total] 3 inputs: expected 2 inputs");
-  CHECK_ERROR(apply(some, {x}), "[total] 1 input: expected 2 to 3 inputs");
+  CHECK_ERROR(apply(two, {x}), "[two] 1 input: expected 2 inputs");
+  CHECK_ERROR(apply(two, {x, x, x}), "[two] 3 inputs: expected 2 inputs");
+  CHECK_ERROR(apply(some, {x}), "[some] 1 input: expected 2 to 3 inputs");
   CHECK_ERROR(tape.record(any, {}), "[total] 0 inputs: expected 1 or more inputs");
   CHECK(tape.nodes().size() == nodes);
 }
 
 TEST_CASE("op: one that reads more inputs than its arity says is found out") {
-  const Op<double> shape(changed([](Record& r) { r.shape = [](const Signature& s) { return s[1]; }; }));
+  const Op<double> shape(
+      changed([](Record& r) { r.name = "shape", r.shape = [](const Signature& s) { return s[1]; }; }));
   const Op<double> forward(changed([](Record& r) {
+    r.name = "forward";
     r.forward = [](const Forward<double>& f) { f.output().vector() = f.input(1).vector(); };
   }));
-  const Op<double> backward(
-      changed([](Record& r) { r.backward = [](const Backward<double>& b) { b.input(1); }; }));
-  const Op<double> gradient(
-      changed([](Record& r) { r.backward = [](const Backward<double>& b) { b.gradient(-1); }; }));
+  const Op<double> backward(changed([](Record& r) {
+    r.name = "backward";
+    r.backward = [](const Backward<double>& b) { b.input(1); };
+  }));
+  const Op<double> gradient(changed([](Record& r) {
+    r.name = "gradient";
+    r.backward = [](const Backward<double>& b) { b.gradient(-1); };
+  }));
   Tape<double> tape;
   const auto x = tape.variable(Tensor<double>({1}, {1}));
-  CHECK_ERROR(apply(shape, {x}), "[total] reads input 1 (counted from 0) of 1");
-  CHECK_ERROR(apply(forward, {x}), "[total] reads input 1 (counted from 0) of 1");
-  CHECK_ERROR(tape.backward(apply(backward, {x})), "[total] reads input 1 (counted from 0) of 1");
-  CHECK_ERROR(tape.backward(apply(gradient, {x})), "[total] reads input -1 (counted from 0) of 1");
+  CHECK_ERROR(apply(shape, {x}), "[shape] reads input 1 (counted from 0) of 1");
+  CHECK_ERROR(apply(forward, {x}), "[forward] reads input 1 (counted from 0) of 1");
+  CHECK_ERROR(tape.backward(apply(backward, {x})), "[backward] reads input 1 (counted from 0) of 1");
+  CHECK_ERROR(tape.backward(apply(gradient, {x})), "[gradient] reads input -1 (counted from 0) of 1");
 }
 
 TEST_CASE("op: one that writes a gradient which nothing requires does no harm") {

@@ -396,7 +396,7 @@ TEST_CASE("Tape: prints one line for each node, and a graph") {
   CHECK(lines.str() ==
         "%0 = constant  4x3  x\n"
         "%1 = parameter  2x3  fc1.weight\n"
-        "%2 = affine(%0, %1)  4x2  fc1\n"
+        "%2 = affine(%0, %1, activation=none)  4x2  fc1\n"
         "%3 = variable  scalar  say \"v\"\n");
   write_dot(graph, tape);
   for (const char* part : {"digraph tape {", "n1 [label=\"parameter\\nfc1.weight\\n2x3\", style=rounded];",

@@ -58,8 +58,8 @@ TEST_CASE("check_recording: a model that looks at values is noticed") {
 
 TEST_CASE("check_recording: other settings and other layers are noticed") {
   double rate = 0.1;
-  CHECK_ERROR(fit_checked([&](Var<double> x) { return dropout(x, rate += 0.01); }), "other settings of",
-              "dropout");
+  CHECK_ERROR(fit_checked([&](Var<double> x) { return dropout(x, rate += 0.01); }),
+              "dropout(%4, probability=0.1", "where the other has", "probability=0.1");
   bool drop = true;
   Fickle net([&](Var<double> x) { return drop ? dropout(x, 0.5) : x; });
   auto options = checked();
