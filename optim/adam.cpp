@@ -7,11 +7,10 @@ namespace taper::optim {
 
 template <class T>
 Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled)
-    : Optimizer<T>(std::move(parameters), name, options.lr, options.weight_decay, options.groups),
+    : Optimizer<T>(std::move(parameters), name, options.lr, options.weight_decay, options.groups,
+                   {"exp_avg", "exp_avg_sq"}),
       options_(options),
-      decoupled_(decoupled),
-      first_moments_(this->state()),
-      second_moments_(this->state()) {
+      decoupled_(decoupled) {
   require_setting(name, "beta1", options.beta1, true);
   require_setting(name, "beta2", options.beta2, true);
   if (!(options.epsilon > 0 && std::isfinite(options.epsilon))) {
@@ -19,10 +18,13 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const ch
   }
 }
 
+template <class T> std::vector<Setting> Adam<T>::own_settings() const {
+  return {{"beta1", options_.beta1}, {"beta2", options_.beta2}, {"epsilon", options_.epsilon}};
+}
+
 template <class T>
-void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
+void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
                      const kernels::Clipping& clipping) {
-  const Index at = segment.offset - this->base();
   if (std::exchange(corrected_, this->steps_) != this->steps_) {  // once for all segments: powers take time
     correction1_ = correction(options_.beta1, this->steps_);
     root_correction2_ = std::sqrt(correction(options_.beta2, this->steps_));
@@ -30,18 +32,18 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
   kernels::AdamCohorts<T> cohorts;
   if (cohorts_.size() > 0) {
     for (std::size_t c = 0; c < births_.size(); ++c) {
-      const Index age = this->steps_ - births_[c];
-      rates_[c] = static_cast<T>(rate / correction(options_.beta1, age));
-      root_corrections_[c] = static_cast<T>(1 / std::sqrt(correction(options_.beta2, age)));
+      const Index made = this->steps_ - births_[c];
+      rates_[c] = static_cast<T>(lr / correction(options_.beta1, made));
+      root_corrections_[c] = static_cast<T>(1 / std::sqrt(correction(options_.beta2, made)));
     }
-    cohorts = {cohorts_.data() + at, rates_.data(), root_corrections_.data()};
+    cohorts = {cohorts_.data() + (segment.offset - this->base()), rates_.data(), root_corrections_.data()};
   }
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
-                        first_moments_.data() + at, second_moments_.data() + at, this->held(segment),
-                        {.rate = rate / correction1_,
+                        this->state(0, segment), this->state(1, segment), this->entry_states(segment),
+                        {.rate = lr / correction1_,
                          .clipping = clipping,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,
-                         .shrinkage = decoupled_ ? 1 - rate * segment.weight_decay : 1,
+                         .shrinkage = decoupled_ ? 1 - lr * segment.weight_decay : 1,
                          .beta1 = options_.beta1,
                          .beta2 = options_.beta2,
                          .root_correction = 1 / root_correction2_,
@@ -49,14 +51,14 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double rate,
                         cohorts);
 }
 
-template <class T> void Adam<T>::restart(std::span<const Index> frozen, std::span<const Index> thawed) {
+template <class T> void Adam<T>::reset_state(std::span<const Index> frozen, std::span<const Index> thawed) {
   for (const Index position : frozen) {
-    first_moments_.data()[position] = 0;
-    second_moments_.data()[position] = 0;
     if (cohorts_.size() > 0) cohorts_.data()[position] = 0;
   }
   if (this->steps_ == 0 || thawed.empty()) return;
-  if (cohorts_.size() == 0) cohorts_ = AlignedArray<kernels::Ordinal<T>>(first_moments_.size());
+  if (cohorts_.size() == 0) {
+    cohorts_ = AlignedArray<kernels::Ordinal<T>>(static_cast<std::size_t>(this->extent()));
+  }
   compact_cohorts();
   const auto youngest = static_cast<kernels::Ordinal<T>>(births_.size());
   births_.push_back(this->steps_);
@@ -65,8 +67,31 @@ template <class T> void Adam<T>::restart(std::span<const Index> frozen, std::spa
   root_corrections_.resize(births_.size());
 }
 
-/// Forgets cohorts that nobody is in any more, and does not tell those apart that are so old that their
-/// corrections are 1. Cohort 0, of the optimizer's own age, stays.
+template <class T> Index Adam<T>::entry_steps(Index position) const {
+  if (cohorts_.size() == 0) return this->steps_;
+  return this->steps_ - births_[static_cast<std::size_t>(cohorts_.data()[position])];
+}
+
+template <class T> void Adam<T>::set_entry_steps(std::span<const Index> steps) {
+  std::vector<Index> births{0};
+  for (const Index made : steps) {
+    if (made != this->steps_) births.push_back(this->steps_ - made);
+  }
+  std::ranges::sort(births);
+  births.erase(std::unique(births.begin(), births.end()), births.end());
+  AlignedArray<kernels::Ordinal<T>> cohorts(births.size() == 1 ? 0 : steps.size());
+  for (std::size_t i = 0; i < cohorts.size(); ++i) {
+    const auto birth = std::ranges::lower_bound(births, this->steps_ - steps[i]);
+    cohorts.data()[i] = static_cast<kernels::Ordinal<T>>(birth - births.begin());
+  }
+  births_ = std::move(births);
+  cohorts_ = std::move(cohorts);
+  rates_.resize(births_.size());
+  root_corrections_.resize(births_.size());
+}
+
+/// Drops cohorts that no entry is in any more, and joins those with the first whose corrections are 1, as
+/// its own are then.
 template <class T> void Adam<T>::compact_cohorts() {
   const auto settled = [&](Index birth) {
     return correction(options_.beta1, this->steps_ - birth) == 1 &&
@@ -77,7 +102,7 @@ template <class T> void Adam<T>::compact_cohorts() {
   std::vector<Index> kept{births_[0]};
   std::vector<kernels::Ordinal<T>> renamed(births_.size());
   for (std::size_t c = 1; c < births_.size(); ++c) {
-    if (!used[c] || settled(births_[c])) continue;  // whoever is settled is like cohort 0, which is older
+    if (!used[c] || settled(births_[c])) continue;
     renamed[c] = static_cast<kernels::Ordinal<T>>(kept.size());
     kept.push_back(births_[c]);
   }

@@ -30,22 +30,25 @@ template <class T> class Adam : public Optimizer<T> {
   Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled);
 
  private:
-  void update(const typename Optimizer<T>::Segment& segment, double rate,
+  void update(const typename Optimizer<T>::Segment& segment, double lr,
               const kernels::Clipping& clipping) override;
-  bool holds() const override { return true; }
-  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
+  bool supports_frozen() const override { return true; }
+  void reset_state(std::span<const Index> frozen, std::span<const Index> thawed) override;
+  std::vector<Setting> own_settings() const override;
+  Index entry_steps(Index position) const override;
+  void set_entry_steps(std::span<const Index> steps) override;
   void compact_cohorts();
-  /// 1 - beta^steps, for what has made so many steps.
+  /// 1 - beta^steps, for an entry that has made so many steps.
   double correction(double beta, Index steps) const { return 1 - std::pow(beta, static_cast<double>(steps)); }
 
   AdamOptions options_;
   bool decoupled_;
-  AlignedArray<T> first_moments_, second_moments_;
   Index corrected_ = 0;  // the step that these corrections are for
   double correction1_ = 0, root_correction2_ = 0;
-  // Entries that were thawed on the way are younger than the optimizer: who started after which step.
+  // Entries that were thawed on the way have made fewer steps than the optimizer. A cohort started after
+  // births_[cohort] steps of the optimizer; the first one has made all steps.
   std::vector<Index> births_{0};
-  AlignedArray<kernels::Ordinal<T>> cohorts_;  // an index into births_ for each number; empty while all are 0
+  AlignedArray<kernels::Ordinal<T>> cohorts_;  // of each entry; empty while all are in the first
   std::vector<T> rates_, root_corrections_;    // of the cohorts, in this step
 };
 

@@ -19,19 +19,20 @@ void require_setting(const char* where, const char* name, double value, bool bel
 
 template <class T>
 Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
-                        const std::vector<Group>& groups)
-    : block_(parameters.block()),
-      version_(parameters.version()),
+                        const std::vector<Group>& groups, std::vector<const char*> state_names)
+    : parameters_(std::move(parameters)),
+      block_(parameters_.block()),
       masks_(block_->mask_version),
       name_(name),
-      lr_(lr) {
+      state_names_(std::move(state_names)),
+      lr_(lr),
+      weight_decay_(weight_decay) {
   require_setting(name, "lr", lr);
   require_setting(name, "weight_decay", weight_decay);
   std::vector<bool> used(groups.size());
-  for (const auto& entry : parameters.entries()) {
+  for (const auto& entry : parameters_.entries()) {
     Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
                  lr, weight_decay};
-    runs_.push_back({entry.offset, entry.shape.size(), entry.name});
     bool grouped = false;
     for (std::size_t g = 0; g < groups.size(); ++g) {
       if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
@@ -55,30 +56,149 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
     if (groups[g].lr) require_setting(name, "lr", *groups[g].lr);
     if (groups[g].weight_decay) require_setting(name, "weight_decay", *groups[g].weight_decay);
   }
-  if (segments_.empty()) return;
-  begin_ = segments_.front().offset;
-  end_ = segments_.back().offset + segments_.back().size;
-  held_ = AlignedArray<kernels::Held>(static_cast<std::size_t>(end_ - begin_));
-  for (Index i = 0; i < end_ - begin_; ++i) {
+  if (!segments_.empty()) {
+    begin_ = segments_.front().offset;
+    end_ = segments_.back().offset + segments_.back().size;
+  }
+  tensors_.assign(state_names_.size(), AlignedArray<T>(static_cast<std::size_t>(extent())));
+  entry_states_ = AlignedArray<kernels::Held>(static_cast<std::size_t>(extent()));
+  for (Index i = 0; i < extent(); ++i) {
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
-    held_.data()[i] = frozen ? kernels::held_frozen : kernels::held_free;
-    any_held_ |= frozen;
+    entry_states_.data()[i] = frozen ? kernels::held_frozen : kernels::held_free;
+    any_not_free_ |= frozen;
   }
 }
 
 template <class T> double Optimizer<T>::weight_decay(const typename nn::Parameters<T>::Entry& entry) const {
-  const auto holds = [&](const Segment& segment) {
-    return segment.offset <= entry.offset && entry.offset < segment.offset + segment.size;
-  };
-  const auto segment = std::ranges::find_if(segments_, holds);
-  return segment == segments_.end() ? 0 : segment->weight_decay;
+  return segment_of(entry).weight_decay;
+}
+
+template <class T>
+auto Optimizer<T>::segment_of(const typename nn::Parameters<T>::Entry& entry) const -> const Segment& {
+  return *std::find_if(segments_.rbegin(), segments_.rend(),
+                       [&](const Segment& segment) { return segment.offset <= entry.offset; });
 }
 
 template <class T> bool Optimizer<T>::moves(const nn::Parameters<T>& parameters) const {
-  return block_ == parameters.block() && version_ == parameters.version() &&
-         std::ranges::equal(runs_, parameters.entries(), [](const auto& run, const auto& entry) {
-           return run.offset == entry.offset && run.size == entry.shape.size();
+  return block_ == parameters.block() && parameters_.version() == parameters.version() &&
+         std::ranges::equal(parameters_.entries(), parameters.entries(), [](const auto& a, const auto& b) {
+           return a.offset == b.offset && a.shape.size() == b.shape.size();
          });
+}
+
+template <class T> std::vector<Setting> Optimizer<T>::settings() const {
+  std::vector<Setting> result{{"lr", lr_}, {"weight_decay", weight_decay_}};
+  for (Setting& own : own_settings()) result.push_back(std::move(own));
+  if (std::isfinite(most_norm_)) result.push_back({"clip_norm", most_norm_});
+  if (std::isfinite(most_value_)) result.push_back({"clip_value", most_value_});
+  for (const auto& entry : parameters_.entries()) {
+    const Segment& segment = segment_of(entry);
+    if (segment.lr != lr_) result.push_back({"lr of " + entry.name, segment.lr});
+    if (segment.weight_decay != weight_decay_) {
+      result.push_back({"weight_decay of " + entry.name, segment.weight_decay});
+    }
+  }
+  return result;
+}
+
+template <class T> OptimizerState<T> Optimizer<T>::state() const {
+  OptimizerState<T> result{.kind = name_, .steps = steps_, .lr_factor = rate_factor_, .settings = settings()};
+  result.tensor_names.assign(state_names_.begin(), state_names_.end());
+  for (const auto& parameter : parameters_.entries()) {
+    typename OptimizerState<T>::Entry entry{parameter.name, parameter.shape};
+    const Index at = parameter.offset - begin_;
+    for (const AlignedArray<T>& tensor : tensors_) {
+      entry.tensors.emplace_back(View<const T>(tensor.data() + at, parameter.shape));
+    }
+    bool uneven = false;
+    for (Index i = at; i < at + parameter.shape.size(); ++i) {
+      const kernels::Held entry_state = entry_states_.data()[i];
+      entry.steps.push_back(entry_state == kernels::held_frozen  ? OptimizerState<T>::frozen
+                            : entry_state == kernels::held_fresh ? 0
+                                                                 : entry_steps(i));
+      uneven |= entry.steps.back() != steps_;
+    }
+    if (!uneven) entry.steps.clear();
+    result.entries.push_back(std::move(entry));
+  }
+  return result;
+}
+
+/// Throws Error unless this optimizer can go on from the state.
+template <class T> void Optimizer<T>::check(const OptimizerState<T>& state) const {
+  if (state.kind != name_) throw Error(name_, "a state of '", state.kind, "': expected one of '", name_, "'");
+  if (state.steps < 0) throw Error(name_, "a state after ", state.steps, " steps: expected 0 or more");
+  require_setting(name_, "rate factor", state.lr_factor);
+  const auto list = [](const auto& names) {
+    std::string text;
+    for (const auto& name : names) text += (text.empty() ? "" : ", ") + std::string(name);
+    return text.empty() ? "none" : text;
+  };
+  if (!std::ranges::equal(state.tensor_names, state_names_)) {
+    throw Error(name_, "a state with the tensors ", list(state.tensor_names), ": expected ",
+                list(state_names_));
+  }
+  for (const auto& entry : state.entries) {
+    const auto same_name = [&](const auto& parameter) { return parameter.name == entry.name; };
+    if (std::ranges::none_of(parameters_.entries(), same_name) ||
+        std::ranges::count_if(state.entries, same_name) > 1) {
+      throw Error(name_, "a state of '", entry.name, "': expected one for each parameter, and no other");
+    }
+  }
+  for (const auto& parameter : parameters_.entries()) {
+    const auto entry = std::ranges::find(state.entries, parameter.name, &OptimizerState<T>::Entry::name);
+    if (entry == state.entries.end()) {
+      throw Error(name_, "a state without '", parameter.name, "': expected one for each parameter");
+    }
+    const auto require_shape = [&](const Shape& shape, const std::string& what) {
+      if (shape == parameter.shape) return;
+      throw Error(name_, what, " of '", entry->name, "' ", shape, ": expected ", parameter.shape);
+    };
+    require_shape(entry->shape, "a state");
+    if (entry->tensors.size() != state_names_.size()) {
+      throw Error(name_, entry->tensors.size(), " state tensors of '", entry->name, "': expected ",
+                  state_names_.size());
+    }
+    for (std::size_t i = 0; i < entry->tensors.size(); ++i) {
+      require_shape(entry->tensors[i].shape(), state.tensor_names[i]);
+    }
+    const auto count = static_cast<Index>(entry->steps.size());
+    if (count != 0 && count != parameter.shape.size()) {
+      throw Error(name_, count, " step counts of '", entry->name, "': expected none or ",
+                  parameter.shape.size());
+    }
+    for (const Index made : entry->steps) {
+      if (made == OptimizerState<T>::frozen || (made >= 0 && made <= state.steps)) continue;
+      throw Error(name_, "an entry of '", entry->name, "' after ", made, " of ", state.steps,
+                  " steps: expected 0 to all of them, or ", OptimizerState<T>::frozen, " where it is frozen");
+    }
+  }
+}
+
+template <class T> void Optimizer<T>::load_state(const OptimizerState<T>& state) {
+  require_layout();
+  check(state);
+  std::vector<Index> all_steps(static_cast<std::size_t>(extent()), state.steps);
+  steps_ = state.steps;
+  rate_factor_ = state.lr_factor;
+  masks_ = ~block_->mask_version;  // the next step compares the masks with those of the state
+  for (const auto& parameter : parameters_.entries()) {
+    const auto& entry = state.entry(parameter.name);
+    for (Index i = 0; i < parameter.shape.size(); ++i) {
+      const Index made = entry.steps.empty() ? steps_ : entry.steps[static_cast<std::size_t>(i)];
+      const bool frozen = made == OptimizerState<T>::frozen;
+      const bool restarted = made == 0 && steps_ > 0 && supports_frozen();
+      const Index at = parameter.offset - begin_ + i;
+      for (std::size_t which = 0; which < tensors_.size(); ++which) {
+        tensors_[which].data()[at] = frozen || restarted ? T{0} : entry.tensors[which][i];
+      }
+      entry_states_.data()[at] = frozen      ? kernels::held_frozen
+                                 : restarted ? kernels::held_fresh
+                                             : kernels::held_free;
+      if (!frozen) all_steps[static_cast<std::size_t>(at)] = made;
+    }
+  }
+  set_entry_steps(all_steps);
 }
 
 template <class T> void Optimizer<T>::set_rate_factor(double factor) {
@@ -103,47 +223,53 @@ template <class T> void Optimizer<T>::require_limit(const char* what, double mos
               ", below which gradients count as zero");
 }
 
+template <class T> void Optimizer<T>::require_layout() const {
+  if (block_->version == parameters_.version()) return;
+  throw Error(name_,
+              "the model's parameters were laid out anew since this optimizer was built: build a new one");
+}
+
 template <class T> void Optimizer<T>::step() {
-  if (block_->version != version_) {
+  require_layout();
+  if (masks_ != block_->mask_version) sync_masks();
+  if (any_not_free_ && !supports_frozen()) {
     throw Error(name_,
-                "the model's parameters were laid out anew since this optimizer was built: build a new one");
-  }
-  if (masks_ != block_->mask_version) follow_masks();
-  if (any_held_ && !holds()) {
-    throw Error(name_, "frozen entries, which this optimizer cannot hold: thaw them, or use one that can");
+                "frozen entries, which this optimizer does not support: thaw them, or use one that does");
   }
   const kernels::FlushDenormals flush;
   const kernels::Clipping clipped = clipping();
   ++steps_;
   for (const Segment& segment : segments_) update(segment, segment.lr * rate_factor_, clipped);
-  if (any_fresh_) end_fresh();
+  if (any_restarted_) end_restarts();
 }
 
-/// Takes over the masks of the block, and forgets the state of every entry whose mark has changed.
-template <class T> void Optimizer<T>::follow_masks() {
+/// Takes over the masks of the block, and resets the state of every entry that was frozen or thawed.
+template <class T> void Optimizer<T>::sync_masks() {
   masks_ = block_->mask_version;
-  any_held_ = false;
+  any_not_free_ = any_restarted_ = false;
   std::vector<Index> frozen_now, thawed_now;
-  for (Index i = 0; i < end_ - begin_; ++i) {
-    kernels::Held& held = held_.data()[i];
+  for (Index i = 0; i < extent(); ++i) {
+    kernels::Held& entry = entry_states_.data()[i];
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
-    if (frozen != (held == kernels::held_frozen)) {
+    if (frozen != (entry == kernels::held_frozen)) {
       (frozen ? frozen_now : thawed_now).push_back(i);
-      const bool fresh = steps_ > 0 && holds();  // one that cannot hold has not let it rest
-      held = frozen ? kernels::held_frozen : fresh ? kernels::held_fresh : kernels::held_free;
-      any_fresh_ |= held == kernels::held_fresh;
+      for (AlignedArray<T>& tensor : tensors_) tensor.data()[i] = 0;
+      // Without support for frozen entries no step was made while there were some.
+      const bool restarted = steps_ > 0 && supports_frozen();
+      entry = frozen ? kernels::held_frozen : restarted ? kernels::held_fresh : kernels::held_free;
     }
-    any_held_ |= held != kernels::held_free;
+    any_not_free_ |= entry != kernels::held_free;
+    any_restarted_ |= entry == kernels::held_fresh;
   }
-  if (!frozen_now.empty() || !thawed_now.empty()) restart(frozen_now, thawed_now);
+  if (!frozen_now.empty() || !thawed_now.empty()) reset_state(frozen_now, thawed_now);
 }
 
-template <class T> void Optimizer<T>::end_fresh() {
-  any_fresh_ = any_held_ = false;
-  for (Index i = 0; i < end_ - begin_; ++i) {
-    kernels::Held& held = held_.data()[i];
-    if (held == kernels::held_fresh) held = kernels::held_free;
-    any_held_ |= held == kernels::held_frozen;
+template <class T> void Optimizer<T>::end_restarts() {
+  any_restarted_ = any_not_free_ = false;
+  for (Index i = 0; i < extent(); ++i) {
+    kernels::Held& entry = entry_states_.data()[i];
+    if (entry == kernels::held_fresh) entry = kernels::held_free;
+    any_not_free_ |= entry == kernels::held_frozen;
   }
 }
 
@@ -169,12 +295,12 @@ template <class T> kernels::Clipping Optimizer<T>::clipping() const {
 template <class T> template <class F> void Optimizer<T>::for_free_gradients(const F& f) const {
   alignas(alignment) std::array<T, 2048> run;
   std::size_t filled = 0;
-  for (const Run& parameter : runs_) {
+  for (const auto& parameter : parameters_.entries()) {
     const T* const gradients = block_->gradients.data() + parameter.offset;
-    const kernels::Held* const held = held_.data() + (parameter.offset - begin_);
-    for (Index i = 0; i < parameter.size; ++i) {
+    const kernels::Held* const states = entry_states_.data() + (parameter.offset - begin_);
+    for (Index i = 0; i < parameter.shape.size(); ++i) {
       run[filled] = gradients[i];
-      filled += held[i] != kernels::held_frozen;
+      filled += states[i] != kernels::held_frozen;
       if (filled < run.size()) continue;
       f(run.data(), static_cast<Index>(filled));
       filled = 0;
@@ -218,10 +344,11 @@ template <class T> auto Optimizer<T>::gradient_norm() const -> Norm {
 }
 
 template <class T> void Optimizer<T>::require_finite_gradients() const {
-  for (const Run& parameter : runs_) {
+  for (const auto& parameter : parameters_.entries()) {
     const T* const gradients = block_->gradients.data() + parameter.offset;
-    for (Index i = first_not_finite(gradients, parameter.size); i >= 0 && i < parameter.size; ++i) {
-      const bool frozen = held_.data()[parameter.offset - begin_ + i] == kernels::held_frozen;
+    const Index size = parameter.shape.size();
+    for (Index i = first_not_finite(gradients, size); i >= 0 && i < size; ++i) {
+      const bool frozen = entry_states_.data()[parameter.offset - begin_ + i] == kernels::held_frozen;
       if (frozen || std::isfinite(gradients[i])) continue;
       throw Error(name_, "the gradient of '", parameter.name, "' is ", gradients[i], " at entry ", i,
                   ": expected finite numbers to clip");

@@ -8,6 +8,7 @@
 
 #include <taper/autodiff/kernels/update.hpp>
 #include <taper/nn/parameter.hpp>
+#include <taper/optim/optimizer_state.hpp>
 
 namespace taper::optim {
 
@@ -30,18 +31,17 @@ template <class T> class Optimizer {
  public:
   virtual ~Optimizer() = default;
 
-  /// Moves the parameters by one step, from the gradients that the last backward pass left. Allocates
-  /// nothing, except when masks have changed. Throws Error when the model's parameters were laid out anew
-  /// since the optimizer was built, for frozen entries when this kind of optimizer cannot hold them, and,
-  /// with clipping, for a gradient of a free entry that is not finite, which it names. Nothing has moved
-  /// then.
+  /// Moves the parameters by one step, along the gradients of the last backward pass. Allocates nothing,
+  /// except when masks have changed. Throws Error when the model's parameters were laid out anew since the
+  /// optimizer was built, for frozen entries when this kind of optimizer does not support them, and, with
+  /// clipping, for a gradient of a free entry that is not finite, which it names. Nothing has moved then.
   void step();
 
-  /// All rates are multiplied by this; schedules set it.
+  /// All learning rates are multiplied by this; schedules set it.
   double rate_factor() const { return rate_factor_; }
   /// Throws Error for a negative or infinite factor.
   void set_rate_factor(double factor);
-  /// The rate of parameters in no group, as it is now.
+  /// The learning rate of parameters in no group, as it is now.
   double rate() const { return lr_ * rate_factor_; }
   /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded, in each step
   /// from now on; the gradients in the block stay as they are. The norm is taken with scaling, so that it has
@@ -56,41 +56,66 @@ template <class T> class Optimizer {
   /// Whether it moves exactly these parameters.
   bool moves(const nn::Parameters<T>& parameters) const;
 
+  /// All settings as they are now, also those of groups and the limits of clipping that there are.
+  std::vector<Setting> settings() const;
+  /// A copy of everything that the next steps depend on, besides the settings, the parameters and their
+  /// masks.
+  OptimizerState<T> state() const;
+  /// Goes on from a state: the next steps are, to the bit, those that its optimizer would have made from
+  /// there, given the same settings, parameters and masks. Settings are not compared, so that a training may
+  /// go on with others. Throws Error for a state of another kind of optimizer, of other parameters, by names
+  /// and shapes, or with numbers that no optimizer has; nothing has changed then.
+  void load_state(const OptimizerState<T>& state);
+
  protected:
-  /// A run of numbers with the same settings.
+  /// A run of elements with the same settings.
   struct Segment {
     Index offset, size;
     double lr, weight_decay;
   };
 
+  /// `state_names` are the tensors that there are for each parameter, zero at first.
   Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
-            const std::vector<Group>& groups);
-  /// Moves one segment. `rate` is its learning rate now; its gradients count as `clipping` makes them.
-  virtual void update(const Segment& segment, double rate, const kernels::Clipping& clipping) = 0;
-  /// Whether `update` heeds held(). One that cannot is refused frozen entries.
-  virtual bool holds() const { return false; }
-  /// Forgets the state of entries that have been frozen, and of some that have been thawed, given by their
-  /// positions from base() on. It must be zero while they are frozen, and start anew with the next step.
-  virtual void restart(std::span<const Index> frozen, std::span<const Index> thawed) = 0;
+            const std::vector<Group>& groups, std::vector<const char*> state_names = {});
+  /// Moves one segment. `lr` is its learning rate now; its gradients count as `clipping` makes them.
+  virtual void update(const Segment& segment, double lr, const kernels::Clipping& clipping) = 0;
+  /// Whether `update` heeds entry_states(). One that does not is refused frozen entries.
+  virtual bool supports_frozen() const { return false; }
+  /// Called when entries have been frozen and thawed, given by their positions from base() on; the state
+  /// tensors are zero there already. What else there is of them must start anew with the next step.
+  virtual void reset_state(std::span<const Index> /*frozen*/, std::span<const Index> /*thawed*/) {}
+  /// The settings of this kind of optimizer.
+  virtual std::vector<Setting> own_settings() const { return {}; }
+  /// How many steps the entry at a position from base() on has made since it started, for an optimizer that
+  /// counts them, and the other way round.
+  virtual Index entry_steps(Index /*position*/) const { return steps_; }
+  virtual void set_entry_steps(std::span<const Index> /*steps*/) {}
 
   /// The decay of a parameter.
   double weight_decay(const typename nn::Parameters<T>::Entry& entry) const;
   T* values(const Segment& segment) const { return block_->values.data() + segment.offset; }
   const T* gradients(const Segment& segment) const { return block_->gradients.data() + segment.offset; }
-  /// What is held of a segment; null when nothing is.
-  const kernels::Held* held(const Segment& segment) const {
-    return any_held_ ? held_.data() + (segment.offset - begin_) : nullptr;
+  /// A segment's part of the state tensor with this position among the names.
+  T* state(std::size_t which, const Segment& segment) {
+    return tensors_[which].data() + (segment.offset - begin_);
   }
-  /// Memory like the parameters', zero at first, for moments. A segment's part starts at its offset - base().
-  AlignedArray<T> state() const { return AlignedArray<T>(static_cast<std::size_t>(end_ - begin_)); }
+  /// Which entries of a segment are frozen, and which have started anew; null when none are.
+  const kernels::Held* entry_states(const Segment& segment) const {
+    return any_not_free_ ? entry_states_.data() + (segment.offset - begin_) : nullptr;
+  }
+  /// Where the first segment begins, and how many elements there are from there to the end of the last.
   Index base() const { return begin_; }
+  Index extent() const { return end_ - begin_; }
 
   Index steps_ = 0;
 
  private:
+  const Segment& segment_of(const typename nn::Parameters<T>::Entry& entry) const;
   void require_limit(const char* what, double most) const;
-  void follow_masks();
-  void end_fresh();
+  void require_layout() const;
+  void sync_masks();
+  void end_restarts();
+  void check(const OptimizerState<T>& state) const;
   kernels::Clipping clipping() const;
   template <class F> void for_free_gradients(const F& f) const;
   struct Norm {
@@ -99,21 +124,18 @@ template <class T> class Optimizer {
   Norm gradient_norm() const;
   void require_finite_gradients() const;
 
+  nn::Parameters<T> parameters_;
   std::shared_ptr<Block<T>> block_;
-  std::uint64_t version_;  // of the block, as it was
-  std::uint64_t masks_;    // of the block, as last seen
-  AlignedArray<kernels::Held> held_;
-  bool any_held_ = false;
-  bool any_fresh_ = false;
-  struct Run {
-    Index offset, size;
-    std::string name;
-  };
-  std::vector<Run> runs_;  // where each parameter is
+  std::uint64_t masks_;  // the version of the block's masks that entry_states_ follows
+  AlignedArray<kernels::Held> entry_states_;
+  bool any_not_free_ = false;
+  bool any_restarted_ = false;
   const char* name_;
   Index begin_ = 0, end_ = 0;
   std::vector<Segment> segments_;
-  double lr_;
+  std::vector<const char*> state_names_;
+  std::vector<AlignedArray<T>> tensors_;  // laid out like the parameters, from begin_ on
+  double lr_, weight_decay_;
   double rate_factor_ = 1;
   double most_norm_ = std::numeric_limits<double>::infinity();
   double most_value_ = std::numeric_limits<double>::infinity();

@@ -22,13 +22,12 @@ template <class T> class SGD : public Optimizer<T> {
   explicit SGD(nn::Parameters<T> parameters, const SGDOptions& options = {});
 
  private:
-  void update(const typename Optimizer<T>::Segment& segment, double rate,
+  void update(const typename Optimizer<T>::Segment& segment, double lr,
               const kernels::Clipping& clipping) override;
-  bool holds() const override { return true; }
-  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override;
+  bool supports_frozen() const override { return true; }
+  std::vector<Setting> own_settings() const override;
 
   SGDOptions options_;
-  AlignedArray<T> velocity_;
 };
 
 extern template class SGD<float>;

@@ -302,38 +302,36 @@ class Signs : public optim::Optimizer<double> {
       : Optimizer(std::move(parameters), "signs", 0.125, 0, {}) {}
 
  protected:
-  void update(const Segment& segment, double rate, const kernels::Clipping&) override {
+  void update(const Segment& segment, double lr, const kernels::Clipping&) override {
     for (Index i = 0; i < segment.size; ++i) {
       const double g = gradients(segment)[i];
-      values(segment)[i] -= g > 0 ? rate : g < 0 ? -rate : 0;
+      values(segment)[i] -= g > 0 ? lr : g < 0 ? -lr : 0;
     }
   }
-  void restart(std::span<const Index>, std::span<const Index>) override {}
 };
 
-/// One that heeds them, and counts the steps of each number since it last started.
+/// One that heeds them, counts the steps of each element since it last started, and notes what it is told.
 class Ages : public optim::Optimizer<double> {
  public:
   explicit Ages(nn::Parameters<double> parameters)
-      : Optimizer(std::move(parameters), "ages", 1, 0, {}), ages(state()) {}
+      : Optimizer(std::move(parameters), "ages", 1, 0, {}, {"age"}) {}
 
-  AlignedArray<double> ages;
+  std::vector<Index> frozen_last, thawed_last;
 
  protected:
-  bool holds() const override { return true; }
+  bool supports_frozen() const override { return true; }
   void update(const Segment& segment, double, const kernels::Clipping&) override {
-    const kernels::Held* const marks = held(segment);
+    const kernels::Held* const entries = entry_states(segment);
     for (Index i = 0; i < segment.size; ++i) {
-      double& age = ages.data()[segment.offset - base() + i];
-      if (marks != nullptr && marks[i] == kernels::held_frozen) continue;
-      if (marks != nullptr && marks[i] == kernels::held_fresh) CHECK(age == 0);
+      double& age = state(0, segment)[i];
+      if (entries != nullptr && entries[i] == kernels::held_frozen) continue;
+      if (entries != nullptr && entries[i] == kernels::held_fresh) CHECK(age == 0);
       values(segment)[i] = ++age;
     }
   }
-  void restart(std::span<const Index> frozen, std::span<const Index> thawed) override {
-    for (const auto positions : {frozen, thawed}) {
-      for (const Index position : positions) ages.data()[position] = 0;
-    }
+  void reset_state(std::span<const Index> frozen, std::span<const Index> thawed) override {
+    frozen_last.assign(frozen.begin(), frozen.end());
+    thawed_last.assign(thawed.begin(), thawed.end());
   }
 };
 
@@ -660,7 +658,7 @@ TEST_CASE("Masks: two optimizers of one model see the same masks") {
   for (Index i = 0; i < 12; ++i) CHECK(same(layer.weight.value()[i], start[i]) == mask.is_frozen(i));
 }
 
-TEST_CASE("Masks: an optimizer that cannot hold entries refuses them, and goes on once they are thawed") {
+TEST_CASE("Masks: an optimizer that does not support frozen entries refuses them, and goes on once they are thawed") {
   for (const bool at_first : {true, false}) {
     CAPTURE(at_first);
     nn::Linear<double> layer(3, 2);
@@ -674,7 +672,7 @@ TEST_CASE("Masks: an optimizer that cannot hold entries refuses them, and goes o
     }
     const Tensor<double> weight(layer.weight.value()), bias(layer.bias->value());
     for (int again = 0; again < 2; ++again) {
-      CHECK_ERROR(optimizer.step(), "[signs]", "frozen entries", "cannot hold", "thaw them");
+      CHECK_ERROR(optimizer.step(), "[signs]", "frozen entries", "does not support", "thaw them");
     }
     CHECK(optimizer.steps() == (at_first ? 0 : 1));
     CHECK(same_bits<double, const double>(layer.weight.value(), weight));
@@ -699,10 +697,15 @@ TEST_CASE("Masks: an optimizer of one's own that holds entries is told who start
   optimizer.step();
   optimizer.step();
   CHECK(ages() == std::vector<double>{5, 5, 3, 5, 5, 5, 5, 5, 5, 3});
-  for (const Index i : {2, 9}) CHECK(optimizer.ages.data()[i] == 0);
+  CHECK(optimizer.frozen_last == std::vector<Index>{2, 9});  // from the beginning of its own part
+  CHECK(optimizer.thawed_last.empty());
+  const optim::OptimizerState<double> state = optimizer.state();
+  for (const Index i : {2, 9}) CHECK(state.entry("weight").tensors[0][i] == 0);
   weight.thaw(Mask::free({5, 2}, {9}));
   optimizer.step();
   CHECK(ages() == std::vector<double>{6, 6, 3, 6, 6, 6, 6, 6, 6, 1});
+  CHECK(optimizer.frozen_last.empty());
+  CHECK(optimizer.thawed_last == std::vector<Index>{9});
   weight.thaw();
   optimizer.step();
   optimizer.step();
