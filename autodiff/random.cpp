@@ -1,6 +1,10 @@
 #include <taper/autodiff/random.hpp>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+
+#include <taper/autodiff/error.hpp>
 
 namespace taper {
 
@@ -14,6 +18,23 @@ Rng::Rng(std::uint64_t seed, std::uint64_t stream) {
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     word = z ^ (z >> 31);
   }
+}
+
+Rng::State Rng::state() const {
+  const double spare = has_spare_ ? spare_ : 0;
+  return {state_[0], state_[1], state_[2], state_[3], std::bit_cast<std::uint64_t>(spare), has_spare_};
+}
+
+void Rng::set_state(const State& state) {
+  const double spare = std::bit_cast<double>(state[4]);
+  // From four zeros nothing but zeros follow.
+  if (std::all_of(state.begin(), state.begin() + 4, [](std::uint64_t word) { return word == 0; }) ||
+      !std::isfinite(spare) || state[5] > 1) {
+    throw Error("rng", "a state that no generator has: expected one that was taken from a generator");
+  }
+  std::copy_n(state.begin(), 4, state_.begin());
+  spare_ = spare;
+  has_spare_ = state[5] == 1;
 }
 
 // Not in the header: user code compiled for a processor that can would round product and sum only once, as
@@ -61,6 +82,17 @@ void manual_seed(std::uint64_t seed) {
 
 Rng& default_rng() {
   return weights;
+}
+
+RandomState random_state() {
+  return {weights.state(), tapes.state()};
+}
+
+void set_random_state(const RandomState& state) {
+  Rng other = weights;
+  other.set_state(state.weights);
+  tapes.set_state(state.tapes);
+  weights = other;
 }
 
 std::uint64_t next_tape_seed() {

@@ -17,6 +17,13 @@ class Rng {
   /// `stream` separates generators of one seed, for example one per layer.
   explicit Rng(std::uint64_t seed, std::uint64_t stream = 0);
 
+  /// What all later draws depend on: four words of the generator, the bits of a normal number in reserve, and
+  /// whether there is one, 1 or 0.
+  using State = std::array<std::uint64_t, 6>;
+  State state() const;
+  /// Goes on from a state that was taken before. Throws Error for one that no generator has.
+  void set_state(const State& state);
+
   /// 64 random bits.
   std::uint64_t bits() {
     const std::uint64_t sum = rotate(state_[0] + state_[3], 23) + state_[0];
@@ -56,6 +63,16 @@ void manual_seed(std::uint64_t seed);
 
 /// The generator of initial weights.
 Rng& default_rng();
+
+/// Where these generators of this thread are.
+struct RandomState {
+  Rng::State weights, tapes;
+
+  friend bool operator==(const RandomState&, const RandomState&) = default;
+};
+RandomState random_state();
+/// Goes on from there. Throws Error like Rng::set_state; nothing has changed then.
+void set_random_state(const RandomState& state);
 
 /// The seed of a new tape: a stream of its own, so that recording does not change which weights come next.
 std::uint64_t next_tape_seed();

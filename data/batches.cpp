@@ -25,6 +25,7 @@ Batches<T>::Batches(const Dataset<T>& data, Index batch_size, bool shuffle, std:
 
 template <class T> void Batches<T>::start_epoch(Index epoch) {
   if (epoch < 0) throw Error("batches", "epoch ", epoch, ": expected 0 or more");
+  epoch_ = epoch;
   std::iota(order_.begin(), order_.end(), Index{0});
   if (!shuffle_) return;
   // Stream 0 of the seed belongs to whoever split the data with it.

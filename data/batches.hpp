@@ -17,8 +17,10 @@ template <class T> class Batches {
   Batches(Dataset<T>&&, Index, bool, std::uint64_t) = delete;
 
   /// Puts the rows into the order of that epoch (counted from 0): without shuffling the order of the data
-  /// set, else one that depends on seed and epoch only, whatever was served before. Throws Error below 0.
+  /// set, else one that depends on seed and epoch only, whatever was served before: a training that is taken
+  /// up again in the middle of an epoch starts that epoch and goes on with its batch. Throws Error below 0.
   void start_epoch(Index epoch);
+  Index epoch() const { return epoch_; }
 
   /// Number of batches in an epoch; every row is in exactly one of them.
   Index count() const { return (data_->rows() - 1) / batch_size_ + 1; }
@@ -34,6 +36,7 @@ template <class T> class Batches {
   Index batch_size_;
   bool shuffle_;
   std::uint64_t seed_;
+  Index epoch_ = 0;
   std::vector<Index> order_;
 };
 

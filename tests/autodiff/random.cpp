@@ -3,10 +3,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <thread>
 #include <vector>
+
+#include "../check.hpp"
 
 using namespace taper;
 
@@ -107,6 +111,59 @@ TEST_CASE("Rng: same seed same numbers, other seeds and streams others") {
     equal += (one == bits) + (two == bits) + (one == two) + (other.bits() == bits);
   }
   CHECK(equal == 0);
+}
+
+TEST_CASE("Rng: goes on from a state, also between the two of a pair of normal numbers") {
+  for (const int normals : {0, 1, 2, 5}) {
+    CAPTURE(normals);
+    Rng rng(11, 3);
+    for (int i = 0; i < normals; ++i) rng.normal();
+    const Rng::State state = rng.state();
+    CHECK(state[5] == static_cast<std::uint64_t>(normals % 2));
+    Rng other(1);
+    other.normal();
+    other.set_state(state);
+    CHECK(other.state() == state);
+    for (int i = 0; i < 20; ++i) {
+      CHECK(std::bit_cast<std::uint64_t>(other.normal()) == std::bit_cast<std::uint64_t>(rng.normal()));
+      CHECK(other.bits() == rng.bits());
+      CHECK(other.below(17) == rng.below(17));
+    }
+  }
+  Rng rng(0);
+  const Rng::State before = rng.state();
+  const auto bits = [](double x) { return std::bit_cast<std::uint64_t>(x); };
+  for (const Rng::State& wrong :
+       {Rng::State{0, 0, 0, 0, 0, 0}, Rng::State{0, 0, 0, 0, bits(1), 1},
+        Rng::State{1, 2, 3, 4, bits(HUGE_VAL), 1}, Rng::State{1, 2, 3, 4, bits(std::nan("")), 0},
+        Rng::State{1, 2, 3, 4, 0, 2}}) {
+    CHECK_ERROR(rng.set_state(wrong), "[rng] a state that no generator has", "expected");
+    CHECK(rng.state() == before);
+  }
+}
+
+TEST_CASE("set_random_state: weights and seeds of tapes go on") {
+  manual_seed(4);
+  default_rng().normal();
+  next_tape_seed();
+  const RandomState state = random_state();
+  const double weight = default_rng().normal();
+  const std::uint64_t seed = next_tape_seed();
+  manual_seed(5);
+  CHECK_FALSE(random_state() == state);
+  set_random_state(state);
+  CHECK(random_state() == state);
+  CHECK(default_rng().normal() == weight);
+  CHECK(next_tape_seed() == seed);
+  const RandomState later = random_state();
+  RandomState wrong = state;
+  wrong.tapes = {};
+  CHECK_ERROR(set_random_state(wrong), "[rng]");
+  wrong = state;
+  wrong.weights = {};
+  CHECK_ERROR(set_random_state(wrong), "[rng]");
+  CHECK(random_state() == later);
+  manual_seed(0);
 }
 
 TEST_CASE("manual_seed: starts the default generator afresh, one per thread") {

@@ -99,6 +99,27 @@ TEST_CASE("batches: an epoch's order depends on seed and epoch only") {
   CHECK(served(Batches<float>(data, 7, true, 6), data) != epoch_0);
 }
 
+TEST_CASE("batches: an epoch goes on in the middle as if it had never been left") {
+  const auto data = numbered<double>({23, 2});
+  Batches<double> batches(data, 5, true, 9);
+  CHECK(batches.epoch() == 0);
+  for (Index epoch = 0; epoch < 4; ++epoch) {
+    batches.start_epoch(epoch);
+    CHECK(batches.epoch() == epoch);
+    for (Index batch = 0; batch < batches.count(); ++batch) {
+      Batches<double> again(data, 5, true, 9);
+      again.start_epoch(epoch);
+      std::vector<double> x(10), y(5), x_again(10), y_again(5);
+      batches.copy(batch, x.data(), y.data());
+      again.copy(batch, x_again.data(), y_again.data());
+      CHECK(x == x_again);
+      CHECK(y == y_again);
+    }
+  }
+  CHECK_ERROR(batches.start_epoch(-1), "[batches] epoch -1");
+  CHECK(batches.epoch() == 3);
+}
+
 TEST_CASE("batches: a batch as large as can be is one batch") {
   const auto data = numbered<double>({5, 2});
   const Batches<double> batches(data, std::numeric_limits<Index>::max(), false, 0);
