@@ -66,7 +66,7 @@ double train_dense(const Options& options, const apps::Housing& housing, const s
   if (options.dense_epochs == 0 || std::ranges::count(size.widths_after, Index{0}) > 0) return std::nan("");
   manual_seed(seed);
   nn::Sequential<float> net;
-  net.push_back(nn::Select<float>(size.inputs, housing.train.x.shape()[1]));
+  net.push_back(nn::Select<float>(size.inputs.front(), housing.train.x.shape()[1]));
   for (std::size_t k = 0; k + 1 < size.widths_after.size(); ++k) {
     if (k > 0) net.push_back(nn::ReLU());
     net.push_back(nn::Linear(size.widths_after[k], size.widths_after[k + 1]));

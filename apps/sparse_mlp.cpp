@@ -28,8 +28,7 @@ std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
   net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
     if (!name.ends_with("weight")) return;
     const Tensor<float> weight = parameter.materialize();
-    const float cutoff =
-        static_cast<float>(sparsity::ShrinkOptions().threshold) * weight.vector().cwiseAbs().maxCoeff();
+    const float cutoff = 1e-5f * weight.vector().cwiseAbs().maxCoeff();
     apps::Pattern layer{
         static_cast<std::size_t>(weight.shape()[0]), static_cast<std::size_t>(weight.shape()[1]), {}};
     for (const float w : weight) layer.nonzero.push_back(std::abs(w) > cutoff);
@@ -61,7 +60,7 @@ void program(const Options& options) {
   const std::string drawn =
       options.plot.empty() ? "" : apps::draw({apps::layers_figure(patterns(net))}, options.plot);
 
-  auto [small, report] = sparsity::shrink(net, {}, test_set.x);
+  auto [small, report] = sparsity::shrink(net, {.examples = test_set.x});
   const double shrunk_mse = train::evaluate(small, test_set, nn::mse_loss);
 
   fit.title = "phase 2";
@@ -80,7 +79,7 @@ void program(const Options& options) {
                  {"shrunk",
                   {{"parameters", report.parameters_after},
                    {"widths", report.widths_after},
-                   {"inputs", report.inputs},
+                   {"inputs", report.inputs.front()},
                    {"max_abs_difference", report.max_abs_difference},
                    {"max_relative_difference", report.max_relative_difference},
                    {"test_mse", shrunk_mse}}},

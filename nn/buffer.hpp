@@ -34,6 +34,13 @@ template <class T> class Buffer {
   View<T> value() { return {block_->values.data(), shape_}; }
   View<const T> value() const { return {block_->values.data(), shape_}; }
 
+  /// Keeps the given indices of each axis.
+  void cut(const KeptAxes& kept) {
+    Buffer smaller(shape_of(kept, shape_));
+    gather<T>(value(), kept, smaller.value());
+    *this = std::move(smaller);
+  }
+
   /// The buffer on a tape, under the name that `visit` gives it: read there at each replay, without gradient.
   Var<T> bind(Tape<T>& tape) const {
     return tape.buffer(block_, 0, shape_, name_on(tape, this, "buffer", shape_));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -38,6 +39,8 @@ template <class T> class Visitor {
 /// (Tape::training), so that several threads may predict with one model.
 template <class T> class Module {
  public:
+  using Scalar = T;
+
   virtual ~Module() = default;
 
   /// Shows every part to the visitor, always in the same order. A part that is shown twice has its first
@@ -47,6 +50,9 @@ template <class T> class Module {
   virtual std::vector<Var<T>> record(std::span<const Var<T>> inputs) const;
   /// As it appears in summaries, for example "Linear(8, 32)".
   virtual std::string describe() const { return "Module"; }
+  /// The place of the bias that goes with one of the module's own weights, whether there is one or not: when
+  /// a network is shrunk, constants are put there. Null for a weight that can have none, or is another's.
+  virtual const std::optional<Parameter<T>>* bias_of(const Parameter<T>&) const { return nullptr; }
 
   /// All parameters in one block, as an optimizer needs them, with names like "0.weight". They are laid out
   /// anew if they are not in one yet; tapes follow.

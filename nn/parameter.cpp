@@ -160,6 +160,52 @@ template <class T> void Parameter<T>::collapse() {
   freeze(held);
 }
 
+Shape shape_of(const KeptAxes& kept, const Shape& shape) {
+  Shape result = shape;
+  for (Index axis = 0; axis < shape.rank(); ++axis) {
+    result = result.with(axis, static_cast<Index>(kept[static_cast<std::size_t>(axis)].size()));
+  }
+  return result;
+}
+
+template <class T> void gather(View<const T> from, const KeptAxes& kept, View<T> to) {
+  const Shape &shape = from.shape(), &smaller = to.shape();
+  for (Index i = 0; i < smaller.size(); ++i) {
+    Index position = 0, rest = i, stride = 1;
+    for (Index axis = shape.rank(); axis-- > 0; rest /= smaller[axis], stride *= shape[axis]) {
+      position +=
+          kept[static_cast<std::size_t>(axis)][static_cast<std::size_t>(rest % smaller[axis])] * stride;
+    }
+    to[i] = from[position];
+  }
+}
+
+template <class T> void Parameter<T>::cut(const std::function<KeptAxes(const Parameter&)>& kept) {
+  const KeptAxes axes = kept(*this);
+  const Shape shape = shape_of(axes, shape_);
+  if (!parametrization_) {
+    Parameter smaller(shape);
+    smaller.factor_of_ = factor_of_;
+    gather<T>(std::as_const(*this).value(), axes, smaller.value());
+    gather<std::uint8_t>({block_->frozen.data() + offset_, shape_}, axes,
+                         {smaller.block_->frozen.data(), shape});
+    *this = std::move(smaller);
+    return;
+  }
+  const auto parametrization = parametrization_->cut(shape_, axes);
+  if (parametrization == nullptr) {
+    throw Error("cut", "a parameter ", shape_,
+                " whose parametrization is whole: expected one that can be cut");
+  }
+  for (Parameter& factor : factors_) {
+    factor.cut(kept);
+    factor.factor_of_ = parametrization;
+  }
+  parametrization_ = parametrization;
+  shape_ = shape;
+  id_ = next_id();  // no tape has computed this
+}
+
 template <class T> Mask Parameter<T>::mask() const {
   if (!parametrization_) {
     const std::uint8_t* const frozen = block_->frozen.data() + offset_;
@@ -324,6 +370,9 @@ template <class T> Index Parameters<T>::count() const {
 
 template Names::Id name_on(Tape<float>&, const void*, const char*, const Shape&);
 template Names::Id name_on(Tape<double>&, const void*, const char*, const Shape&);
+template void gather(View<const float>, const KeptAxes&, View<float>);
+template void gather(View<const double>, const KeptAxes&, View<double>);
+template void gather(View<const std::uint8_t>, const KeptAxes&, View<std::uint8_t>);
 template class Parameter<float>;
 template class Parameter<double>;
 template class Parameters<float>;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/structure.hpp>
 #include <taper/nn/parametrization.hpp>
 
 namespace taper::nn {
@@ -15,6 +16,11 @@ namespace taper::nn {
 /// it whose recording this is, or outside of any the word for its kind. Throws Error when that module does
 /// not name it: it would be neither trained nor saved.
 template <class T> Names::Id name_on(Tape<T>& tape, const void* object, const char* kind, const Shape& shape);
+
+/// The shape of what is kept of a tensor.
+Shape shape_of(const KeptAxes& kept, const Shape& shape);
+/// Copies the entries that are kept.
+template <class T> void gather(View<const T> from, const KeptAxes& kept, View<T> to);
 
 /// A tensor that a module learns. Its elements live in a block: one of its own at first, later a piece of the
 /// one that all parameters of the model share. With a parametrization it has no elements, but factors, which
@@ -85,6 +91,11 @@ template <class T> class Parameter {
 
   const std::shared_ptr<Block<T>>& block() const { return block_; }
   Index offset() const { return offset_; }
+  /// Keeps the given indices of each axis, with their masks; of a parameter with factors, those of each
+  /// factor. `kept` is asked for this parameter and every factor. Throws Error for a parametrization that
+  /// cannot be cut.
+  void cut(const std::function<KeptAxes(const Parameter&)>& kept);
+
   /// Moves the elements to a place in another block. Tapes follow.
   void move_to(const std::shared_ptr<Block<T>>& block, Index offset);
 
@@ -140,6 +151,9 @@ template <class T> class Parameters {
   std::vector<Entry> entries_;
 };
 
+extern template void gather(View<const float>, const KeptAxes&, View<float>);
+extern template void gather(View<const double>, const KeptAxes&, View<double>);
+extern template void gather(View<const std::uint8_t>, const KeptAxes&, View<std::uint8_t>);
 extern template class Parameter<float>;
 extern template class Parameter<double>;
 extern template class Parameters<float>;

@@ -133,6 +133,26 @@ Mask Hadamard<T>::trainable_entries(const Shape& shape, std::span<const MaskedFa
   });
 }
 
+template <class T>
+std::shared_ptr<const Parametrization<T>> Hadamard<T>::cut(const Shape& shape, const KeptAxes& kept) const {
+  std::vector<double> weights;
+  if (!weights_.empty() && groups_ != Groups::elements) {
+    for (const Index group : kept[groups_ == Groups::inputs ? 1 : 0]) weights.push_back(weight(group));
+  } else if (!weights_.empty()) {
+    std::vector<Index> positions{0};
+    for (Index axis = 0; axis < shape.rank(); ++axis) {
+      std::vector<Index> longer;
+      for (const Index position : positions) {
+        for (const Index i : kept[static_cast<std::size_t>(axis)])
+          longer.push_back(position * shape[axis] + i);
+      }
+      positions = std::move(longer);
+    }
+    for (const Index position : positions) weights.push_back(weight(position));
+  }
+  return std::make_shared<Hadamard>(groups_, depth_, std::move(weights));
+}
+
 template class Parametrization<float>;
 template class Parametrization<double>;
 template class Simplex<float>;

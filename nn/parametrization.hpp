@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/structure.hpp>
 #include <taper/nn/mask.hpp>
 
 namespace taper::nn {
@@ -35,6 +36,11 @@ template <class T> class Parametrization {
   virtual std::vector<Mask> factor_entries_of(const Mask& entries, std::span<const Shape> factors) const;
   /// Which entries of the computed value can still move. By default all or none.
   virtual Mask trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const;
+
+  /// Whether the parametrization of a part of the value is known, which `cut` gives: for the indices of each
+  /// axis that are kept of a value of this shape. By default not, and cut gives null.
+  virtual bool can_be_cut() const { return false; }
+  virtual std::shared_ptr<const Parametrization> cut(const Shape&, const KeptAxes&) const { return nullptr; }
 };
 
 /// The point softmax(z) of the probability simplex, along the last axis.
@@ -95,6 +101,9 @@ template <class T> class Hadamard : public Parametrization<T> {
   std::vector<Mask> factor_entries_of(const Mask& entries, std::span<const Shape> factors) const override;
   /// A product stands still when all its factors are frozen, or one is frozen at zero.
   Mask trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const override;
+  bool can_be_cut() const override { return true; }
+  /// The groups that are kept, with their weights.
+  std::shared_ptr<const Parametrization<T>> cut(const Shape& shape, const KeptAxes& kept) const override;
 
  private:
   Groups groups_;

@@ -57,7 +57,9 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
     proximal_step(model, data, loss, alpha);
     point.certificate = certify(model, data, loss, alpha);
 
-    Shrunk<T> small = shrink(model, options.shrink, validation.x);
+    ShrinkOptions<T> cut = options.shrink;
+    cut.examples = validation.inputs();
+    Shrunk<nn::Sequential<T>> small = shrink(model, cut);
     point.shrunk = std::move(small.report);
     point.loss = train::evaluate(small.model, validation, loss);
     if (options.refit_epochs > 0) {

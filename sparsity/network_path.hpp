@@ -24,7 +24,7 @@ template <class T> struct NetworkPathOptions {
   /// Epochs of training again after shrinking, without a penalty to speak of (see RefitOptions); 0 for none.
   Index refit_epochs = 0;
   /// Zeros are exact after the proximal step: nothing else is cut.
-  ShrinkOptions shrink = {.threshold = 0};
+  ShrinkOptions<T> shrink = {.threshold = 0};
 };
 
 /// A point of the path.

@@ -1,56 +1,158 @@
 #pragma once
 
+#include <concepts>
+#include <initializer_list>
 #include <iosfwd>
+#include <map>
+#include <optional>
+#include <string>
+#include <type_traits>
 #include <vector>
 
+#include <taper/autodiff/structure.hpp>
+#include <taper/nn/layers/select.hpp>
 #include <taper/nn/layers/sequential.hpp>
+#include <taper/sparsity/factorize.hpp>
 
 namespace taper::sparsity {
 
-struct ShrinkOptions {
-  /// A column of a weight whose Euclidean norm is at most this times the largest column's counts as zero, and
-  /// so does a row; what is left of them is dropped. Factors that decay reach values far below it.
-  double threshold = 1e-5;
-  /// The largest relative difference on the probes that is still rounding; more is an Error.
-  double tolerance = 1e-4;
-  /// How many random inputs the two networks are compared on, besides `probes`.
-  Index random_probes = 256;
-  std::uint64_t seed = 0;
+/// Inputs that the network is used on, one tensor (rows first) for each of its inputs. They must outlive the
+/// call.
+template <class T> class Examples {
+ public:
+  Examples() = default;
+  Examples(View<const T> x) : inputs_{x} {}
+  Examples(const Tensor<T>& x) : inputs_{x.view()} {}
+  Examples(std::initializer_list<View<const T>> inputs) : inputs_(inputs) {}
+  Examples(std::vector<View<const T>> inputs) : inputs_(std::move(inputs)) {}
+
+  bool empty() const { return inputs_.empty(); }
+  const std::vector<View<const T>>& inputs() const { return inputs_; }
+
+ private:
+  std::vector<View<const T>> inputs_;
 };
 
-/// What was cut, and the proof that nothing else changed.
+template <class T> struct ShrinkOptions {
+  /// With them, units are judged and the result is compared at the scale of the data. Without, only what is
+  /// exactly zero or constant goes.
+  Examples<T> examples = {};
+  /// A unit that adds no more than this to any output of a layer that reads it, relative to the unit that
+  /// adds most, counts as constant: by how much its value varies on the examples times its weight. Factors
+  /// that decay reach values far below it. 1e-5 with examples, 0 without.
+  std::optional<double> threshold = {};
+  /// The largest difference on the examples that is still rounding, relative to how much an output varies;
+  /// more is an Error.
+  double tolerance = 1e-4;
+  /// Whether entries that are frozen at values other than zero may go.
+  bool cut_frozen = false;
+  /// Whether factorized weights stay factorized in the result, with their masks. Otherwise they are
+  /// collapsed.
+  bool keep_factors = false;
+  /// Whether the result takes only the input columns that it reads, as the report lists them. A Sequential
+  /// takes all, and selects them itself.
+  bool drop_inputs = false;
+};
+
+/// What was cut, what was kept and why, and the proof that nothing else changed.
 struct ShrinkReport {
+  /// A parameter or buffer. `kept` are the indices that stay, of each axis.
+  struct Row {
+    std::string name;
+    Shape before, after;
+    KeptAxes kept;
+  };
+  std::vector<Row> rows;
+  /// Why the units of a parameter's axis stay: a reason, and how many have it.
+  struct Reason {
+    std::string parameter;
+    Index axis;
+    std::string reason;
+    Index count;
+  };
+  std::vector<Reason> reasons;
+  /// Constants that biases took up, by layer: how many outputs changed.
+  std::vector<std::pair<std::string, Index>> folded;
+  /// Elements of all parameters, factorized ones counted as the weights that they compute.
   Index parameters_before = 0, parameters_after = 0;
-  /// Of every linear layer: its inputs, and at the end the outputs of the last.
+  /// Of one row.
+  Index multiply_adds_before = 0, multiply_adds_after = 0;
+  /// Of every matrix, in the order of the model: its inputs, and at the end the outputs of the last.
   std::vector<Index> widths_before, widths_after;
-  /// Columns of the network's input that are still read.
-  std::vector<Index> inputs;
-  /// Over all probes: the largest difference of an output, and that relative to the largest of the same
-  /// column.
+  /// The columns of each input of the network that are still read.
+  std::vector<std::vector<Index>> inputs;
+  /// Over all examples: the largest difference of an output, and that relative to how much the output varies.
   double max_abs_difference = 0, max_relative_difference = 0;
   Index probes = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const ShrinkReport& report);
 
-template <class T> struct Shrunk {
-  nn::Sequential<T> model;
+template <class M> struct Shrunk {
+  M model;
   ShrinkReport report;
 };
 
-/// Cuts a chain of Linear layers and elementwise modules to a smaller dense one with the same outputs in
-/// evaluation mode. Repeated until nothing changes: a unit that no later layer reads is deleted; a unit whose
-/// inputs are all zero is the constant act(bias), which is folded into the biases of its readers. Inputs that
-/// nobody reads are dropped by a Select in front. What is frozen or pruned in the parts that stay is so in
-/// the smaller network too. Both networks are compared on random probes, and on `probes` (rows x inputs) if
-/// given. Throws Error when they differ by more than the tolerance or an output is not finite, for options
-/// that are negative or not finite, without any probe, for any other module, and for a network without Linear
-/// layers.
-template <class T>
-Shrunk<T> shrink(nn::Sequential<T>& model, const ShrinkOptions& options = {},
-                 std::type_identity_t<View<const T>> probes = {});
+namespace shrinking {
 
-extern template Shrunk<float> shrink(nn::Sequential<float>&, const ShrinkOptions&, View<const float>);
-extern template Shrunk<double> shrink(nn::Sequential<double>&, const ShrinkOptions&, View<const double>);
+/// The options with a threshold and examples, which lie in `standard` when none are given: 256 rows of
+/// standard normal inputs, as wide as the model's first Select or matrix says.
+template <class T>
+ShrinkOptions<T> with_examples(const nn::Module<T>& model, const ShrinkOptions<T>& options,
+                               Tensor<T>& standard);
+/// Cuts a copy of `original`. Both take options with examples.
+template <class T>
+ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const ShrinkOptions<T>& options);
+/// Compares two models on the examples, of which the second takes the columns that the report lists, or all
+/// of them. Throws Error where they differ by more than the tolerance.
+template <class T>
+void compare(const nn::Module<T>& original, const nn::Module<T>& small, const ShrinkOptions<T>& options,
+             bool selected, ShrinkReport& report);
+/// These columns of a matrix.
+template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<Index>& columns);
+template <class T>
+Shrunk<nn::Sequential<T>> shrink_chain(const nn::Sequential<T>& model, const ShrinkOptions<T>& options);
+
+}  // namespace shrinking
+
+/// Cuts any network to a smaller one of the same type that computes the same when it is recorded for
+/// evaluation. A channel that nobody reads is deleted in every parameter and buffer that it is tied to; one
+/// that does not depend on the inputs is folded into the biases of its readers, which get one where they have
+/// none and can (nn::Module::bias_of), and is then unread. What is tied is read off the structure rules of
+/// the recorded operations (OpRecord::structure), so that residual sums, concatenations and shared parts need
+/// nothing. Masks come along. No random numbers are drawn, and what was shrunk can be shrunk again.
+///
+/// Both networks are compared on the examples, or on 256 rows of standard normal inputs without. Throws Error
+/// when they differ by more than the tolerance or an output is not finite; for a threshold or tolerance that
+/// is negative or not finite; for a threshold above 0 without examples; for a model whose copy shares
+/// parameters with it; and without examples for one whose input width its first matrix does not tell.
+///
+/// In front of a Sequential, input columns that nobody reads are dropped by a Select, named "select".
+template <class M, class T = typename M::Scalar>
+Shrunk<M> shrink(const M& model, const std::type_identity_t<ShrinkOptions<T>>& options = {}) {
+  if constexpr (std::same_as<M, nn::Sequential<T>>) {
+    return shrinking::shrink_chain<T>(model, options);
+  } else {
+    Tensor<T> standard;
+    const ShrinkOptions<T> with = shrinking::with_examples<T>(model, options, standard);
+    Shrunk<M> result{model, {}};
+    result.report = shrinking::cut<T>(result.model, model, with);
+    shrinking::compare<T>(model, result.model, with, with.drop_inputs, result.report);
+    return result;
+  }
+}
+
+#define TAPER_EXTERN(T)                                                                                    \
+  extern template ShrinkOptions<T> shrinking::with_examples(const nn::Module<T>&, const ShrinkOptions<T>&, \
+                                                            Tensor<T>&);                                   \
+  extern template ShrinkReport shrinking::cut(nn::Module<T>&, const nn::Module<T>&,                        \
+                                              const ShrinkOptions<T>&);                                    \
+  extern template void shrinking::compare(const nn::Module<T>&, const nn::Module<T>&,                      \
+                                          const ShrinkOptions<T>&, bool, ShrinkReport&);                   \
+  extern template Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>&,              \
+                                                                    const ShrinkOptions<T>&);
+TAPER_EXTERN(float)
+TAPER_EXTERN(double)
+#undef TAPER_EXTERN
 
 }  // namespace taper::sparsity

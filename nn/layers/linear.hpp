@@ -37,6 +37,9 @@ template <class T = float> class Linear : public Layer<T> {
     v("weight", weight);
     if (bias) v("bias", *bias);
   }
+  const std::optional<Parameter<T>>* bias_of(const Parameter<T>& own) const override {
+    return &own == &weight ? &bias : nullptr;
+  }
   std::string describe() const override {
     return "Linear(" + std::to_string(inputs()) + ", " + std::to_string(outputs()) +
            (bias ? ")" : ", no bias)");

@@ -65,8 +65,9 @@ template <class T = float> class Sequential : public Layer<T> {
     insert(0, std::move(layer), std::move(name));
   }
   /// A copy of a part of another chain. Throws Error when there is no such part.
-  void push_back_copy(const Sequential& other, std::size_t index) {
-    parts_.push_back({std::to_string(parts_.size()), other.part(index).box->copy()});
+  void push_back_copy(const Sequential& other, std::size_t index, std::string name = {}) {
+    if (name.empty()) name = std::to_string(parts_.size());
+    parts_.push_back({std::move(name), other.part(index).box->copy()});
   }
 
   std::size_t size() const { return parts_.size(); }

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include <taper/nn/linear.hpp>
-#include <taper/nn/sequential.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/factorize.hpp>

@@ -65,11 +65,11 @@ TEST_CASE("network_path: sizes fall as the penalty rises, and each point is what
     for (const auto& layer : point.certificate.layers) zero += layer.zero;
     if (k > 0) CHECK(zero > 0);
     // What is cut is what was certified to be zero: the columns of the first layer are the inputs.
-    CHECK(static_cast<Index>(point.shrunk.inputs.size()) == point.certificate.layers.at(0).nonzero);
+    CHECK(static_cast<Index>(point.shrunk.inputs.at(0).size()) == point.certificate.layers.at(0).nonzero);
     if (k > 0) CHECK(point.shrunk.parameters_after <= path[k - 1].shrunk.parameters_after);
   }
-  CHECK(std::ranges::includes(path[2].shrunk.inputs, std::vector<Index>{1, 5}));
-  CHECK(path[2].shrunk.inputs.size() < 5);
+  CHECK(std::ranges::includes(path[2].shrunk.inputs.at(0), std::vector<Index>{1, 5}));
+  CHECK(path[2].shrunk.inputs.at(0).size() < 5);
   CHECK(path[1].loss < 0.1);
   CHECK(*path[2].refit_loss < path[2].loss);    // the penalty has pulled the weights towards zero
   CHECK(path[3].shrunk.parameters_after == 1);  // a constant

@@ -68,19 +68,10 @@ Sequential random_chain(Rng& rng) {
   return net;
 }
 
-double difference(Sequential& a, Sequential& b, const Tensor<double>& x) {
+double difference(const Sequential& a, const Sequential& b, const Tensor<double>& x) {
   const auto first = train::predict(a, x), second = train::predict(b, x);
   REQUIRE(first.shape() == second.shape());
   return (first.vector() - second.vector()).cwiseAbs().maxCoeff();
-}
-
-/// A shrunk model without the Select that it may start with.
-Sequential without_select(Sequential& shrunk) {
-  Sequential result;
-  for (std::size_t part = 0; part < shrunk.size(); ++part) {
-    if (dynamic_cast<nn::Select<double>*>(&shrunk[part]) == nullptr) result.push_back_copy(shrunk, part);
-  }
-  return result;
 }
 
 Linear& linear(Sequential& net, std::size_t part) {
@@ -92,11 +83,6 @@ struct Softmax : nn::Layer<double> {
   Var<double> forward(Var<double> x) const override { return softmax(x); }
   std::string describe() const override { return "Softmax"; }
 };
-/// Not elementwise either, though it looks so for one unit.
-struct Transposed : nn::Layer<double> {
-  Var<double> forward(Var<double> x) const override { return transpose(x); }
-};
-
 }  // namespace
 
 TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shrunk further") {
@@ -105,25 +91,25 @@ TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shru
   for (int round = 0; round < 400; ++round) {
     CAPTURE(round);
     Sequential net = random_chain(rng);
-    auto [small, report] = sparsity::shrink(net, {.threshold = 0, .random_probes = 16});
+    auto [small, report] = sparsity::shrink(net);
     const auto x =
         normal_tensor<double>({33, report.widths_before.front()}, static_cast<std::uint64_t>(round));
     CHECK(difference(net, small, x) < 1e-12);
     CHECK(report.max_abs_difference < 1e-12);
-    CHECK(report.probes == 16);
+    CHECK(report.probes == 256);
     CHECK(report.parameters_before == net.parameters().count());
     CHECK(report.parameters_after == small.parameters().count());
-    CHECK(report.widths_after.front() == static_cast<Index>(report.inputs.size()));
+    CHECK(report.widths_after.front() == static_cast<Index>(report.inputs.at(0).size()));
     CHECK(report.widths_after.back() == report.widths_before.back());
     if (report.parameters_after < report.parameters_before) ++smaller;
-    if (report.inputs.empty()) ++empty;
+    if (report.inputs[0].empty()) ++empty;
 
-    Sequential rest = without_select(small);
-    auto [again, second] = sparsity::shrink(rest, {.threshold = 0, .random_probes = 4});
-    CHECK(second.parameters_after == report.parameters_after);
-    CHECK(second.widths_after == report.widths_after);
-    CHECK(static_cast<Index>(second.inputs.size()) == second.widths_before.front());
-    CHECK(second.max_abs_difference == 0);
+    const auto again = sparsity::shrink(small, {.examples = x, .threshold = 0});
+    CHECK(again.report.parameters_after == report.parameters_after);
+    CHECK(again.report.widths_after == report.widths_after);
+    CHECK(again.report.inputs == report.inputs);
+    CHECK(again.report.max_abs_difference == 0);
+    CHECK(again.model.size() == small.size());
   }
   CHECK(smaller > 100);
   CHECK(empty > 20);
@@ -137,12 +123,12 @@ TEST_CASE("shrink: a unit that is not read is deleted") {
   CHECK(report.widths_after == Widths{2, 2, 1});
   CHECK(report.parameters_before == 2 * 3 + 3 + 3 + 1);
   CHECK(report.parameters_after == 2 * 2 + 2 + 2 + 1);
-  CHECK(report.inputs == Widths{0, 1});
+  CHECK(report.inputs[0] == Widths{0, 1});
   CHECK(linear(small, 0).weight.value().matrix().row(1) == linear(net, 0).weight.value().matrix().row(2));
   CHECK(linear(small, 0).bias->value()[1] == linear(net, 0).bias->value()[2]);
   std::ostringstream out;
   out << report;
-  CHECK(out.str().find("13 -> 9 parameters (2-3-1 -> 2-2-1), 2 of 2 inputs read") == 0);
+  CHECK(out.str().find("13 -> 9 parameters (2-3-1 -> 2-2-1), 9 -> 6 multiply-adds, max |difference| ") == 0);
 }
 
 TEST_CASE("shrink: a constant unit goes into the biases of its readers") {
@@ -174,7 +160,7 @@ TEST_CASE("shrink: cuts run through all layers") {
   first(2, 0) = first(2, 2) = 0;
   const auto report = sparsity::shrink(net).report;
   CHECK(report.widths_after == Widths{1, 1, 1, 1});
-  CHECK(report.inputs == Widths{1});
+  CHECK(report.inputs[0] == Widths{1});
   CHECK(report.parameters_after == 6);
 }
 
@@ -184,7 +170,7 @@ TEST_CASE("shrink: without any weight left the network is constant") {
   auto [small, report] = sparsity::shrink(net);
   CHECK(report.widths_after == Widths{0, 0, 2});
   CHECK(report.parameters_after == 2);
-  CHECK(report.inputs.empty());
+  CHECK(report.inputs[0].empty());
   CHECK(difference(net, small, normal_tensor<double>({5, 3})) < 1e-14);
 
   Sequential single(Linear(3, 2, false));
@@ -201,24 +187,77 @@ TEST_CASE("shrink: inputs that nobody reads are dropped by a Select") {
   auto shrunk = sparsity::shrink(net);
   Sequential& small = shrunk.model;
   const sparsity::ShrinkReport& report = shrunk.report;
-  CHECK(report.inputs == Widths{1, 3});
+  CHECK(report.inputs[0] == Widths{1, 3});
   CHECK(report.widths_after == Widths{2, 3, 1});
   CHECK(small[0].describe() == "Select(2)");
   CHECK(difference(net, small, normal_tensor<double>({9, 4})) < 1e-14);
-  CHECK_ERROR(sparsity::shrink(small), "shrink", "Select(2)", "already");
+  CHECK(small.name(0) == "select");
+  CHECK(small.name(1) == "0");
+  CHECK(small.name(2) == "1");
+  // What is no longer read later goes from the same Select.
+  linear(small, 2).weight.value().matrix().col(0).setZero();
+  const auto again = sparsity::shrink(small);
+  CHECK(again.report.inputs[0] == Widths{3});
+  CHECK(again.model[0].describe() == "Select(1)");
+  CHECK(again.model.size() == small.size());
+  CHECK(difference(small, again.model, normal_tensor<double>({9, 4})) < 1e-14);
+  // Or the caller selects.
+  const auto bare = sparsity::shrink(net, {.drop_inputs = true});
+  CHECK(bare.model.size() == net.size());
+  CHECK(bare.report.inputs[0] == Widths{1, 3});
 }
 
-TEST_CASE("shrink: columns and rows below the threshold count as zero") {
+TEST_CASE("shrink: what hardly adds to its readers on the examples counts as constant") {
   Sequential net(Linear(3, 3), nn::Tanh<double>(), Linear(3, 1));
   linear(net, 0).weight.value().matrix().col(1) *= 1e-9;
   linear(net, 2).weight.value()[2] *= 1e-9;
-  const auto probes = normal_tensor<double>({10, 3});
-  const auto report = sparsity::shrink(net, {.random_probes = 32}, probes).report;
+  const auto examples = normal_tensor<double>({10, 3});
+  const auto report = sparsity::shrink(net, {.examples = examples}).report;
   CHECK(report.widths_after == Widths{2, 2, 1});
-  CHECK(report.probes == 42);
+  CHECK(report.probes == 10);
   CHECK(report.max_abs_difference > 0);
   CHECK(report.max_abs_difference < 1e-8);
-  CHECK(sparsity::shrink(net, {.threshold = 0}).report.widths_after == Widths{3, 3, 1});
+  CHECK(sparsity::shrink(net).report.widths_after == Widths{3, 3, 1});
+  CHECK_ERROR(sparsity::shrink(net, {.threshold = 1e-5}), "[shrink] a threshold 1e-05 without examples");
+}
+
+TEST_CASE("shrink: the units of the data do not matter, nor does where they begin") {
+  // Feature 0 counts though its weight is small, feature 1 does not though its weight is large.
+  for (const double scale : {1e-8, 1.0, 1e6, 1e8}) {
+    for (const double shift : {0.0, 1e5}) {
+      CAPTURE(scale);
+      CAPTURE(shift);
+      manual_seed(1);
+      Sequential net(Linear(3, 4), nn::Tanh<double>(), Linear(4, 1));
+      Tensor<double> x = normal_tensor<double>({50, 3});
+      auto weight = linear(net, 0).weight.value().matrix();
+      weight.col(0) /= scale;
+      weight.col(1) *= 1e-7;
+      x.matrix().col(0) *= scale;
+      x.matrix().col(2).array() += shift;
+      linear(net, 0).bias->value().vector() -= shift * weight.col(2);
+      const auto [small, report] = sparsity::shrink(net, {.examples = x});
+      CHECK(report.inputs[0] == Widths{0, 2});
+      CHECK(report.max_relative_difference < 1e-5);
+      CHECK(report.max_relative_difference > 0);
+    }
+  }
+  // A linear model with one feature in units of 1e6, as it is after training.
+  Sequential linear_model(Linear(2, 1));
+  linear(linear_model, 0).weight.value()[0] = 1e-6;
+  linear(linear_model, 0).weight.value()[1] = 1;
+  Tensor<double> x = normal_tensor<double>({50, 2});
+  x.matrix().col(0) *= 1e6;
+  CHECK(sparsity::shrink(linear_model, {.examples = x}).report.inputs[0] == Widths{0, 1});
+}
+
+TEST_CASE("shrink: a network that has died is its bias, however its last weights compare") {
+  Sequential net(Linear(3, 4), nn::Softplus<double>(), Linear(4, 2));
+  linear(net, 2).weight.value().vector() *= 1e-25;
+  const auto x = normal_tensor<double>({50, 3});
+  const auto [small, report] = sparsity::shrink(net, {.examples = x});
+  CHECK(report.widths_after == Widths{0, 0, 2});
+  CHECK(difference(net, small, x) < 1e-14);
 }
 
 TEST_CASE("shrink: factorized weights are read as what they compute") {
@@ -227,34 +266,87 @@ TEST_CASE("shrink: factorized weights are read as what they compute") {
     Sequential net(Linear(4, 3), nn::ReLU<double>(), Linear(3, 1));
     sparsity::factorize(net, sparsity::Groups::inputs, {.depth = depth});
     linear(net, 0).weight.factors().back().value()[2] = 0;  // a gate of input 2
-    auto [small, report] = sparsity::shrink(net, {.threshold = 0});
-    CHECK(report.inputs == Widths{0, 1, 3});
+    auto [small, report] = sparsity::shrink(net);
+    CHECK(report.inputs[0] == Widths{0, 1, 3});
     CHECK(report.parameters_before == 12 + 3 + 3 + 1);
     CHECK(report.parameters_after == small.parameters().count());
     CHECK(linear(small, 1).weight.parametrization() == nullptr);
+
+    auto factors = sparsity::shrink(net, {.keep_factors = true});
+    const auto& weight = linear(factors.model, 1).weight;
+    REQUIRE(weight.parametrization() != nullptr);
+    CHECK(weight.shape() == Shape{3, 3});
+    CHECK(weight.factors()[0].shape() == Shape{3, 3});
+    CHECK(weight.factors()[1].shape() == Shape{3});
+    CHECK(same_bits(weight.materialize().view(), linear(small, 1).weight.materialize().view()));
+    CHECK(factors.report.parameters_after == report.parameters_after);
   }
 }
 
 TEST_CASE("shrink: errors") {
-  Sequential soft(Linear(2, 3), Softmax(), Linear(3, 1));
-  CHECK_ERROR(sparsity::shrink(soft), "shrink", "Softmax", "position 1", "elementwise");
-  Sequential turned(Linear(2, 2), nn::ReLU<double>(), Transposed());
-  CHECK_ERROR(sparsity::shrink(turned), "shrink", "Module", "position 2");
   Sequential none(nn::ReLU<double>{}, nn::Tanh<double>{});
-  CHECK_ERROR(sparsity::shrink(none), "shrink", "expected a Linear layer");
+  CHECK_ERROR(sparsity::shrink(none), "[shrink] no examples for a model without matrices");
   Sequential unfit(Linear(2, 3), Linear(4, 1));
-  CHECK_ERROR(sparsity::shrink(unfit), "shrink", "position 1", "expected 3 inputs");
+  CHECK_ERROR(sparsity::shrink(unfit), "[affine]", "(layer 1)");
   Sequential fine(Linear(2, 1));
   const double inf = std::numeric_limits<double>::infinity();
   CHECK_ERROR(sparsity::shrink(fine, {.threshold = -1}), "shrink", "threshold -1");
-  CHECK_ERROR(sparsity::shrink(fine, {.threshold = inf}), "shrink", "threshold inf", "finite");
+  CHECK_ERROR(sparsity::shrink(fine, {.examples = Tensor<double>({2, 2}), .threshold = inf}), "shrink",
+              "threshold inf", "finite");
   CHECK_ERROR(sparsity::shrink(fine, {.tolerance = -1e-9}), "shrink", "tolerance -1e-09");
   CHECK_ERROR(sparsity::shrink(fine, {.tolerance = inf}), "shrink", "tolerance inf");
   CHECK_ERROR(sparsity::shrink(fine, {.tolerance = std::nan("")}), "shrink", "tolerance nan");
-  CHECK_ERROR(sparsity::shrink(fine, {.random_probes = -1}), "shrink", "-1 random probes");
-  CHECK_ERROR(sparsity::shrink(fine, {.random_probes = 0}), "shrink", "no probes", "expected at least one");
-  const Tensor<double> given = normal_tensor<double>({3, 2});
-  CHECK(sparsity::shrink(fine, {.random_probes = 0}, given).report.probes == 3);
+  CHECK_ERROR(sparsity::shrink(fine, {.examples = Tensor<double>({0, 2})}),
+              "[shrink] examples 0x2: expected rows");
+  Linear held(2, 1);
+  CHECK_ERROR(sparsity::shrink(Sequential(std::ref(held))),
+              "[shrink] '0.weight' is shared by the model and its copy");
+}
+
+TEST_CASE("shrink: what is not elementwise keeps its inputs whole, and says so") {
+  Sequential net(Linear(3, 4), Softmax(), Linear(4, 1));
+  linear(net, 2).weight.value().matrix().col(1).setZero();
+  linear(net, 0).weight.value().matrix().col(2).setZero();
+  const auto report = sparsity::shrink(net).report;
+  CHECK(report.widths_after == Widths{2, 4, 1});
+  const auto kept = std::ranges::find_if(
+      report.reasons, [](const auto& reason) { return reason.parameter == "0.weight" && reason.axis == 0; });
+  REQUIRE(kept != report.reasons.end());
+  CHECK(kept->reason == "needed whole by softmax");
+  CHECK(kept->count == 4);
+}
+
+TEST_CASE("shrink: frozen entries stay unless it is asked for") {
+  Sequential net(Linear(3, 4), nn::Tanh<double>(), Linear(4, 1));
+  linear(net, 2).weight.value().matrix().col(1).setZero();
+  net.freeze("0.weight", Mask::frozen(Shape{4, 3}, {3}));
+  CHECK(sparsity::shrink(net).report.widths_after == Widths{3, 4, 1});
+  CHECK(sparsity::shrink(net, {.cut_frozen = true}).report.widths_after == Widths{3, 3, 1});
+}
+
+TEST_CASE("shrink: a constant whose reader is frozen, used twice, or has no room is kept, and says why") {
+  Sequential net(Linear(3, 4), nn::Tanh<double>(), Linear(4, 2));
+  linear(net, 0).weight.value().matrix().row(1).setZero();
+  linear(net, 0).bias->value()[1] = 0.5;
+  CHECK(sparsity::shrink(net).report.widths_after == Widths{3, 3, 2});
+  net.freeze("2.bias");
+  const auto report = sparsity::shrink(net).report;
+  CHECK(report.widths_after == Widths{3, 4, 2});
+  CHECK(std::ranges::any_of(report.reasons, [](const auto& reason) {
+    return reason.parameter == "2.weight" && reason.count == 1 &&
+           reason.reason == "constant, read by affine of 2, whose bias cannot take it up";
+  }));
+
+  struct Twice : nn::Layer<double> {
+    Linear in{3, 4}, out{4, 4}, head{4, 1};
+    void visit(nn::Visitor<double>& v) const override { v("in", in), v("out", out), v("head", head); }
+    Var<double> forward(Var<double> x) const override { return head(tanh(out(tanh(out(tanh(in(x))))))); }
+  } twice;
+  twice.in.weight.value().matrix().row(1).setZero();
+  twice.out.weight.value().matrix().row(1).setZero();
+  const auto shared = sparsity::shrink(twice);
+  CHECK(shared.model.out.inputs() == 4);  // the constant is another one in the second use
+  CHECK(shared.report.max_abs_difference == 0);
 }
 
 TEST_CASE("shrink: outputs that are not finite prove nothing") {
@@ -269,7 +361,7 @@ TEST_CASE("shrink: outputs that are not finite prove nothing") {
   linear(net, 0).weight.value()[0] = 1.7e308;
   linear(net, 0).weight.value()[1] = 1e308;
   const Tensor<double> probe({1, 2}, {0.9, 0.9});
-  CHECK_ERROR(sparsity::shrink(net, {.threshold = 0.9, .random_probes = 0}, probe), "[shrink]", "not finite");
+  CHECK_ERROR(sparsity::shrink(net, {.examples = probe, .threshold = 0.9}), "[shrink]", "not finite");
 }
 
 TEST_CASE("refit: lowers the loss and keeps the structure") {
@@ -286,8 +378,7 @@ TEST_CASE("refit: lowers the loss and keeps the structure") {
   CHECK(history.epochs.size() == 30);
   CHECK(train::evaluate(small, set, nn::mse_loss) < 0.2 * before);
   CHECK(small.parameters().count() == report.parameters_after);
-  Sequential rest = without_select(small);
-  CHECK(sparsity::shrink(rest).report.widths_after == report.widths_after);
+  CHECK(sparsity::shrink(small).report.widths_after == report.widths_after);
 }
 
 TEST_CASE("shrink: what differs by more than the tolerance is an error, not a smaller network") {
@@ -295,9 +386,11 @@ TEST_CASE("shrink: what differs by more than the tolerance is an error, not a sm
   nn::Sequential<double> net(nn::Linear<double>(4, 6), nn::Tanh<double>(), nn::Linear<double>(6, 1));
   const Index before = net.parameters().count();
   // A threshold that cuts what matters.
-  CHECK_ERROR(sparsity::shrink(net, {.threshold = 0.9}), "[shrink]", "differs by", "a threshold below 0.9");
+  const auto x = normal_tensor<double>({64, 4});
+  CHECK_ERROR(sparsity::shrink(net, {.examples = x, .threshold = 0.9}), "[shrink]", "differs by",
+              "a lower threshold cuts less");
   CHECK(net.parameters().count() == before);
-  const auto cut = sparsity::shrink(net, {.threshold = 0.9, .tolerance = 1e9});
+  const auto cut = sparsity::shrink(net, {.examples = x, .threshold = 0.9, .tolerance = 1e9});
   CHECK(cut.report.parameters_after < before);
   CHECK(cut.report.max_relative_difference > 1e-4);
 }

@@ -263,7 +263,7 @@ TEST_CASE("memory: whichever allocation of a training fails, it is an exception"
     auto net = dropout_network();
     train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters()),
                {.epochs = 2, .batch_size = 8, .progress = train::Progress::quiet});
-    sparsity::shrink(net, {}, set.x);
+    sparsity::shrink(net, {.examples = set.x});
   };
   work();
   long failures = 0;

@@ -1,0 +1,342 @@
+#include <taper/sparsity/shrink/analysis.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace taper::sparsity::shrinking {
+namespace {
+
+/// Calls f(index along the axis, position) for every entry of a tensor.
+template <class F> void for_entries(const Shape& shape, Index axis, const F& f) {
+  Index inner = 1;
+  for (Index k = axis + 1; k < shape.rank(); ++k) inner *= shape[k];
+  for (Index i = 0; i < shape.size(); ++i) f(i / inner % shape[axis], i);
+}
+
+}  // namespace
+
+template <class T>
+Analysis<T>::Analysis(const Tape<T>& tape, AxisClasses<T>& classes, const std::vector<std::size_t>& inputs,
+                      const std::vector<std::size_t>& outputs, Settings settings)
+    : tape_(tape), classes_(classes), settings_(std::move(settings)) {
+  const std::size_t nodes = tape.nodes().size();
+  varies_.resize(classes.count());
+  needed_.resize(classes.count());
+  why_.resize(classes.count());
+  any_.resize(nodes);
+  live_.resize(nodes);
+  products_.resize(nodes);
+  for (const std::size_t input : inputs) {
+    any_[input] = 1;
+    const Shape& shape = tape.nodes()[input].shape;
+    for (Index axis = 0; axis < shape.rank(); ++axis) {
+      for (Index i = 0; i < shape[axis]; ++i) varies_[classes.id(input, axis, i)] = 1;
+    }
+  }
+  for (std::size_t node = 0; node < nodes; ++node) {
+    if (tape.nodes()[node].op != nullptr) find_varying(node);
+  }
+  find_read(outputs);
+}
+
+/// Forward: what of an operation's output depends on the inputs of the network.
+template <class T> void Analysis<T>::find_varying(std::size_t index) {
+  const Node<T>& node = tape_.nodes()[index];
+  const Structure& rule = classes_.structure(index);
+  const auto inputs = tape_.inputs(node);
+  if (!rule.pinned) {
+    for (const Contraction& sum : rule.contractions) look_at_product(index, sum);
+  }
+  const bool some = rule.random || std::ranges::any_of(inputs, [&](std::uint32_t i) { return any_[i] != 0; });
+  if (!some) return;
+  bool any = node.shape.rank() == 0;
+  for (Index axis = 0; axis < node.shape.rank(); ++axis) {
+    for (Index j = 0; j < node.shape[axis]; ++j) {
+      bool varies = rule.pinned || rule.random;
+      for (std::size_t i = 0; i < inputs.size() && !varies; ++i) varies = depends(index, i, axis, j);
+      if (varies && !rule.pinned && zeroed(index, axis, j)) varies = false;
+      varies_[classes_.id(index, axis, j)] = varies;
+      any |= varies;
+    }
+  }
+  any_[index] = any;
+}
+
+template <class T>
+bool Analysis<T>::depends(std::size_t index, std::size_t input, Index axis, Index j) const {
+  const Node<T>& node = tape_.nodes()[index];
+  const std::size_t from = tape_.inputs(node)[input];
+  if (known(from)) return false;
+  bool linked = false, in_range = false;
+  for (const Link& link : classes_.structure(index).links) {
+    if (link.input != static_cast<Index>(input) || link.to.axis != axis) continue;
+    linked = true;
+    const Index k = link.to.class_of(j, link.classes);
+    if (k < 0) continue;
+    in_range = true;
+    bool any = false;
+    for (Index i = link.from.begin; i < link.from.end && !any; ++i) {
+      any = link.from.class_of(i, link.classes) == k && varies(from, link.from.axis, i);
+    }
+    if (!any) return false;
+  }
+  if (linked && !in_range) return false;
+  for (const Product& product : products_[index]) {
+    if (product.data != from) continue;
+    bool any = false;
+    for (Index k = 0; k < product.terms && !any; ++k) {
+      if (!varies(from, product.data_axis, k)) continue;
+      for (Index o = 0; o < product.outputs && !any; ++o) {
+        if (axis == product.output_axis && o != j) continue;
+        any = product.counts[static_cast<std::size_t>(o * product.terms + k)] != 0;
+      }
+    }
+    if (!any) return false;
+  }
+  return true;
+}
+
+/// Whether an output is zero because a factor is, that does not depend on the inputs.
+template <class T> bool Analysis<T>::zeroed(std::size_t index, Index axis, Index j) const {
+  const Structure& rule = classes_.structure(index);
+  const auto inputs = tape_.inputs(tape_.nodes()[index]);
+  for (const Link& link : rule.links) {
+    if (!rule.preserves_zero(link.input) || link.to.axis != axis) continue;
+    const std::size_t from = inputs[static_cast<std::size_t>(link.input)];
+    const Index k = link.to.class_of(j, link.classes);
+    if (k < 0) continue;
+    bool zero = true;
+    for (Index i = link.from.begin; i < link.from.end && zero; ++i) {
+      if (link.from.class_of(i, link.classes) == k) zero = !varies(from, link.from.axis, i);
+    }
+    const Node<T>& factor = tape_.nodes()[from];
+    for_entries(factor.shape, link.from.axis, [&](Index i, Index at) {
+      if (link.from.class_of(i, link.classes) == k) zero = zero && factor.value[at] == 0;
+    });
+    if (zero) return true;
+  }
+  return false;
+}
+
+/// Notes what the terms of a sum of products with fixed weights are worth on the recorded inputs.
+template <class T> void Analysis<T>::look_at_product(std::size_t index, const Contraction& sum) {
+  const Node<T>& node = tape_.nodes()[index];
+  const auto inputs = tape_.inputs(node);
+  const std::size_t a = inputs[static_cast<std::size_t>(sum.input_a)],
+                    b = inputs[static_cast<std::size_t>(sum.input_b)];
+  if (!known(a) && !known(b)) return;
+  const bool b_is_weight = known(b);
+  Product product;
+  product.weight = b_is_weight ? b : a;
+  product.data = b_is_weight ? a : b;
+  product.weight_axis = b_is_weight ? sum.axis_b : sum.axis_a;
+  product.data_axis = b_is_weight ? sum.axis_a : sum.axis_b;
+  const Index weight_input = b_is_weight ? sum.input_b : sum.input_a;
+  const Node<T>&weight = tape_.nodes()[product.weight], &data = tape_.nodes()[product.data];
+  product.terms = weight.shape[product.weight_axis];
+  for (const Link& link : classes_.structure(index).links) {
+    if (link.input != weight_input) continue;
+    product.output_axis = link.to.axis;
+    product.linked_axis = link.from.axis;
+    product.outputs = node.shape[link.to.axis];
+  }
+  const auto at = [&](Index o, Index k) { return static_cast<std::size_t>(o * product.terms + k); };
+  product.largest.resize(at(product.outputs, 0));
+  std::vector<Index> term(static_cast<std::size_t>(weight.shape.size()));
+  for_entries(weight.shape, product.weight_axis,
+              [&](Index k, Index i) { term[static_cast<std::size_t>(i)] = k; });
+  const auto note = [&](Index o, Index i) {
+    double& most = product.largest[at(o, term[static_cast<std::size_t>(i)])];
+    most = std::max(most, std::abs(static_cast<double>(weight.value[i])));
+  };
+  if (product.linked_axis >= 0) {
+    for_entries(weight.shape, product.linked_axis, note);
+  } else {
+    for (Index i = 0; i < weight.shape.size(); ++i) note(0, i);
+  }
+
+  // Mean and deviation of each channel, and whether it is one value everywhere.
+  const auto terms = static_cast<std::size_t>(product.terms);
+  std::vector<double> deviation(terms), count(terms);
+  std::vector<T> first(terms);
+  product.level.resize(terms);
+  product.one_value.assign(terms, 1);
+  product.zero_.assign(terms, 1);
+  for_entries(data.shape, product.data_axis, [&](Index k, Index i) {
+    const auto channel = static_cast<std::size_t>(k);
+    const T value = data.value[i];
+    if (count[channel]++ == 0) first[channel] = value;
+    product.level[channel] += static_cast<double>(value) - static_cast<double>(first[channel]);
+    if (value != first[channel]) product.one_value[channel] = 0;
+    if (value != 0) product.zero_[channel] = 0;
+  });
+  for (std::size_t k = 0; k < terms; ++k) {
+    if (count[k] > 0) product.level[k] = static_cast<double>(first[k]) + product.level[k] / count[k];
+  }
+  for_entries(data.shape, product.data_axis, [&](Index k, Index i) {
+    const auto channel = static_cast<std::size_t>(k);
+    deviation[channel] =
+        std::max(deviation[channel], std::abs(static_cast<double>(data.value[i]) - product.level[channel]));
+  });
+
+  const Index bias = classes_.structure(index).bias;
+  const Node<T>* const given = bias < 0 || bias >= static_cast<Index>(inputs.size())
+                                   ? nullptr
+                                   : &tape_.nodes()[inputs[static_cast<std::size_t>(bias)]];
+  product.counts.resize(product.largest.size());
+  for (Index o = 0; o < product.outputs; ++o) {
+    double most = 0;
+    double magnitude = given == nullptr || given->shape.size() != product.outputs
+                           ? 0
+                           : std::abs(static_cast<double>(given->value[o]));
+    for (Index k = 0; k < product.terms; ++k) {
+      const double size = product.largest[at(o, k)];
+      most = std::max(most, size * deviation[static_cast<std::size_t>(k)]);
+      magnitude = std::max(magnitude, size * std::abs(product.level[static_cast<std::size_t>(k)]));
+    }
+    const bool fold = settings_.threshold > 0 && settings_.can_fold(index, o);
+    // What is below the last bit of the sum is nothing, however little the others add.
+    const double least =
+        fold ? std::max(settings_.threshold * most, std::numeric_limits<T>::epsilon() * magnitude) : 0;
+    for (Index k = 0; k < product.terms; ++k) {
+      const double size = product.largest[at(o, k)];
+      product.counts[at(o, k)] =
+          size != 0 && (least == 0 || size * deviation[static_cast<std::size_t>(k)] > least);
+    }
+  }
+  products_[index].push_back(std::move(product));
+}
+
+template <class T> bool Analysis<T>::Product::zero(Index term) const {
+  return zero_[static_cast<std::size_t>(term)] != 0;
+}
+
+/// Backward: what is read, until nothing changes.
+template <class T> void Analysis<T>::find_read(const std::vector<std::size_t>& outputs) {
+  for (const std::size_t output : outputs) {
+    live_[output] = 1;
+    for (Index axis = 0; axis < tape_.nodes()[output].shape.rank(); ++axis) {
+      classes_.pin(output, axis, "an output of the network");
+    }
+  }
+  for (bool changed = true; changed;) {
+    changed = false;
+    const auto live = [&](std::size_t node) {
+      changed |= live_[node] == 0;
+      live_[node] = 1;
+    };
+    for (std::size_t index = tape_.nodes().size(); index-- > 0;) {
+      const Node<T>& node = tape_.nodes()[index];
+      if (node.op == nullptr || live_[index] == 0) continue;
+      const Structure& rule = classes_.structure(index);
+      const auto inputs = tape_.inputs(node);
+      const std::string reader = "read by " + std::string(node.op->name) +
+                                 (tape_.path(node).empty() ? "" : " of " + tape_.path(node));
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const auto takes_part = [&](const Contraction& sum) {
+          return sum.input_a == static_cast<Index>(i) || sum.input_b == static_cast<Index>(i);
+        };
+        const auto summed = [&](const Reduction& reduction) {
+          return reduction.input == static_cast<Index>(i) && reduction.by == Reduce::sum;
+        };
+        if (std::ranges::none_of(rule.contractions, takes_part) &&
+            std::ranges::none_of(rule.reductions, summed)) {
+          live(inputs[i]);
+        }
+      }
+      for (const Reduction& reduction : rule.reductions) {
+        if (reduction.by != Reduce::sum) continue;
+        const std::size_t from = inputs[static_cast<std::size_t>(reduction.input)];
+        live(from);
+        std::vector<char> zero(static_cast<std::size_t>(tape_.nodes()[from].shape[reduction.axis]), 1);
+        for_entries(tape_.nodes()[from].shape, reduction.axis, [&](Index k, Index at) {
+          if (tape_.nodes()[from].value[at] != 0) zero[static_cast<std::size_t>(k)] = 0;
+        });
+        for (Index k = 0; k < static_cast<Index>(zero.size()); ++k) {
+          if (varies(from, reduction.axis, k) || zero[static_cast<std::size_t>(k)] == 0)
+            changed |= need(from, reduction.axis, k, reader);
+        }
+      }
+      for (const Contraction& sum : rule.contractions) {
+        const std::size_t a = inputs[static_cast<std::size_t>(sum.input_a)],
+                          b = inputs[static_cast<std::size_t>(sum.input_b)];
+        const auto product = std::ranges::find_if(products_[index], [&](const Product& p) {
+          return (p.data == a && p.data_axis == sum.axis_a) || (p.data == b && p.data_axis == sum.axis_b);
+        });
+        const Index terms = tape_.nodes()[a].shape[sum.axis_a];
+        for (Index k = 0; k < terms; ++k) {
+          std::string why = reader;
+          const bool is_read = product == products_[index].end() || read(index, *product, k, why);
+          if (!is_read) continue;
+          live(a);
+          live(b);
+          changed |= need(a, sum.axis_a, k, why);
+        }
+      }
+    }
+  }
+}
+
+/// Whether an operation cannot do without a term of its sums.
+template <class T>
+bool Analysis<T>::read(std::size_t node, const Product& product, Index term, std::string& why) {
+  const bool moves = varies(product.data, product.data_axis, term);
+  if (!moves && product.zero(term)) return false;
+  for (Index o = 0; o < product.outputs; ++o) {
+    const auto at = static_cast<std::size_t>(o * product.terms + term);
+    if (product.largest[at] == 0) continue;
+    if (product.output_axis >= 0 && !stays(node, product.output_axis, o)) continue;
+    if (moves && product.counts[at] != 0) return true;
+    if (moves) continue;  // as good as constant, and can be folded
+    if (!product.one_value[static_cast<std::size_t>(term)]) {
+      why = "constant, with a value for each place, which no bias can take up";
+      return true;
+    }
+    if (!settings_.can_fold(node, o)) {
+      why = "constant, " + why + ", whose bias cannot take it up";
+      return true;
+    }
+  }
+  return false;
+}
+
+template <class T> bool Analysis<T>::need(std::size_t node, Index axis, Index index, const std::string& why) {
+  const std::size_t id = classes_.of(node, axis, index);
+  if (needed_[id] != 0) return false;
+  needed_[id] = 1;
+  why_[id] = why;
+  return true;
+}
+
+template <class T> std::string Analysis<T>::reason(std::size_t node, Index axis, Index index) {
+  const std::size_t id = classes_.of(node, axis, index);
+  return needed_[id] != 0 ? why_[id] : classes_.reason(node, axis, index);
+}
+
+template <class T> std::vector<double> Analysis<T>::folded(std::size_t node) {
+  std::vector<double> result;
+  for (const Product& product : products_[node]) {
+    const Node<T>& weight = tape_.nodes()[product.weight];
+    if (live_[node] == 0 || product.output_axis < 0 || weight.shape.rank() != 2) continue;
+    for (Index k = 0; k < product.terms; ++k) {
+      if (stays(product.data, product.data_axis, k) || product.level[static_cast<std::size_t>(k)] == 0)
+        continue;
+      for (Index o = 0; o < product.outputs; ++o) {
+        if (!stays(node, product.output_axis, o)) continue;
+        const Index at = product.linked_axis == 0 ? o * weight.shape[1] + k : k * weight.shape[1] + o;
+        const double change =
+            static_cast<double>(weight.value[at]) * product.level[static_cast<std::size_t>(k)];
+        if (change == 0) continue;
+        result.resize(static_cast<std::size_t>(product.outputs));
+        result[static_cast<std::size_t>(o)] += change;
+      }
+    }
+  }
+  return result;
+}
+
+template class Analysis<float>;
+template class Analysis<double>;
+
+}  // namespace taper::sparsity::shrinking
