@@ -24,9 +24,8 @@ struct LinkedAxis {
   }
 };
 
-/// Of this input, an output index depends only on the indices of the same class. Both go together: without
-/// the indices of class k on one side, those of class k on the other side are gone too, and the others
-/// compute what they did.
+/// Of this input, an output index depends only on the indices of the same class. Classes are cut whole and on
+/// both sides: without class k of the input and of the output, the other classes compute what they did.
 struct Link {
   Index input = 0;
   LinkedAxis from;  // of the input
@@ -59,9 +58,9 @@ struct Reduction {
 /// link allows whose range it is in, and not at all on it when it is in the range of none. An input axis that
 /// no link, contraction or plain sum names, and an output axis that no link names, stay whole.
 ///
-///     affine(x, weight, bias):  same(0, k, k) for all axes k of x but the last: rows stay rows
-///                               same(1, 0, last), same(2, 0, last): outputs
-///                               contract(0, last, 1, 0 + 1): inputs
+///     affine(x, weight, bias):  rows stay rows:  same(0, k, k, size) for all axes k of x but the last
+///                               outputs:         same(1, 0, last, outputs), same(2, 0, last, outputs)
+///                               inputs:          contract(0, last, 1, 1)
 ///     concat(a, b) on axis 0:   link a's axis 0 with [0, m) of the output's, b's with [m, m + n)
 ///     flatten (c x h x w):      three links with the one axis of the output, of c, h and w classes, where
 ///                               neighbours of one class are h w, w and 1 apart
@@ -75,7 +74,8 @@ struct Structure {
   /// an axis, or what is linked to it, the operation must be recorded with other attributes, which
   /// OpRecord::cut_attributes makes.
   std::vector<Index> literal_axes;
-  /// Bit i set: where input i is zero, the linked output is zero, whatever (finite) the other inputs are.
+  /// Bit i set: where a class of input i is zero, that of the output is zero, whatever (finite) the other
+  /// inputs are; and all of the output where all of the input is.
   unsigned zero_preserving = 0;
   /// Each output entry depends on the input entries in the same place, all by the same function.
   bool elementwise = false;
