@@ -33,10 +33,10 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
   if (cohorts_.size() > 0) {
     for (std::size_t c = 0; c < births_.size(); ++c) {
       const Index made = this->steps_ - births_[c];
-      rates_[c] = static_cast<T>(lr / correction(options_.beta1, made));
+      lrs_[c] = static_cast<T>(lr / correction(options_.beta1, made));
       root_corrections_[c] = static_cast<T>(1 / std::sqrt(correction(options_.beta2, made)));
     }
-    cohorts = {cohorts_.data() + (segment.offset - this->base()), rates_.data(), root_corrections_.data()};
+    cohorts = {cohorts_.data() + (segment.offset - this->base()), lrs_.data(), root_corrections_.data()};
   }
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
                         this->state(0, segment), this->state(1, segment), this->entry_states(segment),
@@ -63,7 +63,7 @@ template <class T> void Adam<T>::reset_state(std::span<const Index> frozen, std:
   const auto youngest = static_cast<kernels::Ordinal<T>>(births_.size());
   births_.push_back(this->steps_);
   for (const Index position : thawed) cohorts_.data()[position] = youngest;
-  rates_.resize(births_.size());
+  lrs_.resize(births_.size());
   root_corrections_.resize(births_.size());
 }
 
@@ -86,7 +86,7 @@ template <class T> void Adam<T>::set_entry_steps(std::span<const Index> steps) {
   }
   births_ = std::move(births);
   cohorts_ = std::move(cohorts);
-  rates_.resize(births_.size());
+  lrs_.resize(births_.size());
   root_corrections_.resize(births_.size());
 }
 

@@ -18,7 +18,7 @@ struct AdamOptions {
 
 /// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does. Gradients may be
 /// such that T cannot hold their squares: as large as T can hold, and, where epsilon is smaller still, as
-/// small as its least normal number divided by (1 - beta1) (1 - beta2) and by a rate below 1. What is smaller
+/// small as its least normal number divided by (1 - beta1) (1 - beta2) and by an lr below 1. What is smaller
 /// than that may move too little or too far.
 template <class T> class Adam : public Optimizer<T> {
  public:
@@ -49,7 +49,7 @@ template <class T> class Adam : public Optimizer<T> {
   // births_[cohort] steps of the optimizer; the first one has made all steps.
   std::vector<Index> births_{0};
   AlignedArray<kernels::Ordinal<T>> cohorts_;  // of each entry; empty while all are in the first
-  std::vector<T> rates_, root_corrections_;    // of the cohorts, in this step
+  std::vector<T> lrs_, root_corrections_;      // of the cohorts, in this step
 };
 
 struct AdamWOptions {
@@ -66,7 +66,7 @@ struct AdamWOptions {
 
 /// Adam with decoupled decay (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019,
 /// algorithm 2). On the factors of a product this decay does not amount to a sparse penalty, whatever its
-/// depth: every factor shrinks at the same rate, whatever its gradient is scaled to.
+/// depth: every factor shrinks by the same share, whatever its gradient is scaled to.
 template <class T> class AdamW : public Adam<T> {
  public:
   /// Throws Error like Adam, and for decay on the factors of a Hadamard product unless insisted on.

@@ -8,7 +8,7 @@
 namespace taper::optim {
 namespace {
 
-/// The gradient from values, in the free entries; zero elsewhere. x is left as it was.
+/// The gradient from values, in the free entries; zero elsewhere. x is restored.
 template <class T, class F>
 void by_differences(const F& value, double here, std::span<T> x, std::span<T> gradient, const Mask& mask,
                     Differences differences, const Box& box) {

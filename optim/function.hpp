@@ -19,7 +19,7 @@ namespace taper::optim {
 /// with one.
 enum class Differences { central, forward };
 
-/// A function of the numbers of a tensor, row-major. One of the three is given.
+/// A function of the elements of a tensor, row-major. One of the three is given.
 template <class T> struct Function {
   Shape shape;
   /// The value alone.
@@ -41,7 +41,7 @@ struct Box {
 };
 
 /// The value of a function at x and its gradient, of values alone by differences in the free entries and
-/// within the box. Adds the calls of the function to `calls`. x is changed on the way and left as it was.
+/// within the box. Adds the calls of the function to `calls`. x is changed on the way and restored.
 template <class T>
 double evaluate(const Function<T>& function, std::span<T> x, std::span<T> gradient, const Mask& mask,
                 Differences differences, const Box& box, Index& calls);

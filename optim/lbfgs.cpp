@@ -28,7 +28,7 @@ void LBFGSHistory::push(std::span<const double> step, std::span<const double> gr
   const double size = y.stableNorm();
   if (!(size > 0 && std::isfinite(size))) return;
   // A factor that both have in common makes no difference to H. With one that makes y about as long as 1, no
-  // square of it leaves the range, and as a power of two it rounds nothing.
+  // square of it is out of range, and as a power of two it rounds nothing.
   const double factor = std::ldexp(1.0, -std::clamp(std::ilogb(size), -1000, 1000));
   const double curvature = (factor * s).dot(factor * y);
   const double lengths = (factor * s).stableNorm() * (factor * y).norm();

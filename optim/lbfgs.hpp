@@ -7,16 +7,16 @@
 
 namespace taper::optim {
 
-/// What L-BFGS remembers: the last steps and the changes of the gradient along them, from which it multiplies
+/// The memory of L-BFGS: the last steps and the changes of the gradient along them, from which it multiplies
 /// by an approximate inverse Hessian (Nocedal, 1980). All memory is taken at the start.
 class LBFGSHistory {
  public:
-  /// For n variables; remembers `most` pairs.
+  /// For n variables; keeps `most` pairs.
   LBFGSHistory(Index n, Index most);
 
   bool empty() const { return count_ == 0; }
   void clear() { count_ = 0; }
-  /// Remembers a pair in place of the oldest one, unless its curvature is not clearly positive.
+  /// Stores a pair in place of the oldest one, unless its curvature is not clearly positive.
   void push(std::span<const double> step, std::span<const double> gradient_change);
   /// v = H v, by the two-loop recursion.
   void multiply(std::span<double> v);

@@ -133,7 +133,7 @@ template <class Step> void run_steps(Run& run, nn::Parameter<double>& parameter,
     if (!std::isfinite(run.outcome.value) || !run.gradient.allFinite()) {
       run.x = before;
       run.outcome.value = run.evaluate(run.x, run.gradient);
-      run.end(false, "the next value or its gradient is not finite: a lower rate may help");
+      run.end(false, "the next value or its gradient is not finite: a lower learning rate may help");
       return;
     }
     if (!run.made(before, value)) return;

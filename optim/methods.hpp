@@ -12,7 +12,7 @@
 #include <taper/optim/lbfgs.hpp>
 #include <taper/optim/minimize.hpp>
 
-/// Inside of minimize: the methods, on a function of free numbers.
+/// Inside of minimize: the methods, on a function of the free elements.
 namespace taper::optim::detail {
 
 inline constexpr const char* limit_reached = "the limit of evaluations was reached";
@@ -102,7 +102,7 @@ class Run {
     return true;
   }
 
-  /// Goes to `to`, where `value` and `slopes` are those of the function, and remembers the step; whether to
+  /// Goes to `to`, where `value` and `slopes` are those of the function, and stores the step; whether to
   /// go on.
   bool move(Vector& to, Vector& slopes, double value, LBFGSHistory& history) {
     Vector step = to - x, change = slopes - gradient;

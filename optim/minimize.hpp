@@ -18,7 +18,7 @@ namespace taper::optim {
 /// Limited-memory BFGS: the two-loop recursion over the last steps, and a line search for the strong Wolfe
 /// conditions (Nocedal, "Updating quasi-Newton matrices with limited storage", 1980; Liu and Nocedal, 1989).
 struct LBFGS {
-  /// How many steps are remembered.
+  /// How many steps are kept.
   Index history = 10;
   double decrease = 1e-4;
   double curvature = 0.9;
@@ -98,21 +98,21 @@ struct Objective {
   double precision = std::numeric_limits<double>::epsilon();
 };
 
-/// Minimizes over x, in place, and leaves the last gradient. The mask of the options is not looked at, and
+/// Minimizes over x, in place, and stores the last gradient. The mask of the options is not looked at, and
 /// bounds belong to the entries of x. Throws Error for options that make no sense, and for a value or
 /// gradient at the start that is not finite.
 Outcome minimize(Objective& objective, std::span<double> x, std::span<double> gradient,
                  const MinimizeOptions& options);
 
-/// Minimizes over the free entries of a model's parameters. `loss` computes the loss and leaves its gradient,
+/// Minimizes over the free entries of a model's parameters. `loss` computes the loss and stores its gradient,
 /// typically by replaying a tape over the whole data set and its backward pass. Throws Error like the others,
 /// and when the options have a mask: parameters carry their own.
 template <class T>
 Outcome minimize(const nn::Parameters<T>& parameters, const std::function<double()>& loss,
                  const MinimizeOptions& options = {});
 
-/// Minimizes a function of plain numbers from x, in place, over the entries that the mask has free, and
-/// leaves the gradient there, zero elsewhere.
+/// Minimizes a function of plain elements from x, in place, over the entries that the mask has free, and
+/// stores the gradient there, zero elsewhere.
 template <class T>
 Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradient,
                  const MinimizeOptions& options);

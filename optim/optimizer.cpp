@@ -79,7 +79,7 @@ auto Optimizer<T>::segment_of(const typename nn::Parameters<T>::Entry& entry) co
                        [&](const Segment& segment) { return segment.offset <= entry.offset; });
 }
 
-template <class T> bool Optimizer<T>::moves(const nn::Parameters<T>& parameters) const {
+template <class T> bool Optimizer<T>::optimizes(const nn::Parameters<T>& parameters) const {
   return block_ == parameters.block() && parameters_.version() == parameters.version() &&
          std::ranges::equal(parameters_.entries(), parameters.entries(), [](const auto& a, const auto& b) {
            return a.offset == b.offset && a.shape.size() == b.shape.size();
@@ -102,7 +102,7 @@ template <class T> std::vector<Setting> Optimizer<T>::settings() const {
 }
 
 template <class T> OptimizerState<T> Optimizer<T>::state() const {
-  OptimizerState<T> result{.kind = name_, .steps = steps_, .lr_factor = rate_factor_, .settings = settings()};
+  OptimizerState<T> result{.kind = name_, .steps = steps_, .lr_factor = lr_factor_, .settings = settings()};
   result.tensor_names.assign(state_names_.begin(), state_names_.end());
   for (const auto& parameter : parameters_.entries()) {
     typename OptimizerState<T>::Entry entry{parameter.name, parameter.shape};
@@ -128,7 +128,7 @@ template <class T> OptimizerState<T> Optimizer<T>::state() const {
 template <class T> void Optimizer<T>::check(const OptimizerState<T>& state) const {
   if (state.kind != name_) throw Error(name_, "a state of '", state.kind, "': expected one of '", name_, "'");
   if (state.steps < 0) throw Error(name_, "a state after ", state.steps, " steps: expected 0 or more");
-  require_setting(name_, "rate factor", state.lr_factor);
+  require_setting(name_, "lr factor", state.lr_factor);
   const auto list = [](const auto& names) {
     std::string text;
     for (const auto& name : names) text += (text.empty() ? "" : ", ") + std::string(name);
@@ -180,7 +180,7 @@ template <class T> void Optimizer<T>::load_state(const OptimizerState<T>& state)
   check(state);
   std::vector<Index> all_steps(static_cast<std::size_t>(extent()), state.steps);
   steps_ = state.steps;
-  rate_factor_ = state.lr_factor;
+  lr_factor_ = state.lr_factor;
   masks_ = ~block_->mask_version;  // the next step compares the masks with those of the state
   for (const auto& parameter : parameters_.entries()) {
     const auto& entry = state.entry(parameter.name);
@@ -201,9 +201,9 @@ template <class T> void Optimizer<T>::load_state(const OptimizerState<T>& state)
   set_entry_steps(all_steps);
 }
 
-template <class T> void Optimizer<T>::set_rate_factor(double factor) {
-  require_setting(name_, "rate factor", factor);
-  rate_factor_ = factor;
+template <class T> void Optimizer<T>::set_lr_factor(double factor) {
+  require_setting(name_, "lr factor", factor);
+  lr_factor_ = factor;
 }
 
 template <class T> void Optimizer<T>::clip_norm(double most) {
@@ -239,7 +239,7 @@ template <class T> void Optimizer<T>::step() {
   const kernels::FlushDenormals flush;
   const kernels::Clipping clipped = clipping();
   ++steps_;
-  for (const Segment& segment : segments_) update(segment, segment.lr * rate_factor_, clipped);
+  for (const Segment& segment : segments_) update(segment, segment.lr * lr_factor_, clipped);
   if (any_restarted_) end_restarts();
 }
 

@@ -38,11 +38,11 @@ template <class T> class Optimizer {
   void step();
 
   /// All learning rates are multiplied by this; schedules set it.
-  double rate_factor() const { return rate_factor_; }
+  double lr_factor() const { return lr_factor_; }
   /// Throws Error for a negative or infinite factor.
-  void set_rate_factor(double factor);
+  void set_lr_factor(double factor);
   /// The learning rate of parameters in no group, as it is now.
-  double rate() const { return lr_ * rate_factor_; }
+  double lr() const { return lr_ * lr_factor_; }
   /// Scales the gradients down to this Euclidean norm, over all parameters, when it is exceeded, in each step
   /// from now on; the gradients in the block stay as they are. The norm is taken with scaling, so that it has
   /// no range but that of double. An infinite norm sets no limit, as at first, and gradients are not looked
@@ -53,8 +53,13 @@ template <class T> class Optimizer {
   /// where that is limited, too. Infinity and errors are as with clip_norm.
   void clip_value(double most);
   Index steps() const { return steps_; }
-  /// Whether it moves exactly these parameters.
-  bool moves(const nn::Parameters<T>& parameters) const;
+  /// Whether it optimizes exactly these parameters.
+  bool optimizes(const nn::Parameters<T>& parameters) const;
+  /// Throws Error for a parameter on the tape that does not live where those of this optimizer do, naming it:
+  /// a member that its module does not name is computed with, and neither trained nor saved. An optimizer has
+  /// no tape and sees no such thing in step(); a loop of one's own calls this once after recording, as fit
+  /// does.
+  void require_all_of(const Tape<T>& tape) const { parameters_.require_all_of(tape, name_); }
 
   /// All settings as they are now, also those of groups and the limits of clipping that there are.
   std::vector<Setting> settings() const;
@@ -64,7 +69,7 @@ template <class T> class Optimizer {
   /// Goes on from a state: the next steps are, to the bit, those that its optimizer would have made from
   /// there, given the same settings, parameters and masks. Settings are not compared, so that a training may
   /// go on with others. Throws Error for a state of another kind of optimizer, of other parameters, by names
-  /// and shapes, or with numbers that no optimizer has; nothing has changed then.
+  /// and shapes, or with step counts that no optimizer has; nothing has changed then.
   void load_state(const OptimizerState<T>& state);
 
  protected:
@@ -136,7 +141,7 @@ template <class T> class Optimizer {
   std::vector<const char*> state_names_;
   std::vector<AlignedArray<T>> tensors_;  // laid out like the parameters, from begin_ on
   double lr_, weight_decay_;
-  double rate_factor_ = 1;
+  double lr_factor_ = 1;
   double most_norm_ = std::numeric_limits<double>::infinity();
   double most_value_ = std::numeric_limits<double>::infinity();
 };

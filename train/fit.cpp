@@ -92,9 +92,9 @@ template <class T> class RecordingCheck {
 template <class T> class Ending {
  public:
   Ending(optim::Optimizer<T>& optimizer, bool schedule)
-      : optimizer_(optimizer), schedule_(schedule), factor_(optimizer.rate_factor()) {}
+      : optimizer_(optimizer), schedule_(schedule), factor_(optimizer.lr_factor()) {}
   ~Ending() {
-    if (schedule_) optimizer_.set_rate_factor(factor_);
+    if (schedule_) optimizer_.set_lr_factor(factor_);
   }
   Ending(const Ending&) = delete;
   Ending& operator=(const Ending&) = delete;
@@ -183,7 +183,7 @@ template <class T> class FiniteCheck {
     const T loss = step.output.item();
     if (!std::isfinite(loss)) {
       return concatenate("the loss became ", loss) + origin(step, seed) +
-             ": expected a finite number; a lower rate may help";
+             ": expected a finite number; a lower learning rate may help";
     }
     const std::string gradient = first_bad("the gradient of ", parameters_.block()->gradients);
     if (gradient.empty()) return {};
@@ -193,7 +193,7 @@ template <class T> class FiniteCheck {
   /// What is wrong with the parameters.
   std::string fault_of_parameters() const {
     const std::string value = first_bad("", parameters_.block()->values);
-    return value.empty() ? value : value + ": expected finite numbers; a lower rate may help";
+    return value.empty() ? value : value + ": expected finite numbers; a lower learning rate may help";
   }
 
   /// What is wrong with the loss of a batch once the parameters have moved.
@@ -202,7 +202,7 @@ template <class T> class FiniteCheck {
     const T loss = step.output.item();
     if (std::isfinite(loss)) return {};
     return concatenate("the loss of the last batch became ", loss) + origin(step, seed) +
-           ": expected a finite number; a lower rate may help";
+           ": expected a finite number; a lower learning rate may help";
   }
 
  private:
@@ -260,7 +260,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   if (options.validation != nullptr && options.validation->rows() == 0) {
     throw Error("fit", "a validation set of 0 rows: expected some");
   }
-  if (!optimizer.moves(model.parameters())) {
+  if (!optimizer.optimizes(model.parameters())) {
     throw Error("fit",
                 "an optimizer that was not built on all parameters of this model: expected one that was");
   }
@@ -289,7 +289,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
   Rng seeds(options.seed, ~std::uint64_t{0});  // a stream that no epoch's order comes from
   for (Index number = 0; number < options.epochs; ++number) {
     const auto epoch_start = Clock::now();
-    if (options.schedule) optimizer.set_rate_factor(options.schedule(number));
+    if (options.schedule) optimizer.set_lr_factor(options.schedule(number));
     if (best.must_begin()) best.begin(judged());
     batches.start_epoch(number);
     double mean = 0;
@@ -307,7 +307,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       optimizer.step();
       step.tape.update_buffers();
     }
-    Epoch epoch{number, mean, {}, optimizer.rate(), 0};
+    Epoch epoch{number, mean, {}, optimizer.lr(), 0};
     // The last step, which no batch has looked at yet.
     if (const std::string fault = finite.fault_of_parameters(); !fault.empty()) {
       diverge(history, start, number, {}, fault);
@@ -315,10 +315,10 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
     if (judge != nullptr) {
       epoch.validation_loss = judged();
       if (!std::isfinite(*epoch.validation_loss)) {
-        diverge(
-            history, start, number, {},
-            concatenate("the ", judge == &data ? "loss on the training set" : "validation loss", " became ",
-                        *epoch.validation_loss, ": expected a finite number; a lower rate may help"));
+        diverge(history, start, number, {},
+                concatenate("the ", judge == &data ? "loss on the training set" : "validation loss",
+                            " became ", *epoch.validation_loss,
+                            ": expected a finite number; a lower learning rate may help"));
       }
     }
     epoch.seconds = since(epoch_start);

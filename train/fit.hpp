@@ -61,7 +61,7 @@ template <class T> struct FitOptions {
 /// `forward` does besides recording, it does once; see FitOptions::check_recording. Gradients of what is
 /// computed, and the values of factorized weights, are not kept on its tape. The step is recorded for
 /// training (Tape::training), evaluations for evaluation: the model itself has no mode and is left in none.
-/// After a schedule, the optimizer has the rate factor that it came with, also when an Error ends the
+/// After a schedule, the optimizer has the lr factor that it came with, also when an Error ends the
 /// training. A vector in the data set is a column (Dataset::targets). Throws Error for
 /// a batch size of 0, fewer than 0 epochs, settings of early stopping out of range, data that are empty or
 /// not finite or do not fit the model, a parameter that the model computes with and does not name, and a loss

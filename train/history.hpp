@@ -15,7 +15,7 @@ struct Epoch {
   double loss;   // mean over the rows, each with the parameters of its time
   // With the parameters at the end of the epoch; on the training set, when early stopping has no other.
   std::optional<double> validation_loss;
-  double rate;
+  double lr;
   double seconds;
 };
 

@@ -54,13 +54,13 @@ void ProgressDisplay::print(const Epoch& epoch, const std::string& left) {
   not_shown_.reset();
   const Index done = epoch.number + 1;
   if (kind_ == Kind::lines) {
-    std::fprintf(out_, "%s: epoch %td of %td, loss %.6g, rate %.3g, %s\n", title_.c_str(), done, epochs_,
-                 epoch.loss, epoch.rate, left.c_str());
+    std::fprintf(out_, "%s: epoch %td of %td, loss %.6g, lr %.3g, %s\n", title_.c_str(), done, epochs_,
+                 epoch.loss, epoch.lr, left.c_str());
     return;
   }
   char after[160];
-  std::snprintf(after, sizeof after, "%td/%td  loss %.6g  rate %.3g  %s", done, epochs_, epoch.loss,
-                epoch.rate, left.c_str());
+  std::snprintf(after, sizeof after, "%td/%td  loss %.6g  lr %.3g  %s", done, epochs_, epoch.loss, epoch.lr,
+                left.c_str());
   draw(static_cast<double>(done) / static_cast<double>(epochs_), after);
 }
 

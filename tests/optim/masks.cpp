@@ -162,11 +162,11 @@ Index total(const std::vector<Index>& sizes) {
   return std::accumulate(sizes.begin(), sizes.end(), Index{0});
 }
 
-double rate_factor(int step) {
+double lr_factor(int step) {
   return 0.6 + 0.4 * std::cos(0.3 * step);
 }
 
-/// Runs a rule with a mask on all numbers, and without one on those that are free alone, each from gradients
+/// Runs a rule with a mask on all elements, and without one on those that are free alone, each from gradients
 /// at its own iterates; the frozen ones are constants there. Returns the first step after which the two are
 /// not the same to the bit or a frozen number has changed; -1 when there is none.
 template <class T>
@@ -216,7 +216,7 @@ int first_difference(const Rule<T>& rule, Rng& rng, const std::vector<Index>& si
     for (Index k = 0; k < small.size(); ++k) {
       small.gradient(k) = static_cast<T>(h[at[static_cast<std::size_t>(k)]]);
     }
-    on_full->set_rate_factor(rate_factor(t)), on_small->set_rate_factor(rate_factor(t));
+    on_full->set_lr_factor(lr_factor(t)), on_small->set_lr_factor(lr_factor(t));
     on_full->step(), on_small->step();
     for (Index k = 0; k < small.size(); ++k) {
       const T value = small.value(k);
@@ -268,7 +268,7 @@ int first_difference_from_single(const Rule<T>& rule, Rng& rng, const std::vecto
       all.follow(mask);
       all.follow(mask);
     }
-    optimizer->set_rate_factor(rate_factor(t));
+    optimizer->set_lr_factor(lr_factor(t));
     for (Index i = 0; i < n; ++i) {
       auto& single = singles[static_cast<std::size_t>(i)];
       T& value = expected[static_cast<std::size_t>(i)];
@@ -283,7 +283,7 @@ int first_difference_from_single(const Rule<T>& rule, Rng& rng, const std::vecto
         single->optimizer = own[static_cast<std::size_t>(i)].make(single->numbers.parameters());
       }
       all.gradient(i) = single->numbers.gradient(0) = static_cast<T>(rng.normal());
-      single->optimizer->set_rate_factor(rate_factor(t));
+      single->optimizer->set_lr_factor(lr_factor(t));
       single->optimizer->step();
       value = single->numbers.value(0);
     }
@@ -371,7 +371,8 @@ TEST_CASE_TEMPLATE("Masks: the same with several parameters, together or packed 
   }
 }
 
-TEST_CASE_TEMPLATE("Masks: the same for groups with rates and decays of their own", T, float, double) {
+TEST_CASE_TEMPLATE("Masks: the same for groups with learning rates and decays of their own", T, float,
+                   double) {
   Rng rng(3);
   const std::vector<optim::Group> groups{{.match = "p1", .weight_decay = 0},
                                          {.match = "p[02]", .lr = 0.01, .weight_decay = 0.2}};
@@ -516,8 +517,9 @@ TEST_CASE_TEMPLATE("Masks: what is frozen before the first step and thawed befor
   }
 }
 
-TEST_CASE_TEMPLATE("Masks: who is thawed starts anew, and all others go on as if nothing had happened", T,
-                   float, double) {
+TEST_CASE_TEMPLATE(
+    "Masks: an entry that is thawed starts anew, and all others go on as if nothing had happened", T, float,
+    double) {
   for (const Rule<T>& rule : rules<T>()) {
     CAPTURE(rule.name);
     for (const Index k : {1, 2, 10}) {  // frozen at once, or after a step; thawed after k steps; frozen again
@@ -525,30 +527,30 @@ TEST_CASE_TEMPLATE("Masks: who is thawed starts anew, and all others go on as if
         CAPTURE(k);
         CAPTURE(from_start);
         Rng rng(9);
-        constexpr Index n = 20, who = 13;
-        Numbers<T> held(std::vector<Index>{4, 16}), never({n}), single({1});
-        const auto on_held = rule.make(held.parameters()), on_never = rule.make(never.parameters());
+        constexpr Index n = 20, one = 13;
+        Numbers<T> masked(std::vector<Index>{4, 16}), never({n}), single({1});
+        const auto on_masked = rule.make(masked.parameters()), on_never = rule.make(never.parameters());
         std::unique_ptr<optim::Optimizer<T>> on_single;
-        for (Index i = 0; i < n; ++i) held.value(i) = never.value(i) = static_cast<T>(rng.normal());
-        const Mask without = Mask::frozen({n}, {who});
-        if (from_start) held.follow(without);
+        for (Index i = 0; i < n; ++i) masked.value(i) = never.value(i) = static_cast<T>(rng.normal());
+        const Mask without = Mask::frozen({n}, {one});
+        if (from_start) masked.follow(without);
         int wrong = 0;
         for (Index t = 0; t < 4 * k + 10; ++t) {
           const Index phase = t < 1 ? 0 : (t - 1) / k;  // 0: frozen from its second step on, 1: thawed, ...
           const bool frozen = (t == 0 && from_start) || (t > 0 && (phase == 0 || phase == 2));
-          if (t > 0) held.follow(frozen ? without : Mask::all_free({n}));
+          if (t > 0) masked.follow(frozen ? without : Mask::all_free({n}));
           if (frozen || t == 0) {
             on_single.reset();
-            single.value(0) = held.value(who);
+            single.value(0) = masked.value(one);
           }
           if (!frozen && !on_single) on_single = rule.make(single.parameters());
-          for (Index i = 0; i < n; ++i) held.gradient(i) = never.gradient(i) = static_cast<T>(rng.normal());
-          single.gradient(0) = held.gradient(who);
-          if (frozen) held.gradient(who) = odd<T>(rng);
-          on_held->step(), on_never->step();
+          for (Index i = 0; i < n; ++i) masked.gradient(i) = never.gradient(i) = static_cast<T>(rng.normal());
+          single.gradient(0) = masked.gradient(one);
+          if (frozen) masked.gradient(one) = odd<T>(rng);
+          on_masked->step(), on_never->step();
           if (on_single) on_single->step();
           for (Index i = 0; i < n; ++i) {
-            wrong += !same(held.value(i), i == who ? single.value(0) : never.value(i));
+            wrong += !same(masked.value(i), i == one ? single.value(0) : never.value(i));
           }
         }
         CHECK(wrong == 0);
@@ -567,7 +569,8 @@ TEST_CASE_TEMPLATE("Masks: with masks that change at random, each entry has its 
   }
 }
 
-TEST_CASE_TEMPLATE("Masks: the same in groups with rates and decays of their own", T, float, double) {
+TEST_CASE_TEMPLATE("Masks: the same in groups with learning rates and decays of their own", T, float,
+                   double) {
   Rng rng(12);
   const std::vector<Index> sizes{9, 18, 31};
   const std::vector<optim::Group> groups{{.match = "p0", .lr = 0.3}, {.match = "p1", .weight_decay = 0.2}};
@@ -636,7 +639,8 @@ TEST_CASE("Masks: freezing in another part of the model is no concern of an opti
   optimizer.step();
   model.thaw("0.*");
   optimizer.step();
-  for (Index i = 0; i < start.size(); ++i) {  // with a constant gradient each step is as long as the rate
+  for (Index i = 0; i < start.size();
+       ++i) {  // with a constant gradient each step is as long as the learning rate
     CHECK(all.value(all.entry("1.weight"))[i] == doctest::Approx(start[i] - 1.5).epsilon(1e-6));
   }
   CHECK(same_bits<double, const double>(all.value(all.entry("0.weight")), first));
@@ -658,7 +662,9 @@ TEST_CASE("Masks: two optimizers of one model see the same masks") {
   for (Index i = 0; i < 12; ++i) CHECK(same(layer.weight.value()[i], start[i]) == mask.is_frozen(i));
 }
 
-TEST_CASE("Masks: an optimizer that does not support frozen entries refuses them, and goes on once they are thawed") {
+TEST_CASE(
+    "Masks: an optimizer that does not support frozen entries refuses them, and goes on once they are "
+    "thawed") {
   for (const bool at_first : {true, false}) {
     CAPTURE(at_first);
     nn::Linear<double> layer(3, 2);
@@ -685,7 +691,7 @@ TEST_CASE("Masks: an optimizer that does not support frozen entries refuses them
   }
 }
 
-TEST_CASE("Masks: an optimizer of one's own that holds entries is told who starts anew") {
+TEST_CASE("Masks: an optimizer of one's own that supports frozen entries is told which start anew") {
   nn::Sequential<double> model(nn::Linear<double>(3, 2), nn::Linear<double>(2, 5));
   model.parameters();  // the part below starts behind the first layer
   nn::Parameter<double>& weight = static_cast<nn::Linear<double>&>(model[1]).weight;

@@ -122,7 +122,7 @@ template <class T> struct LinearProblem {
 
 template <class T> constexpr double tolerance = sizeof(T) == 8 ? 1e-11 : 2e-5;
 
-/// A hundred steps of both; the factor of all rates changes on the way.
+/// A hundred steps of both; the factor of all learning rates changes on the way.
 template <class T, class Options>
 void compare(optim::Optimizer<T>& optimizer, LinearProblem<T>& problem, const Options& options,
              const ReferenceRule& rule, double most = 0) {
@@ -137,7 +137,7 @@ void compare(optim::Optimizer<T>& optimizer, LinearProblem<T>& problem, const Op
   double first_loss = 0, loss = 0;
   for (int t = 1; t <= 100; ++t) {
     const double factor = t <= 50 ? 1 : 0.5;
-    optimizer.set_rate_factor(factor);
+    optimizer.set_lr_factor(factor);
     problem.tape.replay();
     problem.tape.backward(problem.loss);
     optimizer.step();
@@ -150,7 +150,7 @@ void compare(optim::Optimizer<T>& optimizer, LinearProblem<T>& problem, const Op
   CHECK(loss < first_loss);
   CHECK(problem.distance() < tolerance<T>);
   CHECK(optimizer.steps() == 100);
-  CHECK(optimizer.rate() == doctest::Approx(options.lr / 2));
+  CHECK(optimizer.lr() == doctest::Approx(options.lr / 2));
 }
 
 template <class T> void compare_sgd(const optim::SGDOptions& options, double most = 0) {
@@ -230,7 +230,7 @@ TEST_CASE("AdamW: decoupled decay on the factors of a product is refused unless 
   CHECK_ERROR(adamw({}), "no L1/2 penalty");
 }
 
-TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, float, double) {
+TEST_CASE_TEMPLATE("Optimizer: groups have learning rates and decays of their own", T, float, double) {
   compare_sgd<T>({.lr = 0.05, .weight_decay = 0.3, .groups = {{.match = "bias", .weight_decay = 0}}});
   compare_sgd<T>({.lr = 0.02,
                   .momentum = 0.9,
@@ -242,7 +242,8 @@ TEST_CASE_TEMPLATE("Optimizer: groups have rates and decays of their own", T, fl
       {.lr = 0.02, .weight_decay = 0.3, .groups = {{.match = "bias", .lr = 0.04, .weight_decay = 0}}});
 }
 
-TEST_CASE("Optimizer: a rate of zero for one group freezes it, and the first group that matches counts") {
+TEST_CASE(
+    "Optimizer: a learning rate of zero for one group freezes it, and the first group that matches counts") {
   nn::Sequential<double> model(nn::Linear<double>(3, 2), nn::Linear<double>(2, 1));
   const nn::Parameters<double> parameters = model.parameters();
   optim::SGD<double> optimizer(
@@ -452,6 +453,17 @@ TEST_CASE("Optimizer: the parameters of a part of a model are trained alone") {
   }
 }
 
+TEST_CASE("Optimizer: a parameter on the tape that it does not have is named") {
+  nn::Linear<double> known(3, 2), other(2, 1);
+  optim::SGD<double> sgd(known.parameters());
+  Tape<double> tape;
+  const Var<double> x = tape.constant(Tensor<double>({4, 3}));
+  const Var<double> y = known(x);
+  sgd.require_all_of(tape);
+  other(y);
+  CHECK_ERROR(sgd.require_all_of(tape), "[sgd] parameter", "weight", "1x2", "expected");
+}
+
 TEST_CASE("Optimizer: settings that make no sense are refused") {
   nn::Linear<double> model(2, 1);
   const auto sgd = [&](const optim::SGDOptions& options) { optim::SGD<double>(model.parameters(), options); };
@@ -528,15 +540,15 @@ TEST_CASE("Optimizer: refuses to go on when the model was assigned over") {
   again.step();
 }
 
-TEST_CASE("Optimizer: a rate factor that makes no sense is refused and changes nothing") {
+TEST_CASE("Optimizer: an lr factor that makes no sense is refused and changes nothing") {
   nn::Linear<double> model(2, 1);
   optim::SGD<double> sgd(model.parameters(), {.lr = 0.5});
-  sgd.set_rate_factor(0.25);
-  CHECK(sgd.rate() == 0.125);
-  CHECK_ERROR(sgd.set_rate_factor(-1), "[sgd]", "rate factor -1", "0 or more");
-  CHECK_ERROR(sgd.set_rate_factor(std::nan("")), "[sgd]", "rate factor");
-  CHECK_ERROR(sgd.set_rate_factor(HUGE_VAL), "[sgd]", "rate factor inf");
-  CHECK(sgd.rate() == 0.125);
+  sgd.set_lr_factor(0.25);
+  CHECK(sgd.lr() == 0.125);
+  CHECK_ERROR(sgd.set_lr_factor(-1), "[sgd]", "lr factor -1", "0 or more");
+  CHECK_ERROR(sgd.set_lr_factor(std::nan("")), "[sgd]", "lr factor");
+  CHECK_ERROR(sgd.set_lr_factor(HUGE_VAL), "[sgd]", "lr factor inf");
+  CHECK(sgd.lr() == 0.125);
 }
 
 TEST_CASE("Optimizer: places that are no longer the model's are refused") {
@@ -546,9 +558,9 @@ TEST_CASE("Optimizer: places that are no longer the model's are refused") {
   const auto factors = model.parameters();
   optim::SGD<double> sgd(stale);
   CHECK_ERROR(sgd.step(), "[sgd]", "laid out anew");
-  CHECK_FALSE(sgd.moves(factors));
-  CHECK(optim::SGD<double>(factors).moves(model.parameters()));
-  CHECK_FALSE(optim::SGD<double>(model[0].parameters()).moves(factors));
+  CHECK_FALSE(sgd.optimizes(factors));
+  CHECK(optim::SGD<double>(factors).optimizes(model.parameters()));
+  CHECK_FALSE(optim::SGD<double>(model[0].parameters()).optimizes(factors));
   sparsity::collapse(model);
   CHECK_ERROR(optim::AdamW<double>(factors),
               "a factor of a product");  // still known, though its weight is gone

@@ -159,7 +159,7 @@ TEST_CASE_TEMPLATE("Optimizer: put back into a new optimizer, a state goes on wi
           const double factor = 0.5 + 0.4 * std::cos(t);
           for_all([&](Run<T>& one) {
             one.set_gradients(gradients);
-            if (t % 10 == 0) one.optimizer->set_rate_factor(factor);
+            if (t % 10 == 0) one.optimizer->set_lr_factor(factor);
             one.optimizer->step();
           });
           int wrong = 0;
@@ -268,13 +268,13 @@ TEST_CASE("Optimizer: settings with those of groups and the limits that there ar
       {"lr", 0.5},       {"weight_decay", 0.25}, {"beta1", 0.9},    {"beta2", 0.999},
       {"epsilon", 1e-8}, {"clip_norm", 3},       {"clip_value", 7}, {"weight_decay of 1.weight", 0}};
   CHECK(adamw.settings() == expected);
-  adamw.set_rate_factor(0.5);  // state
+  adamw.set_lr_factor(0.5);  // state
   CHECK(adamw.settings() == expected);
   CHECK(adamw.state().settings == expected);
   // Another setting does not keep a state from being loaded.
   optim::AdamW<double> slower(model.parameters(), {.lr = 0.25, .weight_decay = 0.25});
   slower.load_state(adamw.state());
-  CHECK(slower.rate() == 0.125);
+  CHECK(slower.lr() == 0.125);
 }
 
 TEST_CASE_TEMPLATE("Optimizer: a state that does not fit is refused and changes nothing", T, float, double) {
@@ -311,8 +311,8 @@ TEST_CASE_TEMPLATE("Optimizer: a state that does not fit is refused and changes 
           {"[adam] a state with the tensors momentum_buffer", "expected exp_avg, exp_avg_sq"});
   refuses([](State& s) { s.tensor_names.clear(); }, {"tensors none"});
   refuses([](State& s) { s.steps = -1; }, {"[adam] a state after -1 steps"});
-  refuses([](State& s) { s.lr_factor = -1; }, {"[adam] rate factor -1"});
-  refuses([](State& s) { s.lr_factor = std::nan(""); }, {"[adam] rate factor nan"});
+  refuses([](State& s) { s.lr_factor = -1; }, {"[adam] lr factor -1"});
+  refuses([](State& s) { s.lr_factor = std::nan(""); }, {"[adam] lr factor nan"});
   refuses([](State& s) { s.rename("b", "c"); }, {"[adam] a state of 'c'", "no other"});
   refuses([](State& s) { s.entries.pop_back(); }, {"[adam] a state without 'b'"});
   refuses([](State& s) { s.entries.push_back(s.entries[0]); }, {"[adam] a state of 'a'", "no other"});
@@ -358,7 +358,7 @@ TEST_CASE("Optimizer: no state is loaded after the parameters were laid out anew
 }
 
 TEST_CASE_TEMPLATE(
-    "Optimizer: numbers that are not finite come back as they were, those of frozen entries do not", T, float,
+    "Optimizer: moments that are not finite come back as they were, those of frozen entries do not", T, float,
     double) {
   Run<T> run([](nn::Parameters<T> p) { return std::make_unique<optim::Adam<T>>(std::move(p)); });
   optim::OptimizerState<T> state = run.optimizer->state();
@@ -398,7 +398,7 @@ TEST_CASE_TEMPLATE("OptimizerState: what is cut is the state of the smaller prob
         std::iota(places.value().begin(), places.value().end(), T{0});
         const nn::Parameters<T> all({{"w", &whole}});
         auto optimizer = kind.make(all);
-        // Which entries are kept, found by cutting their numbers in plain loops.
+        // Which entries are kept, found by cutting their positions in plain loops.
         std::vector<Index> positions;
         const Index at = shape.axis(axis, "test");
         Index after = 1;

@@ -133,7 +133,7 @@ TEST_CASE("fit: history, schedule and callbacks") {
   CHECK(calls == 6);
   CHECK(history.stopped.empty());
   CHECK(history.seconds >= 0);
-  CHECK(history.epochs[4].rate == doctest::Approx(0.1));
+  CHECK(history.epochs[4].lr == doctest::Approx(0.1));
   CHECK_FALSE(history.epochs[0].validation_loss.has_value());
   CHECK(sgd.steps() == 18);
 
@@ -245,29 +245,29 @@ TEST_CASE("fit: an optimizer of another model, or of a part of this one, is refu
   CHECK(numbers(model) == before);
 }
 
-TEST_CASE("fit: an Error leaves the optimizer's rate as a success does") {
+TEST_CASE("fit: an Error leaves the optimizer's learning rate as a success does") {
   auto set = noisy_line<double>(12, 2);
   nn::Sequential<double> model(nn::Linear<double>(2, 1), nn::Dropout<double>(0.5));
   optim::SGD<double> sgd(model.parameters());
-  sgd.set_rate_factor(0.5);
+  sgd.set_lr_factor(0.5);
   train::FitOptions<double> options{.epochs = 4, .progress = quiet};
   options.schedule = [](Index epoch) { return 1 / static_cast<double>(epoch + 2); };
   train::fit(model, set, nn::mse_loss, sgd, options);
-  CHECK(sgd.rate_factor() == 0.5);
+  CHECK(sgd.lr_factor() == 0.5);
   options.callbacks = {[](const train::Epoch& epoch) -> bool {
     if (epoch.number == 2) throw Error("callback", "enough");
     return true;
   }};
   CHECK_ERROR(train::fit(model, set, nn::mse_loss, sgd, options), "[callback] enough");
-  CHECK(sgd.rate_factor() == 0.5);
-  // Without a schedule, what a callback did to the rate is kept.
+  CHECK(sgd.lr_factor() == 0.5);
+  // Without a schedule, what a callback did to the learning rate is kept.
   options = {.epochs = 1, .progress = quiet};
   options.callbacks = {[&](const train::Epoch&) {
-    sgd.set_rate_factor(0.25);
+    sgd.set_lr_factor(0.25);
     return true;
   }};
   train::fit(model, set, nn::mse_loss, sgd, options);
-  CHECK(sgd.rate_factor() == 0.25);
+  CHECK(sgd.lr_factor() == 0.25);
 }
 
 TEST_CASE("fit: settings of early stopping out of range") {
@@ -628,7 +628,7 @@ TEST_CASE("fit: in float at 1e10, Adam moves as in double, and plain descent say
   };
   CHECK(at(float{}, clipped) == doctest::Approx(0.2).epsilon(1e-5));
   const auto plain = [](auto parameters) { return optim::SGD(parameters, {.lr = 0.01}); };
-  CHECK_ERROR(at(float{}, plain), "[fit] training diverged", "a lower rate may help");
+  CHECK_ERROR(at(float{}, plain), "[fit] training diverged", "a lower learning rate may help");
 }
 
 TEST_CASE("fit: a vector of targets, or of inputs, is a column") {
