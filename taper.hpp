@@ -17,6 +17,7 @@
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/io/safetensors.hpp>
+#include <taper/nn/graph.hpp>
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/select.hpp>

@@ -103,6 +103,8 @@ template <class T> class Tape {
   /// Carries out what assign_later has recorded, with the values of the last replay. Trainers call it after
   /// each step.
   void update_buffers();
+  /// Positions of buffers, and of what they get.
+  std::span<const std::pair<std::uint32_t, std::uint32_t>> assignments() const { return assignments_; }
 
   /// Computes an operation and appends it. Throws Error when the shapes do not fit or an input is not of
   /// this recording.

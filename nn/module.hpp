@@ -93,7 +93,7 @@ template <class T> class Layer : public Module<T> {
   /// forward(x), in a scope with the layer's name.
   Var<T> operator()(Var<T> x) const;
   /// The same. Throws Error for another number of inputs than one.
-  std::vector<Var<T>> record(std::span<const Var<T>> inputs) const final;
+  std::vector<Var<T>> record(std::span<const Var<T>> inputs) const override;
 };
 
 /// While it lives, what is recorded carries the name of the module. The outermost one names all parts of the

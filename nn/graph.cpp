@@ -1,0 +1,378 @@
+#include <taper/nn/graph.hpp>
+
+#include <algorithm>
+#include <map>
+#include <ostream>
+#include <set>
+#include <sstream>
+
+namespace taper::nn {
+namespace {
+
+template <class T> using Value = typename Graph<T>::Value;
+template <class T> using Kind = typename Graph<T>::Value::Kind;
+
+/// A model recorded once, and what each of its leaves is.
+template <class T> struct Recording {
+  Tape<T> tape;
+  std::vector<std::size_t> outputs;
+  std::map<std::size_t, Value<T>> leaves;  // by position on the tape
+
+  Recording(const Module<T>& model, const std::vector<Shape>& shapes, Index rows, Mode mode) : tape(mode) {
+    const ModuleScope<T> scope(tape, model);
+    std::vector<Var<T>> given;
+    for (const Shape& shape : shapes) {
+      given.push_back(tape.input(shape.with(0, rows)));
+      const auto index = static_cast<Index>(given.size()) - 1;
+      leaves[static_cast<std::size_t>(given.back().index())] = {Kind<T>::input, index};
+    }
+    for (const Var<T>& output : model.record(given))
+      outputs.push_back(static_cast<std::size_t>(output.index()));
+    const std::size_t recorded = tape.nodes().size();
+    Index parameters = 0, buffers = 0;
+    model.for_parameters([&](const std::string&, const Parameter<T>& parameter) {
+      leaves[static_cast<std::size_t>(parameter.bind(tape).index())] = {Kind<T>::parameter, parameters++};
+    });
+    // Bound again, a buffer that has been assigned to would be its new value.
+    model.for_buffers([&](const std::string&, const Buffer<T>& buffer) {
+      const T* const place = buffer.value().data();
+      for (std::size_t node = 0; node < recorded; ++node) {
+        if (tape.nodes()[node].op == nullptr && tape.nodes()[node].value == place) {
+          leaves.emplace(node, Value<T>{Kind<T>::buffer, buffers});
+        }
+      }
+      ++buffers;
+    });
+  }
+};
+
+std::string place(const std::string& path) {
+  return path.empty() ? "" : " (layer " + path + ")";
+}
+
+[[noreturn]] void throw_depends_on_rows(const std::string& what) {
+  throw Error("graph", what,
+              " depends on the number of rows: expected a model that records the same for any");
+}
+
+/// The settings of an operation for any number of rows. Of a list of dimensions, the one that is the number
+/// of rows is worked out from the others.
+template <class T>
+Attributes free_of_rows(const Node<T>& one, const Node<T>& other, const std::string& path) {
+  Attributes result = one.attributes;
+  for (const AttributeField& field : one.op->attributes.list) {
+    if (field.same(one.attributes, other.attributes)) continue;
+    const AttributeValue value = field.get(one.attributes);
+    const auto* const given = std::get_if<IndexList>(&value);
+    IndexList list;
+    Index open = 0;
+    if (given != nullptr && given->size() == one.shape.rank()) {
+      list = *given;
+      for (Index axis = 0; axis < list.size(); ++axis) {
+        const bool differs = one.shape[axis] != other.shape[axis];
+        list[axis] = differs ? -1 : one.shape[axis];
+        open += differs;
+      }
+    }
+    if (open != 1) {
+      throw_depends_on_rows("the setting '" + std::string(field.name()) + "' of " +
+                            std::string(one.op->name) + place(path));
+    }
+    field.set(result, list, "graph");
+  }
+  return result;
+}
+
+/// Makes a program of a model that was recorded for two numbers of rows, and buffers of its constants.
+template <class T> class Tracer {
+ public:
+  Tracer(const Recording<T>& one, const Recording<T>& other, typename Graph<T>::Parts& parts)
+      : one_(one), other_(other), parts_(parts) {}
+
+  typename Graph<T>::Program trace() {
+    if (one_.tape.nodes().size() != other_.tape.nodes().size())
+      throw_depends_on_rows("how many operations there are");
+    std::set<std::size_t> needed;
+    for (const std::size_t output : one_.outputs) need(output, needed);
+    for (const auto& [buffer, value] : one_.tape.assignments()) need(value, needed);
+    for (const std::size_t node : needed) values_[node] = convert(node);  // in the order of computation
+    for (const std::size_t output : one_.outputs) program_.outputs.push_back(values_.at(output));
+    for (const auto& [buffer, value] : one_.tape.assignments()) {
+      program_.assignments.emplace_back(one_.leaves.at(buffer), values_.at(value));
+    }
+    return std::move(program_);
+  }
+
+ private:
+  /// Notes a node and all that it is computed from.
+  void need(std::size_t from, std::set<std::size_t>& needed) const {
+    std::vector<std::size_t> open{from};
+    while (!open.empty()) {
+      const std::size_t node = open.back();
+      open.pop_back();
+      if (!needed.insert(node).second || one_.leaves.contains(node)) continue;
+      for (const std::uint32_t input : one_.tape.inputs(one_.tape.nodes()[node])) open.push_back(input);
+    }
+  }
+
+  Value<T> convert(std::size_t index) {
+    if (const auto leaf = one_.leaves.find(index); leaf != one_.leaves.end()) return leaf->second;
+    const Node<T>&node = one_.tape.nodes()[index], &other = other_.tape.nodes()[index];
+    if (node.op == nullptr) return constant(node, other);
+    const std::string path = one_.tape.path(node);
+    const auto inputs = one_.tape.inputs(node), others = other_.tape.inputs(other);
+    if (node.op != other.op || !std::ranges::equal(inputs, others)) {
+      throw_depends_on_rows("the operation " + std::string(node.op->name) + place(path));
+    }
+    typename Graph<T>::Instruction instruction{node.op, {}, free_of_rows(node, other, path), path};
+    for (const std::uint32_t input : inputs) instruction.inputs.push_back(values_.at(input));
+    program_.instructions.push_back(std::move(instruction));
+    return {Kind<T>::result, static_cast<Index>(program_.instructions.size()) - 1};
+  }
+
+  Value<T> constant(const Node<T>& node, const Node<T>& other) {
+    const Index size = node.shape.size();
+    if (node.shape != other.shape || !std::equal(node.value, node.value + size, other.value)) {
+      throw_depends_on_rows("a constant " + node.shape.str());
+    }
+    Index constants = 0;
+    for (std::size_t k = 0; k < parts_.buffers.size(); ++k) {
+      const auto& [name, buffer] = parts_.buffers[k];
+      if (!name.starts_with("constant")) continue;
+      ++constants;
+      if (buffer.shape() == node.shape && std::equal(node.value, node.value + size, buffer.value().begin()))
+        return {Kind<T>::buffer, static_cast<Index>(k)};
+    }
+    Buffer<T> buffer(node.shape);
+    buffer = View<const T>(node.value, node.shape);
+    parts_.buffers.emplace_back("constant" + std::to_string(constants), std::move(buffer));
+    return {Kind<T>::buffer, static_cast<Index>(parts_.buffers.size()) - 1};
+  }
+
+  const Recording<T>&one_, &other_;
+  typename Graph<T>::Parts& parts_;
+  typename Graph<T>::Program program_;
+  std::map<std::size_t, Value<T>> values_;
+};
+
+template <class T> std::string name_of(const Graph<T>& graph, Value<T> value) {
+  const auto k = static_cast<std::size_t>(value.index);
+  switch (value.kind) {
+    case Kind<T>::input:
+      return "input" + std::to_string(value.index);
+    case Kind<T>::parameter:
+      return graph.parts().parameters[k].first;
+    case Kind<T>::buffer:
+      return graph.parts().buffers[k].first;
+    default:
+      return '%' + std::to_string(value.index);
+  }
+}
+
+template <class T>
+std::string line(const Graph<T>& graph, const typename Graph<T>::Instruction& instruction) {
+  std::ostringstream text;
+  text << instruction.op->name << '(';
+  const char* separator = "";
+  for (const Value<T>& input : instruction.inputs) {
+    text << separator << name_of(graph, input);
+    separator = ", ";
+  }
+  for_attributes(
+      *instruction.op, instruction.attributes,
+      [&](std::string_view name, const AttributeValue& value) { text << ", " << name << '=' << value; });
+  text << ')';
+  return text.str();
+}
+
+/// All that there is to compare, line by line.
+template <class T> std::vector<std::string> lines(const Graph<T>& graph) {
+  std::vector<std::string> result;
+  const auto& parts = graph.parts();
+  for (std::size_t k = 0; k < parts.inputs.size(); ++k) {
+    std::string rest = parts.inputs[k].str();
+    result.push_back(
+        "input" + std::to_string(k) + "  " +
+        rest.replace(0, rest.find_first_of("x") == rest.npos ? rest.size() : rest.find('x'), "?"));
+  }
+  for (const auto& [name, parameter] : parts.parameters) {
+    std::string line = name + "  parameter " + parameter.shape().str();
+    parameter.for_leaves(name, [&](const std::string& path, const Parameter<T>& leaf) {
+      if (path != name) line += ", " + path + " " + leaf.shape().str();
+    });
+    result.push_back(line);
+  }
+  for (const auto& [name, buffer] : parts.buffers)
+    result.push_back(name + "  buffer " + buffer.shape().str());
+  const auto add = [&](const typename Graph<T>::Program& program) {
+    Index number = 0;
+    for (const auto& instruction : program.instructions) {
+      result.push_back('%' + std::to_string(number++) + " = " + line(graph, instruction) +
+                       (instruction.path.empty() ? "" : "  " + instruction.path));
+    }
+    std::string outputs = "outputs";
+    for (const Value<T>& output : program.outputs) outputs += ' ' + name_of(graph, output);
+    result.push_back(outputs);
+    for (const auto& [buffer, value] : program.assignments) {
+      result.push_back(name_of(graph, buffer) + " gets " + name_of(graph, value));
+    }
+  };
+  add(parts.evaluation);
+  result.push_back("training:");
+  const std::size_t begin = result.size();
+  add(parts.training);
+  // Most models compute the same in training.
+  const std::size_t length = result.size() - begin;
+  if (begin > length && std::equal(result.begin() + static_cast<std::ptrdiff_t>(begin), result.end(),
+                                   result.begin() + static_cast<std::ptrdiff_t>(begin - 1 - length))) {
+    result.resize(begin);
+    result.back() = "training: the same";
+  }
+  return result;
+}
+
+}  // namespace
+
+template <class T> Graph<T>::Graph(Parts parts) : parts_(std::move(parts)) {
+  this->for_parameters([](const std::string&, const Parameter<T>&) {});  // throws for names that are taken
+  check(parts_.evaluation);
+  check(parts_.training);
+  for (const Mode mode : {Mode::evaluation, Mode::training}) {
+    Tape<T> tape(mode);
+    std::vector<Var<T>> given;
+    for (const Shape& shape : parts_.inputs) given.push_back(tape.input(shape.with(0, 1)));
+    record(given);
+  }
+}
+
+template <class T> void Graph<T>::check(const Program& program) const {
+  const auto require = [&](const Value& value, std::size_t results) {
+    const std::size_t counts[] = {parts_.inputs.size(), parts_.parameters.size(), parts_.buffers.size(),
+                                  results};
+    const std::size_t count = counts[static_cast<std::size_t>(value.kind)];
+    if (value.index >= 0 && value.index < static_cast<Index>(count)) return;
+    throw Error("graph", "value ", value.index, " of ", count, ": expected one that there is");
+  };
+  for (std::size_t k = 0; k < program.instructions.size(); ++k) {
+    if (program.instructions[k].inputs.empty()) {
+      throw Error("graph", program.instructions[k].op->name, " without inputs: expected some");
+    }
+    for (const Value& input : program.instructions[k].inputs) require(input, k);
+  }
+  for (const Value& output : program.outputs) require(output, program.instructions.size());
+  for (const auto& [buffer, value] : program.assignments) {
+    if (buffer.kind != Value::Kind::buffer) throw Error("graph", "an assignment to what is no buffer");
+    require(buffer, 0);
+    require(value, program.instructions.size());
+  }
+}
+
+template <class T> Graph<T> Graph<T>::trace(const Module<T>& model, const std::vector<Shape>& inputs) {
+  Parts parts;
+  for (const Shape& shape : inputs) {
+    if (shape.rank() < 1) throw Error("graph", "an input ", shape, ": expected rows");
+    parts.inputs.push_back(shape.with(0, 1));
+  }
+  model.for_parameters([&](const std::string& name, const Parameter<T>& parameter) {
+    parts.parameters.emplace_back(name, parameter);
+  });
+  model.for_buffers(
+      [&](const std::string& name, const Buffer<T>& buffer) { parts.buffers.emplace_back(name, buffer); });
+  for (const Mode mode : {Mode::evaluation, Mode::training}) {
+    // Numbers of rows that no other dimension is likely to be.
+    const Recording<T> one(model, inputs, 3, mode), other(model, inputs, 5, mode);
+    (mode == Mode::training ? parts.training : parts.evaluation) = Tracer<T>(one, other, parts).trace();
+  }
+  return Graph(std::move(parts));
+}
+
+template <class T> std::vector<Var<T>> Graph<T>::run(std::span<const Var<T>> given) const {
+  if (given.size() != parts_.inputs.size()) {
+    throw Error("graph", given.size(), " inputs: expected ", parts_.inputs.size());
+  }
+  for (std::size_t k = 0; k < given.size(); ++k) {
+    const Shape &shape = given[k].shape(), &expected = parts_.inputs[k];
+    if (shape.rank() == expected.rank() && shape.with(0, 1) == expected) continue;
+    throw Error("graph", "input ", k, ", ", shape, ": expected rows like ", expected);
+  }
+  if (given.empty()) throw Error("graph", "no inputs: expected one at least, which says on what tape");
+  Tape<T>& tape = given[0].tape();
+  // The two differ at most where a layer asks for the mode: then it must be stated.
+  const bool same = parts_.training.instructions.size() == parts_.evaluation.instructions.size() &&
+                    parts_.training.assignments.empty() &&
+                    std::ranges::equal(parts_.training.instructions, parts_.evaluation.instructions,
+                                       [](const Instruction& a, const Instruction& b) {
+                                         return a.op == b.op && a.inputs == b.inputs &&
+                                                a.op->attributes.same(a.attributes, b.attributes);
+                                       });
+  const Program& program = !same && tape.training() ? parts_.training : parts_.evaluation;
+  std::vector<Var<T>> results;
+  const auto bind = [&](const Value& value) {
+    const auto k = static_cast<std::size_t>(value.index);
+    switch (value.kind) {
+      case Value::Kind::input:
+        return given[k];
+      case Value::Kind::parameter:
+        return parts_.parameters[k].second.bind(tape);
+      case Value::Kind::buffer:
+        return parts_.buffers[k].second.bind(tape);
+      default:
+        return results[k];
+    }
+  };
+  std::vector<Var<T>> inputs;
+  for (const Instruction& instruction : program.instructions) {
+    const typename Tape<T>::Scope scope(tape, instruction.path);
+    inputs.clear();
+    for (const Value& input : instruction.inputs) inputs.push_back(bind(input));
+    results.push_back(tape.record(*instruction.op, inputs, instruction.attributes));
+  }
+  std::vector<Var<T>> outputs;
+  for (const Value& output : program.outputs) outputs.push_back(bind(output));
+  for (const auto& [buffer, value] : program.assignments) {
+    parts_.buffers[static_cast<std::size_t>(buffer.index)].second.assign_later(tape, bind(value));
+  }
+  return outputs;
+}
+
+template <class T> std::vector<Var<T>> Graph<T>::record(std::span<const Var<T>> inputs) const {
+  if (inputs.empty()) return run(inputs);
+  const ModuleScope<T> scope(inputs[0].tape(), *this);
+  return run(inputs);
+}
+
+template <class T> Var<T> Graph<T>::forward(Var<T> x) const {
+  const std::vector<Var<T>> outputs = run({&x, 1});
+  if (outputs.size() != 1)
+    throw Error("graph", "a graph with ", outputs.size(), " outputs as a layer: expected one");
+  return outputs[0];
+}
+
+template <class T> void Graph<T>::visit(Visitor<T>& v) const {
+  for (const auto& [name, parameter] : parts_.parameters) v(name, parameter);
+  for (const auto& [name, buffer] : parts_.buffers) v(name, buffer);
+}
+
+template <class T> std::ostream& operator<<(std::ostream& out, const Graph<T>& graph) {
+  for (const std::string& text : lines(graph)) out << text << '\n';
+  return out;
+}
+
+template <class T> std::string difference(const Graph<T>& graph, const Graph<T>& other) {
+  const std::vector<std::string> here = lines(graph), there = lines(other);
+  for (std::size_t k = 0; k < std::max(here.size(), there.size()); ++k) {
+    const std::string ours = k < here.size() ? here[k] : "nothing more",
+                      theirs = k < there.size() ? there[k] : "nothing more";
+    if (ours != theirs) return "has " + ours + " where the other has " + theirs;
+  }
+  return {};
+}
+
+template class Graph<float>;
+template class Graph<double>;
+template std::ostream& operator<<(std::ostream&, const Graph<float>&);
+template std::ostream& operator<<(std::ostream&, const Graph<double>&);
+template std::string difference(const Graph<float>&, const Graph<float>&);
+template std::string difference(const Graph<double>&, const Graph<double>&);
+
+}  // namespace taper::nn

@@ -1,0 +1,191 @@
+#include <taper/nn/graph.hpp>
+
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/sequential.hpp>
+#include <taper/nn/losses.hpp>
+#include <taper/nn/summary.hpp>
+#include <taper/optim/adam.hpp>
+#include <taper/sparsity/certify.hpp>
+#include <taper/sparsity/shrink.hpp>
+#include <taper/train/fit.hpp>
+
+#include "../autodiff/random_tensors.hpp"
+#include "../check.hpp"
+#include "random_net.hpp"
+
+using namespace taper;
+
+namespace {
+
+template <class T>
+std::vector<Tensor<T>> outputs(const nn::Module<T>& model, const std::vector<Tensor<T>>& inputs, Mode mode,
+                               std::uint64_t seed = 1) {
+  Tape<T> tape(mode);
+  std::vector<Var<T>> given;
+  for (const Tensor<T>& x : inputs) given.push_back(tape.constant(x));
+  std::vector<Var<T>> made = model.record(given);
+  tape.replay(seed);
+  std::vector<Tensor<T>> result;
+  for (const Var<T>& y : made) result.emplace_back(y.value());
+  return result;
+}
+
+template <class T> void check_same(const std::vector<Tensor<T>>& a, const std::vector<Tensor<T>>& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t k = 0; k < a.size(); ++k) CHECK(same_bits(a[k].view(), b[k].view()));
+}
+
+/// A running mean, a constant in the code, a parameter that is factorized, and dropout.
+struct Everything : nn::Layer<double> {
+  nn::Buffer<double> running{Shape{4}};
+  nn::Linear<double> in{4, 6}, out{6, 2};
+  void visit(nn::Visitor<double>& v) const override { v("running", running), v("in", in), v("out", out); }
+  Var<double> forward(Var<double> x) const override {
+    Tape<double>& tape = x.tape();
+    Var<double> centred = x - running.bind(tape);
+    if (tape.training()) running.assign_later(tape, running.bind(tape) * 0.9 + mean(x, 0) * 0.1);
+    centred = reshape(centred, {x.shape()[0], 2, 2});
+    const Var<double> h = tanh(in(reshape(centred * 2.0, {-1, 4})));
+    return out(tape.training() ? dropout(h, 0.5) : h);
+  }
+};
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("Graph: traces of 500 random networks compute the same bits for any number of rows", T,
+                   float, double) {
+  for (int round = 0; round < 250; ++round) {
+    CAPTURE(round);
+    RandomNet<T> net = RandomNetBuilder<T>(static_cast<std::uint64_t>(round)).build();
+    std::vector<Shape> shapes;
+    for (const Index width : net.inputs) shapes.push_back({1, width});
+    nn::Graph<T> graph = nn::Graph<T>::trace(net, shapes);
+    for (const Index rows : {1, 2, 7}) {
+      std::vector<Tensor<T>> inputs;
+      for (const Index width : net.inputs) inputs.push_back(normal_tensor<T>({rows, width}, 9));
+      check_same(outputs<T>(graph, inputs, Mode::evaluation), outputs<T>(net, inputs, Mode::evaluation));
+      check_same(outputs<T>(graph, inputs, Mode::training), outputs<T>(net, inputs, Mode::training));
+    }
+    CHECK(difference(graph, nn::Graph<T>::trace(graph, shapes)).empty());  // a trace of itself
+    std::vector<std::string> names, traced;
+    net.for_parameters([&](const std::string& name, const nn::Parameter<T>&) { names.push_back(name); });
+    graph.for_parameters([&](const std::string& name, const nn::Parameter<T>&) { traced.push_back(name); });
+    CHECK(names == traced);
+  }
+}
+
+TEST_CASE("Graph: trains, with dropout and running statistics, to the bits of the model") {
+  manual_seed(2);
+  Everything model;
+  sparsity::factorize(model, sparsity::Groups::inputs, "in.weight");
+  nn::Graph<double> graph = nn::Graph<double>::trace(model, {{1, 4}});
+  const data::Dataset<double> set{
+      normal_tensor<double>({40, 4}, 3), normal_tensor<double>({40, 2}, 4), {}, {}};
+  const auto train = [&](nn::Module<double>& what) {
+    manual_seed(5);
+    train::fit(what, set, nn::mse_loss,
+               optim::Adam<double>(what.parameters(), {.lr = 1e-2, .weight_decay = 1e-2}),
+               {.epochs = 6, .batch_size = 16, .progress = train::Progress::quiet});
+    return train::predict(what, set.x);
+  };
+  const Tensor<double> expected = train(model), got = train(graph);
+  CHECK(same_bits(expected.view(), got.view()));
+  const auto& [name, running] = graph.parts().buffers[0];
+  CHECK(name == "running");
+  CHECK(same_bits(running.value(), std::as_const(model.running).value()));
+  CHECK(running.value()[0] != 0);
+  // Its weights are factorized like the model's: what reads them so works on.
+  CHECK(sparsity::certify(graph, set, nn::mse_loss, 0.1).layers.size() == 1);
+}
+
+TEST_CASE("Graph: is shrunk like the model, constants in the code too") {
+  struct Scaled : nn::Layer<double> {
+    nn::Linear<double> in{3, 4}, out{4, 1};
+    void visit(nn::Visitor<double>& v) const override { v("in", in), v("out", out); }
+    Var<double> forward(Var<double> x) const override {
+      const Var<double> scale = x.tape().constant(Tensor<double>({4}, {1, 2, 3, 4}));
+      return out(tanh(in(x)) * scale);
+    }
+  } model;
+  model.out.weight.value()[2] = 0;
+  const auto x = normal_tensor<double>({20, 3});
+  CHECK(sparsity::shrink(model, {.examples = x}).model.in.outputs() == 4);  // the constant stands in the code
+  const nn::Graph<double> graph = nn::Graph<double>::trace(model, {{1, 3}});
+  const auto [small, report] = sparsity::shrink(graph, {.examples = x});
+  CHECK(report.widths_after == std::vector<Index>{3, 3, 1});
+  CHECK(small.parts().buffers[0].first == "constant0");
+  CHECK(small.parts().buffers[0].second.shape() == Shape{3});
+  CHECK(report.max_abs_difference < 1e-14);
+}
+
+TEST_CASE("Graph: prints and compares") {
+  const nn::Sequential<double> net(nn::Linear<double>(3, 2), nn::LeakyReLU<double>(0.25),
+                                   nn::Dropout<double>(0.5));
+  const auto graph = nn::Graph<double>::trace(net, {{1, 3}});
+  std::ostringstream text;
+  text << graph;
+  CHECK(text.str() ==
+        "input0  ?x3\n"
+        "0.weight  parameter 2x3\n"
+        "0.bias  parameter 2\n"
+        "%0 = affine(input0, 0.weight, 0.bias, activation=none)  0\n"
+        "%1 = leaky_relu(%0, slope=0.25)  1\n"
+        "outputs %1\n"
+        "training:\n"
+        "%0 = affine(input0, 0.weight, 0.bias, activation=none)  0\n"
+        "%1 = leaky_relu(%0, slope=0.25)  1\n"
+        "%2 = dropout(%1, probability=0.5)  2\n"
+        "outputs %2\n");
+  const nn::Sequential<double> other(nn::Linear<double>(3, 2), nn::LeakyReLU<double>(0.5),
+                                     nn::Dropout<double>(0.5));
+  CHECK(difference(graph, nn::Graph<double>::trace(other, {{1, 3}})) ==
+        "has %1 = leaky_relu(%0, slope=0.25)  1 where the other has %1 = leaky_relu(%0, slope=0.5)  1");
+  CHECK(difference(graph, graph).empty());
+  Tape<double> unstated;
+  CHECK_ERROR(graph(unstated.input({1, 3})), "[tape] a recording without a mode");
+}
+
+TEST_CASE("Graph: what it refuses") {
+  using Graph = nn::Graph<double>;
+  using Kind = Graph::Value::Kind;
+  const nn::Linear<double> fc(3, 2);
+  const auto graph = Graph::trace(fc, {{8, 3}});
+  Tape<double> tape;
+  CHECK_ERROR(graph(tape.input({2, 4})), "[graph] input 0, 2x4: expected rows like 1x3");
+  CHECK_ERROR(graph.record({}), "[graph] 0 inputs: expected 1");
+  Graph::Parts parts = graph.parts();
+  parts.evaluation.outputs[0].index = 7;
+  CHECK_ERROR(Graph(parts), "[graph] value 7 of 1");
+  parts = graph.parts();
+  parts.evaluation.instructions[0].inputs[0] = {Kind::result, 0};  // of itself
+  CHECK_ERROR(Graph(parts), "[graph] value 0 of 0");
+  parts = graph.parts();
+  parts.training.instructions[0].inputs.clear();
+  CHECK_ERROR(Graph(parts), "[graph] affine without inputs");
+  parts = graph.parts();
+  parts.inputs[0] = {1, 5};
+  CHECK_ERROR(Graph(parts), "[affine]");
+  parts = graph.parts();
+  parts.parameters[1].first = "weight";
+  CHECK_ERROR(Graph(parts), "[nn] two parts named 'weight'");
+
+  struct Rows : nn::Layer<double> {
+    int what;
+    explicit Rows(int w) : what(w) {}
+    Var<double> forward(Var<double> x) const override {
+      const Index rows = x.shape()[0];
+      if (what == 0) return x * x.tape().constant(static_cast<double>(rows));
+      if (what == 1) return slice(x, 0, 0, rows);
+      return rows > 4 ? tanh(x) : relu(x);
+    }
+  };
+  CHECK_ERROR(Graph::trace(Rows(0), {{1, 3}}), "[graph] a constant scalar depends on the number of rows");
+  CHECK_ERROR(Graph::trace(Rows(1), {{1, 3}}),
+              "[graph] the setting 'end' of slice depends on the number of rows");
+  CHECK_ERROR(Graph::trace(Rows(2), {{1, 3}}), "[graph] the operation relu depends on the number of rows");
+  CHECK_ERROR(Graph::trace(fc, {Shape{}}), "[graph] an input scalar: expected rows");
+}
