@@ -16,7 +16,10 @@
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
+#include <taper/io/archive.hpp>
+#include <taper/io/load.hpp>
 #include <taper/io/safetensors.hpp>
+#include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/linear.hpp>

@@ -82,8 +82,8 @@ std::string gunzip(std::string_view packed, const std::string& source, const cha
   return within_memory([&] { return inflate_all(packed, source, where); }, source, where);
 }
 
-// Only regular files: a pipe could make the reader wait for ever.
-std::string read_bytes(const std::filesystem::path& path, const char* where) {
+// Only regular files are read: a pipe could make the reader wait for ever.
+void require_regular(const std::filesystem::path& path, const char* where) {
   std::error_code problem;
   const auto type = std::filesystem::status(path, problem).type();
   if (type == std::filesystem::file_type::not_found) throw Error(where, path.string(), ": no such file");
@@ -94,10 +94,14 @@ std::string read_bytes(const std::filesystem::path& path, const char* where) {
   if (type != std::filesystem::file_type::regular) {
     throw Error(where, path.string(), " is a device, pipe or socket: expected a regular file");
   }
+}
 
+std::string read_bytes(const std::filesystem::path& path, const char* where) {
+  require_regular(path, where);
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.string().c_str(), "rb"), close);
   if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
+  std::error_code problem;
   const auto size = std::filesystem::file_size(path, problem);
   if (problem) throw Error(where, path.string(), ": ", problem.message());
   std::string bytes =

@@ -7,6 +7,9 @@
 
 namespace taper::data {
 
+/// Throws Error, in the name of `where`, unless the path leads to a regular file.
+void require_regular(const std::filesystem::path& path, const char* where);
+
 /// The bytes of a file as they are stored. `where` names the reader in errors. Throws Error when the file is
 /// missing, not a regular file, unreadable, or larger than the memory that is free.
 std::string read_bytes(const std::filesystem::path& path, const char* where);

@@ -5,8 +5,9 @@
 #include <set>
 #include <utility>
 
-#include <taper/data/file.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/io/dtype.hpp>
+#include <taper/io/other_formats.hpp>
 
 namespace taper::io {
 namespace {
@@ -15,31 +16,29 @@ using data::quote;
 
 constexpr std::size_t length_size = 8;  // bytes of the length in front of the header
 
-std::string shape_text(const std::vector<std::uint64_t>& shape) {
-  constexpr std::size_t most = 8;
-  std::string text;
-  for (std::size_t axis = 0; axis < std::min(shape.size(), most); ++axis) {
-    text += (text.empty() ? "" : "x") + std::to_string(shape[axis]);
-  }
-  if (shape.size() > most) text += "x... (" + std::to_string(shape.size()) + " dimensions)";
-  return text.empty() ? "scalar" : text;
+bool is_blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-bool same_shape(const std::vector<std::uint64_t>& stored, const Shape& shape) {
-  if (stored.size() != static_cast<std::size_t>(shape.rank())) return false;
-  for (Index axis = 0; axis < shape.rank(); ++axis) {
-    if (stored[static_cast<std::size_t>(axis)] != static_cast<std::uint64_t>(shape[axis])) return false;
+/// The shape as the library has it, of at most four dimensions.
+Shape shape_of(const Archive& archive, const std::string& name, const StoredTensor& stored) {
+  if (stored.shape.size() > Shape::max_rank) {
+    archive.fail("has ", quote(name), " of shape ", stored.shape_text(), ": expected at most ",
+                 Shape::max_rank, " dimensions");
   }
-  return true;
+  std::vector<Index> dimensions;
+  for (const std::uint64_t dimension : stored.shape) dimensions.push_back(static_cast<Index>(dimension));
+  return Shape(dimensions.data(), static_cast<Index>(dimensions.size()));
 }
 
-/// Puts together the tensors of a header, {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0,
-/// 24]}}, as the parser reads on: it tells each value and each beginning and end, in order. Keys of a tensor
-/// that the format does not know are passed over.
+/// Puts together the tensors and the metadata of a header, {"name": {"dtype": "F32", "shape": [2, 3],
+/// "data_offsets": [0, 24]}}, as the parser reads on: it tells each value and each beginning and end, in
+/// order. Keys of a tensor that the format does not know are passed over.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
  public:
-  HeaderReader(const Archive& archive, std::map<std::string, StoredTensor>& tensors)
-      : archive_(archive), tensors_(tensors) {}
+  HeaderReader(const Archive& archive, std::map<std::string, StoredTensor>& tensors,
+               std::map<std::string, std::string>& metadata)
+      : archive_(archive), tensors_(tensors), metadata_(metadata) {}
 
   bool null() override { return other(); }
   bool boolean(bool) override { return other(); }
@@ -54,7 +53,10 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool string(string_t& text) override {
-    if (depth_ == 2 && in_metadata_) return true;
+    if (depth_ == 2 && in_metadata_) {
+      metadata_[key_] = std::move(text);
+      return true;
+    }
     if (depth_ != 2 || key_ != "dtype") return other();
     tensor_.dtype = std::move(text);
     return true;
@@ -150,6 +152,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   const Archive& archive_;
   std::map<std::string, StoredTensor>& tensors_;
+  std::map<std::string, std::string>& metadata_;
   int depth_ = 0;  // 1 in the header, 2 in a tensor or the metadata, 3 in a list of them
   std::set<std::string> names_, keys_;
   std::string name_, key_;
@@ -161,43 +164,82 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
 }  // namespace
 
-Archive::Archive(const std::filesystem::path& path)
-    : Archive(data::read_bytes(path, "load"), path.string()) {}
+std::string StoredTensor::shape_text() const {
+  constexpr std::size_t most = 8;
+  std::string text;
+  for (std::size_t axis = 0; axis < std::min(shape.size(), most); ++axis) {
+    text += (text.empty() ? "" : "x") + std::to_string(shape[axis]);
+  }
+  if (shape.size() > most) text += "x... (" + std::to_string(shape.size()) + " dimensions)";
+  return text.empty() ? "scalar" : text;
+}
 
-Archive::Archive(std::string bytes, std::string source) : name_(std::move(source)), bytes_(std::move(bytes)) {
-  if (bytes_.size() < length_size) {
-    fail("has ", bytes_.size(), " bytes: expected at least the ", length_size, " of the header's length");
+bool StoredTensor::has_shape(const Shape& other) const {
+  if (shape.size() != static_cast<std::size_t>(other.rank())) return false;
+  for (Index axis = 0; axis < other.rank(); ++axis) {
+    if (shape[static_cast<std::size_t>(axis)] != static_cast<std::uint64_t>(other[axis])) return false;
+  }
+  return true;
+}
+
+Archive::Archive(const std::filesystem::path& path)
+    : Archive(std::make_shared<const FileBytes>(path, "load"), path.string()) {}
+
+Archive::Archive(std::string bytes, std::string source)
+    : Archive(std::make_shared<const FileBytes>(std::move(bytes)), std::move(source)) {}
+
+Archive::Archive(std::shared_ptr<const FileBytes> file, std::string source)
+    : name_(std::move(source)), bytes_(std::move(file)) {
+  const FileBytes::Hold hold(*bytes_);
+  require_unchanged();
+  const std::string_view bytes = bytes_->view();
+  if (bytes.size() < length_size) {
+    fail("has ", bytes.size(), " bytes: expected at least the ", length_size, " of the header's length");
   }
   std::uint64_t length = 0;
-  for (std::size_t i = length_size; i-- > 0;) length = length << 8 | static_cast<unsigned char>(bytes_[i]);
-  if (length > bytes_.size() - length_size) {
-    fail("has ", bytes_.size(), " bytes: expected a header of ", length, " and the tensors behind it");
+  for (std::size_t i = length_size; i-- > 0;) length = length << 8 | static_cast<unsigned char>(bytes[i]);
+  const bool is_long_enough = length <= bytes.size() - length_size;
+  const char first = bytes.size() > length_size ? bytes[length_size] : '\0';
+  if (first != '{' && !(is_long_enough && is_blank(first))) {
+    const std::string other = describe_other_format(bytes);
+    if (!other.empty()) fail("is ", other, ": expected a safetensors file");
+  }
+  if (!is_long_enough) {
+    fail("has ", bytes.size(), " bytes: expected a header of ", length, " and the tensors behind it");
   }
   if (length > most_header_bytes) {
     fail("has a header of ", length, " bytes: expected at most ", most_header_bytes);
   }
   data_ = length_size + static_cast<std::size_t>(length);
-  const std::string_view header =
-      std::string_view(bytes_).substr(length_size, static_cast<std::size_t>(length));
+  const std::string_view header = bytes.substr(length_size, static_cast<std::size_t>(length));
   // The parser would pass over a byte order mark, and take a zero byte for the end.
   const std::size_t wrong = header.starts_with('\xef') ? 0 : header.find('\0');
   if (wrong != header.npos) {
     fail("has a header that is no JSON from byte ", wrong + 1, " on: expected a safetensors file");
   }
-  HeaderReader reader(*this, tensors_);
+  HeaderReader reader(*this, tensors_, metadata_);
   nlohmann::json::sax_parse(header, &reader);
   check_offsets();
 }
 
-const StoredTensor& Archive::require(const std::string& name, const char* dtype, const Shape& shape,
-                                     std::size_t bytes) const {
-  const StoredTensor& stored = tensors_.at(name);
-  if (!same_shape(stored.shape, shape)) {
-    fail("has ", quote(name), " of shape ", shape_text(stored.shape), ": expected ", shape);
+const StoredTensor& Archive::tensor(const std::string& name) const {
+  const auto found = tensors_.find(name);
+  if (found != tensors_.end()) return found->second;
+  std::vector<std::string> names;
+  for (const auto& [known, stored] : tensors_) names.push_back(known);
+  fail("has no tensor ", quote(name), ": expected ",
+       names.empty() ? "another file, as this one has none" : "one of " + data::quote_some(names));
+}
+
+const StoredTensor& Archive::require(const std::string& name, const char* dtype, const Shape& shape) const {
+  const StoredTensor& stored = tensor(name);
+  if (!stored.has_shape(shape)) {
+    fail("has ", quote(name), " of shape ", stored.shape_text(), ": expected ", shape);
   }
   if (stored.dtype != dtype) {
     fail("has ", quote(name), " of dtype ", quote(stored.dtype), ": expected \"", dtype, "\"");
   }
+  const std::uint64_t bytes = bytes_of(dtype) * static_cast<std::uint64_t>(shape.size());
   if (stored.end - stored.begin != bytes) {
     fail("has ", stored.end - stored.begin, " bytes of ", quote(name), ": expected ", bytes, " for ", dtype,
          " of shape ", shape);
@@ -205,9 +247,47 @@ const StoredTensor& Archive::require(const std::string& name, const char* dtype,
   return stored;
 }
 
+template <class T>
+const StoredTensor& Archive::require(const std::string& name, const Shape& shape,
+                                     const ReadOptions& options) const {
+  const StoredTensor& stored = tensor(name);
+  if (stored.dtype == dtype_of<T> || !is_floating(stored.dtype)) return require(name, dtype_of<T>, shape);
+  if (!options.convert) {
+    fail("has ", quote(name), " of dtype \"", stored.dtype, "\": expected \"", dtype_of<T>,
+         "\", or that the option convert asks for it");
+  }
+  require(name, stored.dtype.c_str(), shape);
+  const Index wrong = find_overflow<T>(stored.dtype, data(stored), shape.size());
+  if (wrong < shape.size()) {
+    double element = 0;
+    convert(stored.dtype, data(stored) + static_cast<std::size_t>(wrong) * bytes_of(stored.dtype), 1,
+            &element);
+    fail("has ", element, " at position ", wrong, " of ", quote(name), ": expected what fits ", dtype_of<T>);
+  }
+  return stored;
+}
+
+template <class T> Tensor<T> Archive::read(const std::string& name, const ReadOptions& options) const {
+  const StoredTensor& stored = tensor(name);
+  Tensor<T> result;
+  while_unchanged([&] {
+    const Shape shape = shape_of(*this, name, stored);
+    require<T>(name, shape, options);
+    result = Tensor<T>(shape);
+    convert(stored.dtype, data(stored), result.size(), result.data());
+  });
+  return result;
+}
+
+void Archive::require_unchanged() const {
+  if (bytes_->changed()) {
+    fail("has been written to since it was opened: expected it to stay as it was");
+  }
+}
+
 // The tensors must fill the rest of the file without gaps or overlaps, as the format has it.
 void Archive::check_offsets() const {
-  const std::size_t size = bytes_.size() - data_;
+  const std::size_t size = bytes_->view().size() - data_;
   std::vector<const std::pair<const std::string, StoredTensor>*> sorted;
   for (const auto& tensor : tensors_) {
     const auto& [name, stored] = tensor;
@@ -230,5 +310,13 @@ void Archive::check_offsets() const {
   }
   if (end != size) fail("has ", size, " bytes behind the header: expected the ", end, " of its tensors");
 }
+
+#define TAPER_INSTANTIATE(T)                                                                             \
+  template Tensor<T> Archive::read(const std::string&, const ReadOptions&) const;                        \
+  template const StoredTensor& Archive::require<T>(const std::string&, const Shape&, const ReadOptions&) \
+      const;
+TAPER_INSTANTIATE(float)
+TAPER_INSTANTIATE(double)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

@@ -3,12 +3,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include <taper/autodiff/error.hpp>
-#include <taper/autodiff/shape.hpp>
+#include <taper/autodiff/tensor.hpp>
+#include <taper/io/file_bytes.hpp>
 
 namespace taper::io {
 
@@ -16,31 +17,75 @@ namespace taper::io {
 inline constexpr std::uint64_t most_header_bytes = 100'000'000;
 
 /// A tensor of a safetensors file: what the header says of it, with `begin` and `end` counted in the bytes
-/// behind the header.
+/// behind the header. The shape may have any number of dimensions; none is a scalar.
 struct StoredTensor {
-  std::string dtype;
+  std::string dtype;  ///< "F32", "F16", "BOOL", "I64", ...
   std::vector<std::uint64_t> shape;
   std::uint64_t begin = 0, end = 0;
+
+  /// "128x32", or "scalar"; of more than eight dimensions the first.
+  std::string shape_text() const;
+  bool has_shape(const Shape& other) const;
 };
 
-/// The contents of a safetensors file: its tensors by name, and their bytes. What it accepts is what the
-/// format's own reader does (https://huggingface.co/docs/safetensors), and less: names come once, tensors
-/// fill the file without gaps. The time it takes grows with the bytes of the header times the logarithm of
-/// the number of tensors.
+struct ReadOptions {
+  /// Whether to read F16, BF16, F32 and F64 as the type asked for: exactly where that is wider, else rounded
+  /// to the nearest. Without it, another dtype is an Error.
+  bool convert = false;
+};
+
+/// The contents of a safetensors file, to be looked into: its tensors by name, its metadata, and their bytes.
+///
+///     const io::Archive archive("model.safetensors");
+///     for (const auto& [name, tensor] : archive.tensors()) {
+///       std::cout << name << ' ' << tensor.dtype << ' ' << tensor.shape_text() << '\n';
+///     }
+///     const Tensor<float> weight = archive.read<float>("0.weight", {.convert = true});
+///
+/// The file is mapped into memory (see FileBytes): opening a large one is fast, and only those tensors are
+/// read that are looked at. What an archive accepts is what the format's own reader does
+/// (https://huggingface.co/docs/safetensors), and less: names come once, tensors fill the file without gaps.
+/// The time to open it grows with the bytes of the header times the logarithm of the number of tensors.
 class Archive {
  public:
-  /// Reads a file. Throws Error, with its path, for one that cannot be read or is no valid safetensors file.
+  /// Opens a file. Throws Error, with its path, for one that cannot be read or is no valid safetensors file;
+  /// of a page, a pointer of Git LFS or a file of another format that is given by mistake, it says what it
+  /// is.
   explicit Archive(const std::filesystem::path& path);
   /// The same for bytes in memory; `source` stands for the path in errors.
   Archive(std::string bytes, std::string source);
 
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
-  const char* data(const StoredTensor& stored) const { return bytes_.data() + data_ + stored.begin; }
+  /// The texts that the file has beside its tensors, by name.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
 
-  /// The tensor of this name, which must be there. Throws Error for another dtype or shape, or another number
-  /// of bytes.
-  const StoredTensor& require(const std::string& name, const char* dtype, const Shape& shape,
-                              std::size_t bytes) const;
+  /// The tensor of this name. Throws Error when there is none.
+  const StoredTensor& tensor(const std::string& name) const;
+  /// A copy of its elements, for T float or double. Throws Error when there is no such tensor, when it has
+  /// more than four dimensions or another dtype (see ReadOptions), for a finite element beyond the largest
+  /// T, and when the file has been written to since it was opened.
+  template <class T> Tensor<T> read(const std::string& name, const ReadOptions& options = {}) const;
+
+  /// Where the bytes of a tensor begin, at any address: `end - begin` of them, little-endian and row-major.
+  /// See FileBytes for files that are written to meanwhile.
+  const char* data(const StoredTensor& stored) const { return bytes_->view().data() + data_ + stored.begin; }
+
+  /// Throws Error unless the tensor of this name, which must be there, has this dtype and shape and as many
+  /// bytes as they take.
+  const StoredTensor& require(const std::string& name, const char* dtype, const Shape& shape) const;
+  /// The same for a tensor that `read` would read as T.
+  template <class T>
+  const StoredTensor& require(const std::string& name, const Shape& shape, const ReadOptions& options) const;
+  /// Calls `copy` while no other program changes the file, as far as the system can keep it from that (see
+  /// FileBytes). Throws Error when it has been written to since it was opened; if that is found before,
+  /// `copy` is not called.
+  template <class Copy> void while_unchanged(const Copy& copy) const {
+    const FileBytes::Hold hold(*bytes_);
+    require_unchanged();
+    copy();
+    require_unchanged();
+  }
 
   /// Throws Error about the file.
   template <class... Parts> [[noreturn]] void fail(const Parts&... parts) const {
@@ -48,11 +93,23 @@ class Archive {
   }
 
  private:
+  Archive(std::shared_ptr<const FileBytes> bytes, std::string source);
   void check_offsets() const;
+  void require_unchanged() const;
 
-  std::string name_, bytes_;
-  std::size_t data_ = 0;  // where the numbers begin
+  std::string name_;
+  std::shared_ptr<const FileBytes> bytes_;
+  std::size_t data_ = 0;  // where the elements begin
   std::map<std::string, StoredTensor> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
+
+#define TAPER_EXTERN(T)                                                                     \
+  extern template Tensor<T> Archive::read(const std::string&, const ReadOptions&) const;    \
+  extern template const StoredTensor& Archive::require<T>(const std::string&, const Shape&, \
+                                                          const ReadOptions&) const;
+TAPER_EXTERN(float)
+TAPER_EXTERN(double)
+#undef TAPER_EXTERN
 
 }  // namespace taper::io
