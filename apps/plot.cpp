@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 
 // The style of all figures: axes left and below, no grid, one weight of line, colours that differ in print
 // and for the colour-blind, too.
-constexpr const char* style = R"(
+constexpr const char* common_style = R"(
   reset
   set encoding utf8
   ink = "#222222"; blue = "#2a5f9e"; red = "#b8442b"; grey = "#9b9b9b"; pale = "#dcdcdc"
@@ -61,7 +61,7 @@ std::string script(const Figure& figure) {
       "  unset output\n"
       "}}\n",
       figure.name, figure.width, figure.height, std::floor(scale * width), std::floor(scale * height),
-      std::string_view(style).substr(1), figure.commands, 0.75 * scale, scale);
+      std::string_view(common_style).substr(1), figure.commands, 0.75 * scale, scale);
 }
 
 std::string numbers(const Figure& figure) {
