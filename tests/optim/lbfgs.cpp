@@ -19,15 +19,15 @@ TEST_CASE("LBFGSHistory: the units of x and of the gradient change nothing, at t
     return v;
   };
   const auto expected = multiplied(1, 1);
-  for (const auto& [x, g] : {std::pair{1.0, 0x1p600},
-                             {0x1p600, 1.0},
-                             {0x1p-600, 1.0},
-                             {1.0, 0x1p-600},
-                             {0x1p400, 0x1p400},
-                             {0x1p-400, 0x1p-400}}) {
-    CAPTURE(x);
-    CAPTURE(g);
-    CHECK(multiplied(x, g) == expected);
+  for (const auto& units : {std::pair{1.0, 0x1p600},
+                            {0x1p600, 1.0},
+                            {0x1p-600, 1.0},
+                            {1.0, 0x1p-600},
+                            {0x1p400, 0x1p400},
+                            {0x1p-400, 0x1p-400}}) {
+    CAPTURE(units.first);
+    CAPTURE(units.second);
+    CHECK(multiplied(units.first, units.second) == expected);
   }
 }
 

@@ -299,7 +299,7 @@ TEST_CASE("designs and targets whose squares underflow or overflow") {
   VectorXd y = data.y;
   ExactOptions options;
   options.sample_weights.assign(60, 1.0);
-  for (const std::size_t row : {0, 7}) options.sample_weights[row] = 0;
+  for (const std::size_t row : {0u, 7u}) options.sample_weights[row] = 0;
   x = data.centred;
   const ExactSolution without = solve_exact(x, y, ConvexLoss::squared, lambda, options);
   y[0] = 1e150;
