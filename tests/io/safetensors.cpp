@@ -319,8 +319,8 @@ TEST_CASE("load: truncations and random damage are errors or harmless") {
   int loaded = 0;
   for (int trial = 0; trial < 2000; ++trial) {
     std::string bytes = tiny_bytes;
-    for (std::uint64_t flips = 1 + rng.below(3); flips > 0; --flips) {
-      char& byte = bytes[rng.below(bytes.size())];
+    for (Index flips = 1 + rng.below(3); flips > 0; --flips) {
+      char& byte = bytes.data()[rng.below(std::ssize(bytes))];
       byte = static_cast<char>(byte ^ static_cast<char>(1 + rng.below(255)));
     }
     loaded += survives(bytes);

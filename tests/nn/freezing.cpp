@@ -488,7 +488,7 @@ TEST_CASE_TEMPLATE("Parameter: deep products are frozen, pruned and thawed like 
 
 TEST_CASE("Parameter: a held zero among many factors holds a deep product") {
   nn::Parameter<double> p = factorized(Tensor<double>({2, 2}, {1, 2, 3, 4}), Groups::inputs, 4);
-  for (std::size_t d : {0, 1, 2}) p.factors()[d].freeze();
+  for (std::size_t d : {0u, 1u, 2u}) p.factors()[d].freeze();
   CHECK(p.mask().all_free());  // by way of the last
   p.factors()[2].value()[1] = 0;
   CHECK(p.mask() == Mask::frozen({2, 2}, {1, 3}));
