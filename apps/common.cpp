@@ -159,7 +159,10 @@ int Command::run(int argc, char** argv, const std::function<void()>& program) {
 void CommonOptions::add_to(Command& command) {
   command.option("--data", data,
                  "Folder with the data set (default: $TAPER_DATA, else an embedded synthetic set)",
-                 [](const std::string& path) { return path.empty() ? "a folder" : nullptr; });
+                 [](const std::string& path) {
+                   std::error_code ignored;
+                   return std::filesystem::is_directory(path, ignored) ? nullptr : "a folder";
+                 });
   command.option("--seed", seed, "Seed of everything that is random", 0, std::numeric_limits<Index>::max());
   command.option("--threads", threads, "Threads at most; the results do not depend on it", 1, 1024);
   command.flag("--quiet", quiet, "Print nothing but errors");

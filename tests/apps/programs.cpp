@@ -79,6 +79,10 @@ TEST_CASE("programs: options out of range are refused under their own names") {
            Case{"sparse_mlp", "--threads 2000", "--threads: '2000': expected a whole number from 1 to 1024"},
            Case{"sparse_mlp", "--data ''", "--data: '': expected a folder"},
            Case{"sparse_mlp", "--data=", "--data: "},
+           Case{"sparse_mlp", "--data /nowhere", "--data: '/nowhere': expected a folder"},
+           // Also where nothing would be read from there.
+           Case{"lasso_path", "--data /nowhere", "--data: '/nowhere': expected a folder"},
+           Case{"masked_quadratic", "--data /dev/null", "--data: '/dev/null': expected a folder"},
            Case{"sparse_logistic", "--lambda -1", "--lambda: '-1': expected a finite number, 0 or more"},
            Case{"sparse_logistic", "--lambda nan", "--lambda: 'nan'"},
            Case{"sparse_logistic", "--lr inf", "--lr: 'inf'"},
