@@ -208,6 +208,26 @@ TEST_CASE("plot: the key of sizes stands above the frame, clear of every point a
   CHECK(figure.commands.find("set key tmargin") != std::string::npos);
 }
 
+TEST_CASE("plot: bars of several seeds stand beside each other, points of one seed on their sizes") {
+  const auto places = [](const std::vector<taper::apps::SizedLoss>& points) {
+    const std::string commands = taper::apps::sizes_figure(points, "loss").commands;
+    std::vector<std::string> found;  // the factor of the size, by curve
+    for (const char* curve : {"shrunk", "refit", "dense"}) {
+      const auto begin = commands.find("index \"" + std::string(curve) + "\" using ($2*");
+      REQUIRE(begin != std::string::npos);
+      const auto from = commands.find('*', begin) + 1;
+      found.push_back(commands.substr(from, commands.find(')', from) - from));
+    }
+    return found;
+  };
+  CHECK(places({{0.1, 10, 1, 2, 3}, {0.2, 8, 2, 3, 4}}) == std::vector<std::string>{"1", "1", "1"});
+  const auto several = places({{0.1, 10, 1, 2, 3}, {0.1, 12, 1.5, 2.5, 3.5}});
+  CHECK(std::stod(several[0]) < 0.995);
+  CHECK(several[1] == "1");
+  CHECK(std::stod(several[2]) > 1.005);
+  CHECK(std::stod(several[2]) < 1.02);
+}
+
 TEST_CASE("plot: what no figure has room for is said, or marked") {
   const Figure many = figure_of(numbered("x", 2100));
   CHECK(many.commands.find("\"named: 2000 of 2100 chosen\"") != std::string::npos);
