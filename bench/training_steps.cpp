@@ -1,9 +1,11 @@
-// One training step (forward, loss, backward, optimizer) of three networks: factorized against dense, and
-// replayed by hand against whole epochs of fit(). Against PyTorch: training_steps.py, which has the same
-// networks and runs this program with --serve.
+// One training step (forward, loss, backward, optimizer) of three networks: factorized against dense,
+// replayed by hand against whole epochs of fit(), and against what fit() looks at before it moves. Against
+// PyTorch: training_steps.py, which has the same networks and runs this program with --serve.
 
 #include <cmath>
 #include <memory>
+#include <stdexcept>
+#include <taper/autodiff/finite.hpp>
 #include <taper/taper.hpp>
 
 #include "limits.hpp"
@@ -109,17 +111,32 @@ nn::Sequential<float> build(const Network& of, bool factorized) {
 /// A step on one batch, recorded once.
 struct Training {
   nn::Sequential<float> net;
+  nn::Parameters<float> parameters;
   optim::Adam<float> adam;
   Tape<float> tape(Mode::training);
   Var<float> loss;
 
-  Training(const Network& of, bool factorized) : net(build(of, factorized)), adam(net.parameters(), of.adam) {
+  Training(const Network& of, bool factorized)
+      : net(build(of, factorized)), parameters(net.parameters()), adam(parameters, of.adam) {
     const data::Dataset<float> batch = examples(of, of.batch);
     tape.keep_gradients(false);  // as fit() does
     loss = of.loss(net(tape.constant(batch.x)), tape.constant(batch.y));
   }
   void step() {
     tape.replay_with_gradient(loss);
+    adam.step();
+  }
+  /// As fit() looks at the loss and the gradient before the optimizer moves.
+  void check() const {
+    const auto& gradient = parameters.block()->gradients;
+    if (!std::isfinite(loss.item()) ||
+        first_not_finite(gradient.data(), static_cast<Index>(gradient.size())) >= 0) {
+      throw std::runtime_error("what is measured is not finite");
+    }
+  }
+  void checked_step() {
+    tape.replay_with_gradient(loss);
+    check();
     adam.step();
   }
 };
@@ -144,6 +161,15 @@ Contender fit(const Network& of) {
           static_cast<double>(epochs * (of.rows / of.batch))};
 }
 
+/// A step, the same with the check that everything is finite, and the check alone: it takes so little that
+/// the first two differ by no more than their noise.
+std::vector<Contender> finite_check(const Network& of) {
+  const auto training = std::make_shared<Training>(of, true);
+  return {{"step", Role::subject, [=] { training->step(); }},
+          {"checked step", Role::other, [=] { training->checked_step(); }},
+          {"check", Role::other, [=] { training->check(); }}};
+}
+
 /// The products alone, were they done at the machine's peak: a layer's output, its weight's gradient and, but
 /// for the first one, its input's.
 Contender peak(const Network& of) {
@@ -161,6 +187,11 @@ int main(int argc, char** argv) {
   Table steps{
       "step", "A factorized training step against a dense one", "network", bench::microseconds("step"), {}};
   Table fits{"fit", "fit() against the step alone, factorized", "network", bench::microseconds("step"), {}};
+  Table checks{"finite_check",
+               "The check of fit() that loss and gradient are finite, against the step, factorized",
+               "network",
+               bench::microseconds("step"),
+               {}};
   for (const Network& of : networks()) {
     steps.cases.push_back({of.name, 1, [&of] {
                              return std::vector{step(of, false, "dense", Role::subject),
@@ -169,6 +200,7 @@ int main(int argc, char** argv) {
     fits.cases.push_back({of.name, 1, [&of] {
                             return std::vector{step(of, true, "step", Role::subject), fit(of)};
                           }});
+    checks.cases.push_back({of.name, 1, [&of] { return finite_check(of); }});
   }
-  return bench::main(argc, argv, {steps, fits});
+  return bench::main(argc, argv, {steps, fits, checks});
 }
