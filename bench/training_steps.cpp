@@ -150,6 +150,7 @@ Contender step(const Network& of, bool factorized, const char* name, Role role) 
 /// Whole epochs, with a fresh start of fit() every few.
 Contender fit(const Network& of) {
   constexpr Index epochs = 5;
+  const Index steps = epochs * (of.rows / of.batch);
   const auto net = std::make_shared<nn::Sequential<float>>(build(of, true));
   const auto set = std::make_shared<data::Dataset<float>>(examples(of, of.rows));
   const auto adam = std::make_shared<optim::Adam<float>>(net->parameters(), of.adam);
@@ -158,7 +159,7 @@ Contender fit(const Network& of) {
             train::fit(*net, *set, of.loss, *adam,
                        {.epochs = epochs, .batch_size = of.batch, .progress = train::Progress::quiet});
           },
-          static_cast<double>(epochs * (of.rows / of.batch))};
+          static_cast<double>(steps)};
 }
 
 /// A step, the same with the check that everything is finite, and the check alone: it takes so little that
