@@ -33,7 +33,8 @@ void* Arena::LargePages::do_allocate(std::size_t bytes, std::size_t alignment) {
 }
 
 void Arena::LargePages::do_deallocate(void* memory, std::size_t bytes, std::size_t alignment) {
-  ::operator delete(memory, bytes, std::align_val_t(alignment_of(bytes, alignment)));
+  // Without the size, which clang before 19 takes only when it is asked to.
+  ::operator delete(memory, std::align_val_t(alignment_of(bytes, alignment)));
 }
 
 }  // namespace taper::sparsity::exact

@@ -9,7 +9,7 @@ namespace {
 
 using Index = Eigen::Index;
 
-constexpr Index block = 64;
+constexpr Index block_width = 64;
 
 }  // namespace
 
@@ -20,8 +20,8 @@ Cholesky::Cholesky(SquareMatrix& a) : r_(a) {
   const Index n = a.rows(), stride = a.outerStride();
   double* const data = a.data();
   Eigen::MatrixXd negative, panel, inverse;
-  for (Index k = 0; k < n && succeeded_; k += block) {
-    const Index width = std::min(block, n - k), rest = n - k - width;
+  for (Index k = 0; k < n && succeeded_; k += block_width) {
+    const Index width = std::min(block_width, n - k), rest = n - k - width;
     // Columns k and more, rows k to k + width: entry (row i, column j) is data[i + j stride].
     if (k > 0) {
       negative = -a.block(0, k, k, width);

@@ -7,7 +7,7 @@ namespace taper::sparsity::exact {
 namespace {
 
 /// What may be left of the quadratic model's own gap, as a share of what is asked for.
-constexpr double enough = 0.3;
+constexpr double model_share = 0.3;
 
 }  // namespace
 
@@ -67,7 +67,7 @@ bool Solver::newton_step(double gap, double tolerance, Index limit) {
     norms += block.l1 * model.w0.segment(block.begin, block.size).norm();
   }
   // A small violation, as a share v of the penalty, costs about v sum(norms) of the gap.
-  const double target = enough * std::max(tolerance, 0.01 * gap);
+  const double target = model_share * std::max(tolerance, 0.01 * gap);
   const double violation = std::min(0.01, target / std::max(norms, 0.01 * primal()));
   iterations_ += model.minimize(violation, target, std::max<Index>(limit, 1));
 
