@@ -211,7 +211,7 @@ Json report_on(const sparsity::NetworkCertificate& certificate) {
                       {"nonzero", layer.nonzero},
                       {"violated_nonzero", layer.violated_nonzero},
                       {"worst_nonzero", layer.worst_nonzero},
-                      {"held", layer.held}});
+                      {"frozen", layer.frozen}});
   }
   return {{"alpha", certificate.alpha},
           {"tolerance", certificate.tolerance},

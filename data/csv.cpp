@@ -273,8 +273,8 @@ Table parse_csv(std::string_view text, const CsvOptions& options, std::string_vi
   return within_memory([&] { return Reader(text, options, separator, source).read(); }, source, "read_csv");
 }
 
-Table read_csv(const std::filesystem::path& path, const CsvOptions& options) {
-  return parse_csv(read_file(path, "read_csv"), options, path.string());
+Table read_csv(const std::string& path, const CsvOptions& options) {
+  return parse_csv(read_file(path, "read_csv"), options, path);
 }
 
 }  // namespace taper::data

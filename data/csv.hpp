@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,7 +44,7 @@ struct CsvOptions {
 ///  - with options.text, a column that holds both text and numbers, which is to be named in `categorical`,
 ///    and a cell that would be a number with the other decimal mark;
 ///  - a separator or a decimal mark that cannot be one.
-Table read_csv(const std::filesystem::path& path, const CsvOptions& options = {});
+Table read_csv(const std::string& path, const CsvOptions& options = {});
 
 /// The same for a text in memory; `source` stands for the file name in errors.
 Table parse_csv(std::string_view text, const CsvOptions& options = {}, std::string_view source = "text");

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <new>
 #include <string_view>
@@ -83,38 +84,37 @@ std::string gunzip(std::string_view packed, const std::string& source, const cha
 }
 
 // Only regular files are read: a pipe could make the reader wait for ever.
-void require_regular(const std::filesystem::path& path, const char* where) {
+void require_regular(const std::string& path, const char* where) {
   std::error_code problem;
   const auto type = std::filesystem::status(path, problem).type();
-  if (type == std::filesystem::file_type::not_found) throw Error(where, path.string(), ": no such file");
-  if (type == std::filesystem::file_type::none) throw Error(where, path.string(), ": ", problem.message());
+  if (type == std::filesystem::file_type::not_found) throw Error(where, path, ": no such file");
+  if (type == std::filesystem::file_type::none) throw Error(where, path, ": ", problem.message());
   if (type == std::filesystem::file_type::directory) {
-    throw Error(where, path.string(), " is a directory: expected a file");
+    throw Error(where, path, " is a directory: expected a file");
   }
   if (type != std::filesystem::file_type::regular) {
-    throw Error(where, path.string(), " is a device, pipe or socket: expected a regular file");
+    throw Error(where, path, " is a device, pipe or socket: expected a regular file");
   }
 }
 
-std::string read_bytes(const std::filesystem::path& path, const char* where) {
+std::string read_bytes(const std::string& path, const char* where) {
   require_regular(path, where);
   const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.string().c_str(), "rb"), close);
-  if (!file) throw Error(where, path.string(), " cannot be opened: ", std::strerror(errno));
+  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "rb"), close);
+  if (!file) throw Error(where, path, " cannot be opened: ", std::strerror(errno));
   std::error_code problem;
   const auto size = std::filesystem::file_size(path, problem);
-  if (problem) throw Error(where, path.string(), ": ", problem.message());
+  if (problem) throw Error(where, path, ": ", problem.message());
   std::string bytes =
-      within_memory([&] { return std::string(static_cast<std::size_t>(size), '\0'); }, path.string(), where);
+      within_memory([&] { return std::string(static_cast<std::size_t>(size), '\0'); }, path, where);
   bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
-  if (std::ferror(file.get()) != 0)
-    throw Error(where, path.string(), " cannot be read: ", std::strerror(errno));
+  if (std::ferror(file.get()) != 0) throw Error(where, path, " cannot be read: ", std::strerror(errno));
   return bytes;
 }
 
-std::string read_file(const std::filesystem::path& path, const char* where) {
+std::string read_file(const std::string& path, const char* where) {
   std::string bytes = read_bytes(path, where);
-  return bytes.starts_with(gzip_magic) ? gunzip(bytes, path.string(), where) : bytes;
+  return bytes.starts_with(gzip_magic) ? gunzip(bytes, path, where) : bytes;
 }
 
 }  // namespace taper::data

@@ -40,8 +40,8 @@ Table parse_table(std::string_view text, const CsvOptions& options, std::string_
   return parse_csv(text, options, source);
 }
 
-Table read_table(const std::filesystem::path& path, const CsvOptions& options) {
-  return parse_table(read_file(path, "read_table"), options, path.string());
+Table read_table(const std::string& path, const CsvOptions& options) {
+  return parse_table(read_file(path, "read_table"), options, path);
 }
 
 }  // namespace taper::data

@@ -6,14 +6,14 @@
 #include <sstream>
 
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
-#include <taper/sparsity/products.hpp>
 
 namespace taper::sparsity {
 namespace {
 
 template <class T>
-LayerCertificate test(const Product<T>& product, const std::vector<double>& gradient, double alpha,
+LayerCertificate test(const FactorizedWeight<T>& product, const std::vector<double>& gradient, double alpha,
                       double tolerance) {
   LayerCertificate layer;
   layer.name = product.name;
@@ -34,8 +34,8 @@ LayerCertificate test(const Product<T>& product, const std::vector<double>& grad
     if (w != 0 || gradient[i] != 0) add_to_norm(residual[g], r);
   }
   for (std::size_t g = 0; g < norms.size(); ++g) {
-    if (product.held[g]) {
-      ++layer.held;
+    if (product.frozen[g]) {
+      ++layer.frozen;
     } else if (norms[g] == 0) {
       ++layer.zero;
       if (product.depth() > 2) continue;
@@ -87,7 +87,7 @@ std::ostream& operator<<(std::ostream& out, const NetworkCertificate& certificat
   const auto name = [&](const std::string& what) -> std::ostream& {
     return text << std::left << std::setw(static_cast<int>(width)) << what << std::right;
   };
-  name("layer") << "      zero  violated     worst   nonzero  violated     worst    held\n";
+  name("layer") << "      zero  violated     worst   nonzero  violated     worst  frozen\n";
   text << std::scientific << std::setprecision(1);
   const auto number = [&](bool tested, auto value, int room) {
     text << std::setw(room);
@@ -101,7 +101,7 @@ std::ostream& operator<<(std::ostream& out, const NetworkCertificate& certificat
     number(true, layer.nonzero, 10);
     number(true, layer.violated_nonzero, 10);
     number(layer.nonzero > 0, layer.worst_nonzero, 10);
-    number(true, layer.held, 8);
+    number(true, layer.frozen, 8);
     text << '\n';
   }
   text << "gradient of what is not factorized: " << certificate.rest << '\n';
@@ -126,7 +126,7 @@ NetworkCertificate certify(nn::Module<T>& model, const data::Dataset<T>& data,
   const char* const where = "certify";
   require_positive(where, "weight decay", alpha);
   require_positive(where, "tolerance", tolerance);
-  const auto products = products_of(model, where);
+  const auto products = factorized_weights(model, where);
   const WeightGradients gradients = weight_gradients(model, products, data, loss, where);
   NetworkCertificate result{.alpha = alpha,
                             .tolerance = tolerance,
@@ -147,12 +147,12 @@ Index revive(nn::Module<T>& model, const data::Dataset<T>& data,
   require_positive(where, "weight decay", alpha);
   require_positive(where, "tolerance", tolerance);
   require_positive(where, "size", size);
-  const auto products = products_of(model, where);
+  const auto products = factorized_weights(model, where);
   require_two_factors(products, where);
   const WeightGradients gradients = weight_gradients(model, products, data, loss, where);
   Index count = 0;
   for (std::size_t k = 0; k < products.size(); ++k) {
-    const Product<T>& product = products[k];
+    const FactorizedWeight<T>& product = products[k];
     const LayerCertificate layer = test(product, gradients.of[k], alpha, tolerance);
     const std::vector<double> steep = group_norms(product, gradients.of[k]);
     nn::Parameter<T>&u = product.parameter->factors()[0], &v = product.parameter->factors()[1];

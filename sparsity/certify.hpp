@@ -17,7 +17,7 @@ struct LayerCertificate {
   Index depth = 2;
   Index zero = 0;                                 ///< groups that are exactly zero
   Index nonzero = 0;                              ///< groups that are not
-  Index held = 0;                                 ///< groups that masks hold, which are not tested
+  Index frozen = 0;                               ///< groups that masks hold, which are not tested
   Index violated_zero = 0, violated_nonzero = 0;  ///< of them, with a violation above the tolerance
   /// The largest violation: of a zero group ||gradient|| / slope - 1, below 0 when all hold with room; of
   /// another ||gradient + slope of the penalty|| / slope.

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <Eigen/SparseCore>
 #include <algorithm>
 #include <span>
 #include <type_traits>
@@ -9,6 +8,10 @@
 
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/shape.hpp>
+
+namespace Eigen {
+template <class Derived> class SparseCompressedBase;  // whoever has a sparse matrix has included it
+}  // namespace Eigen
 
 namespace taper::sparsity {
 

@@ -5,13 +5,13 @@
 #include <ostream>
 #include <sstream>
 
-#include <taper/sparsity/products.hpp>
+#include <taper/sparsity/factorized_weights.hpp>
 
 namespace taper::sparsity {
 namespace {
 
 template <class T>
-LayerImbalance report_on(const Product<T>& product, const std::vector<double>& gradient,
+LayerImbalance report_on(const FactorizedWeight<T>& product, const std::vector<double>& gradient,
                          const ImbalanceOptions& options) {
   LayerImbalance layer;
   layer.name = product.name;
@@ -28,7 +28,7 @@ LayerImbalance report_on(const Product<T>& product, const std::vector<double>& g
   for (std::size_t g = 0; g < norms.size(); ++g) {
     const double v = std::abs(static_cast<double>(gates[static_cast<Index>(g)]));
     const double large = std::max(u[g], v), small = std::min(u[g], v);
-    if (product.held[g] || norms[g] == 0) continue;
+    if (product.frozen[g] || norms[g] == 0) continue;
     ++layer.groups;
     const double apart = (large - small) / large;
     layer.largest = std::max(layer.largest, apart);
@@ -83,7 +83,7 @@ std::vector<LayerImbalance> imbalance(nn::Module<T>& model, const data::Dataset<
     throw Error(where, "lr * alpha = ", options.lr * options.alpha, ": expected less than 1");
   }
   if (options.tolerance >= 1) throw Error(where, "tolerance ", options.tolerance, ": expected less than 1");
-  const auto products = products_of(model, where);
+  const auto products = factorized_weights(model, where);
   require_two_factors(products, where);
   const WeightGradients gradients = weight_gradients(model, products, data, loss, where);
   std::vector<LayerImbalance> result;

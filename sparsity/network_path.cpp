@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include <taper/optim/adam.hpp>
-#include <taper/sparsity/products.hpp>
+#include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/refit.hpp>
 
@@ -40,7 +40,7 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
                                           const std::type_identity_t<NetworkPathOptions<T>>& options) {
   const char* const where = "network_path";
   check_alphas(options.alphas, where);
-  require_two_factors(products_of(model, where), where);
+  require_two_factors(factorized_weights(model, where), where);
   train::evaluate(model, validation, loss);  // what does not fit shows before the work is done
   std::vector<NetworkPoint<T>> path;
   for (const double alpha : options.alphas) {

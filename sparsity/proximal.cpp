@@ -3,8 +3,8 @@
 #include <limits>
 
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
-#include <taper/sparsity/products.hpp>
 #include <taper/train/fit.hpp>
 
 namespace taper::sparsity {
@@ -13,30 +13,30 @@ namespace {
 /// Factors that compute to a group's weights, and are balanced.
 template <class T> class Groupwise {
  public:
-  explicit Groupwise(const Product<T>& product)
-      : product_(product), u_(product.parameter->factors()[0]), v_(product.parameter->factors()[1]) {}
+  explicit Groupwise(const FactorizedWeight<T>& product)
+      : weight_(product), u_(product.parameter->factors()[0]), v_(product.parameter->factors()[1]) {}
 
   /// Sets every group that is not held to `weight`, which stands like the weight.
   void set(const std::vector<double>& weight) const {
-    const std::vector<double> norms = group_norms(product_, weight);
+    const std::vector<double> norms = group_norms(weight_, weight);
     std::vector<double> gates(norms.size());
     for (std::size_t g = 0; g < gates.size(); ++g) {
-      if (product_.held[g]) continue;
-      gates[g] = std::sqrt(product_.weight(static_cast<Index>(g)) * norms[g]);
+      if (weight_.frozen[g]) continue;
+      gates[g] = std::sqrt(weight_.weight(static_cast<Index>(g)) * norms[g]);
       v_.value()[static_cast<Index>(g)] = static_cast<T>(gates[g]);
     }
     const Mask free = u_.mask();
     for (std::size_t i = 0; i < weight.size(); ++i) {
-      const Index entry = static_cast<Index>(i), group = product_.group[i];
+      const Index entry = static_cast<Index>(i), group = weight_.group[i];
       const auto g = static_cast<std::size_t>(group);
-      if (product_.held[g] || free.is_frozen(entry)) continue;
-      const double u = gates[g] > 0 ? product_.weight(group) * weight[i] / gates[g] : 0;
+      if (weight_.frozen[g] || free.is_frozen(entry)) continue;
+      const double u = gates[g] > 0 ? weight_.weight(group) * weight[i] / gates[g] : 0;
       u_.value()[entry] = static_cast<T>(u);
     }
   }
 
  private:
-  const Product<T>& product_;
+  const FactorizedWeight<T>& weight_;
   nn::Parameter<T>&u_, &v_;
 };
 
@@ -48,11 +48,11 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
   const char* const where = "proximal_step";
   require_positive(where, "weight decay", alpha);
   require_positive(where, "first step", first_step);
-  const auto products = products_of(model, where);
+  const auto products = factorized_weights(model, where);
   require_two_factors(products, where);
   const WeightGradients gradients = weight_gradients(model, products, data, loss, where);
   std::vector<std::vector<double>> before;
-  for (const Product<T>& product : products) {
+  for (const FactorizedWeight<T>& product : products) {
     const Tensor<T> weight = product.parameter->materialize();
     before.emplace_back(weight.begin(), weight.end());
   }
@@ -67,7 +67,7 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
     double slope = 0, square = 0;
     result.zero = result.nonzero = 0;
     for (std::size_t k = 0; k < products.size(); ++k) {
-      const Product<T>& product = products[k];
+      const FactorizedWeight<T>& product = products[k];
       std::vector<double> target(before[k].size());
       for (std::size_t i = 0; i < target.size(); ++i) target[i] = before[k][i] - t * gradients.of[k][i];
       const std::vector<double> norms = group_norms(product, target);
@@ -76,12 +76,12 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
         const double threshold = t * alpha * product.weight(product.group[i]);
         const double by = shrinkage(norms[g], threshold);
         target[i] = by == 0 ? 0 : by * target[i];
-        const double moved = product.held[g] ? 0 : target[i] - before[k][i];
+        const double moved = product.frozen[g] ? 0 : target[i] - before[k][i];
         slope += gradients.of[k][i] * moved;
         square += moved * moved;
       }
       for (std::size_t g = 0; g < norms.size(); ++g) {
-        if (product.held[g]) continue;
+        if (product.frozen[g]) continue;
         const bool out = norms[g] <= t * alpha * product.weight(static_cast<Index>(g));
         ++(out ? result.zero : result.nonzero);
       }

@@ -12,6 +12,7 @@
 #include <taper/autodiff/structure.hpp>
 #include <taper/nn/layers/select.hpp>
 #include <taper/nn/layers/sequential.hpp>
+#include <taper/optim/optimizer_state.hpp>
 #include <taper/sparsity/factorize.hpp>
 
 namespace taper::sparsity {
@@ -61,6 +62,7 @@ struct ShrinkReport {
     std::string name;
     Shape before, after;
     KeptAxes kept;
+    bool is_buffer = false;
   };
   std::vector<Row> rows;
   /// Why the units of a parameter's axis stay: a reason, and how many have it.
@@ -71,6 +73,8 @@ struct ShrinkReport {
     Index count;
   };
   std::vector<Reason> reasons;
+  /// Biases that are new, to take up constants.
+  std::vector<std::pair<std::string, Shape>> grown;
   /// Constants that biases took up, by layer: how many outputs changed.
   std::vector<std::pair<std::string, Index>> folded;
   /// Elements of all parameters, factorized ones counted as the weights that they compute.
@@ -140,6 +144,22 @@ Shrunk<M> shrink(const M& model, const std::type_identity_t<ShrinkOptions<T>>& o
     shrinking::compare<T>(model, result.model, with, with.drop_inputs, result.report);
     return result;
   }
+}
+
+/// The state of an optimizer of the model, for one of the network that it was shrunk to: moments of what
+/// stays, none for a bias that is new. The parameters must be the same: shrunk with keep_factors, or without
+/// factors.
+template <class T>
+optim::OptimizerState<T> carry(const optim::OptimizerState<T>& state, const ShrinkReport& report) {
+  optim::OptimizerState<T> result = state;
+  for (const ShrinkReport::Row& row : report.rows) {
+    if (row.is_buffer) continue;
+    for (Index axis = 0; axis < row.before.rank(); ++axis) {
+      result.cut(row.name, axis, row.kept[static_cast<std::size_t>(axis)]);
+    }
+  }
+  for (const auto& [name, shape] : report.grown) result.add(name, shape);
+  return result;
 }
 
 #define TAPER_EXTERN(T)                                                                                    \

@@ -326,7 +326,7 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (const Leaf<T>& weight : recording.weights) kept[weight.parameter] = stays(weight.node);
   for (const Leaf<T>& leaf : recording.leaves) {
     const KeptAxes& axes = kept[leaf.parameter] = stays(leaf.node);
-    report.rows.push_back({leaf.name, leaf.parameter->shape(), {}, axes});
+    report.rows.push_back({leaf.name, leaf.parameter->shape(), {}, axes, false});
     note_reasons(leaf, axes, analysis, report);
   }
   for (std::size_t node = 0; node < tape.nodes().size(); ++node) {
@@ -351,7 +351,8 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (const auto& [name, place] : recording.buffers) {
     const auto& [buffer, node] = place;
     const KeptAxes axes = stays(node);
-    ShrinkReport::Row& row = report.rows.emplace_back(ShrinkReport::Row{name, buffer->shape(), {}, axes});
+    ShrinkReport::Row& row =
+        report.rows.emplace_back(ShrinkReport::Row{name, buffer->shape(), {}, axes, true});
     buffer->cut(axes);
     row.after = buffer->shape();
   }
@@ -362,6 +363,10 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   });
   for (ShrinkReport::Row& row : report.rows) {
     if (after.contains(row.name)) row.after = after[row.name];
+  }
+  for (const auto& [name, shape] : after) {
+    const auto known = [&](const ShrinkReport::Row& row) { return row.name == name; };
+    if (std::ranges::none_of(report.rows, known)) report.grown.emplace_back(name, shape);
   }
   report.parameters_after = elements(copy);
   report.widths_after = widths(copy);

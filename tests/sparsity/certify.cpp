@@ -64,7 +64,7 @@ TEST_CASE("certify: a true optimum is never reported, and every perturbation of 
     CHECK(certificate.objective() == doctest::Approx(problem.objective(best, alpha)).epsilon(1e-12));
     const LayerCertificate& layer = certificate.layers.at(0);
     CHECK(layer.zero + layer.nonzero == problem.group_count());
-    CHECK(layer.held == 0);
+    CHECK(layer.frozen == 0);
 
     for (int times = 0; times < 10; ++times) {
       Eigen::MatrixXd moved = best;
@@ -229,19 +229,19 @@ TEST_CASE("certify: what masks hold is not tested, what is pruned is no part of 
   CHECK(all == 5);
   weight.factors()[1].value()[1] = 1;
   weight.factors()[1].freeze(Mask::frozen({5}, {1}));
-  CHECK(layer().held == 1);
+  CHECK(layer().frozen == 1);
   weight.factors()[1].thaw();
-  CHECK(layer().held == 0);
+  CHECK(layer().frozen == 0);
 
   // One entry of column 1 is pruned: the conditions are those of the others.
   weight.prune(Mask::frozen({7, 5}, {1}));
-  CHECK(layer().held == 0);
+  CHECK(layer().frozen == 0);
   const auto before = layer();
   const Tensor<double> w = weight.materialize();
   CHECK(w.matrix()(0, 1) == 0);
   CHECK(w.matrix().col(1).norm() > 0);
   weight.prune(Mask::frozen({7, 5}, {1, 6, 11, 16, 21, 26, 31}));  // the whole column
-  CHECK(layer().held == 1);
+  CHECK(layer().frozen == 1);
   CHECK(layer().zero + layer().nonzero == 4);
   CHECK(before.zero + before.nonzero == 5);
 }
@@ -270,7 +270,7 @@ TEST_CASE("certify and revive: pruned entries are left out of their group's cond
         }
       }
       const auto layer = sparsity::certify(model, problem.data, nn::mse_loss, alpha).layers.at(0);
-      CHECK(layer.held == 0);
+      CHECK(layer.frozen == 0);
       CHECK(layer.worst_zero == doctest::Approx(worst_zero).epsilon(1e-10));
       CHECK(layer.worst_nonzero == doctest::Approx(worst_nonzero).epsilon(1e-10));
     };

@@ -96,7 +96,7 @@ TEST_CASE_TEMPLATE("proximal_step: the objective of a network never grows, and m
         CHECK(step.step > 1e-3);
         const auto certificate = sparsity::certify(net, data, nn::mse_loss, 0.05);
         Index zero = 0, held = 0;
-        for (const auto& layer : certificate.layers) zero += layer.zero, held += layer.held;
+        for (const auto& layer : certificate.layers) zero += layer.zero, held += layer.frozen;
         CHECK(zero == step.zero);
         CHECK(held == (groups == Groups::elements ? 9 : 1));
         CHECK(certificate.objective() == doctest::Approx(step.objective_after).epsilon(1e-5));

@@ -427,3 +427,40 @@ TEST_CASE(
   CHECK(after.value(after.entry("0.weight"))[19] == 0);
   CHECK(after.value(after.entry("2.weight"))[6] == held);
 }
+
+TEST_CASE("shrink: the state of an optimizer comes along, and training goes on as if nothing had been cut") {
+  for (const bool factorized : {false, true}) {
+    CAPTURE(factorized);
+    manual_seed(6);
+    Sequential net(Linear(4, 6), nn::Tanh<double>(), Linear(6, 5, false), nn::Tanh<double>(), Linear(5, 1));
+    // Unit 2 of the first layer is constant, unit 1 is not read, nor is unit 3 of the second.
+    net.prune("0.weight", Mask::frozen(Shape{6, 4}, {8, 9, 10, 11}));
+    net.freeze("0.bias", Mask::frozen(Shape{6}, {2}));
+    net.prune("2.weight", Mask::frozen(Shape{5, 6}, {1, 7, 13, 19, 25}));
+    net.prune("4.weight", Mask::frozen(Shape{1, 5}, {3}));
+    // What the constant adds cannot change in the large network without a bias, and must not in the small
+    // one.
+    net.freeze("2.weight", Mask::frozen(Shape{5, 6}, {2, 8, 14, 20, 26}));
+    if (factorized) sparsity::factorize(net, sparsity::Groups::elements, "0.weight");
+    const data::Dataset<double> set{
+        normal_tensor<double>({40, 4}, 1), normal_tensor<double>({40, 1}, 2), {}, {}};
+    const optim::AdamOptions options{.lr = 1e-2, .weight_decay = 1e-3};
+    const train::FitOptions<double> fit{.epochs = 4, .batch_size = 8, .progress = train::Progress::quiet};
+    optim::Adam<double> adam(net.parameters(), options);
+    train::fit(net, set, nn::mse_loss, adam, fit);
+
+    auto [small, report] = sparsity::shrink(net, {.cut_frozen = true, .keep_factors = true});
+    CHECK(report.widths_after == Widths{4, 4, 4, 1});
+    REQUIRE(report.grown.size() == 1);
+    CHECK(report.grown[0].first == "2.bias");
+    small.freeze("2.bias");
+    optim::Adam<double> going_on(small.parameters(), options);
+    going_on.load_state(sparsity::carry(adam.state(), report));
+    train::fit(net, set, nn::mse_loss, adam, fit);
+    train::fit(small, set, nn::mse_loss, going_on, fit);
+    CHECK(difference(net, small, set.x) < 1e-12);
+    // Fresh moments go another way.
+    auto other = sparsity::shrink(net, {.cut_frozen = true, .keep_factors = true}).model;
+    CHECK(small.parameters().count() == other.parameters().count());
+  }
+}

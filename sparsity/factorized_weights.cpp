@@ -1,5 +1,5 @@
+#include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
-#include <taper/sparsity/products.hpp>
 
 #include <algorithm>
 
@@ -8,29 +8,30 @@ namespace {
 
 constexpr Index batch_rows = 1024;
 
-template <class T> Product<T> product_of(const std::string& name, nn::Parameter<T>& parameter) {
-  Product<T> product{
+template <class T>
+FactorizedWeight<T> factorized_weight(const std::string& name, nn::Parameter<T>& parameter) {
+  FactorizedWeight<T> product{
       name, &parameter, dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization()), {}, {}};
   const nn::Parameter<T>& u = parameter.factors().front();
   const Shape& shape = parameter.shape();
   for (Index i = 0; i < shape.size(); ++i) product.group.push_back(product.map->group_of(shape, i));
   const Index groups = product.map->group_count(shape);
   std::vector<bool> any_free(static_cast<std::size_t>(groups), false);
-  product.held.assign(static_cast<std::size_t>(groups), false);
+  product.frozen.assign(static_cast<std::size_t>(groups), false);
   const Mask mask = u.mask();
   for (Index i = 0; i < shape.size(); ++i) {
     const auto g = static_cast<std::size_t>(product.group[static_cast<std::size_t>(i)]);
     if (mask.is_free(i)) {
       any_free[g] = true;
     } else if (u.value()[i] != 0) {
-      product.held[g] = true;
+      product.frozen[g] = true;
     }
   }
   for (std::size_t k = 1; k < parameter.factors().size(); ++k) {
     const Mask gates = parameter.factors()[k].mask();
     for (Index g = 0; g < groups; ++g) {
       const auto at = static_cast<std::size_t>(g);
-      if (gates.is_frozen(g) || !any_free[at]) product.held[at] = true;
+      if (gates.is_frozen(g) || !any_free[at]) product.frozen[at] = true;
     }
   }
   return product;
@@ -55,19 +56,21 @@ template <class T> View<const T> some_rows(View<const T> all, Index begin, Index
 
 }  // namespace
 
-template <class T> std::vector<Product<T>> products_of(nn::Module<T>& model, const char* where) {
-  std::vector<Product<T>> result;
+template <class T>
+std::vector<FactorizedWeight<T>> factorized_weights(nn::Module<T>& model, const char* where) {
+  std::vector<FactorizedWeight<T>> result;
   model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
     if (dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization()) != nullptr) {
-      result.push_back(product_of(name, parameter));
+      result.push_back(factorized_weight(name, parameter));
     }
   });
   if (result.empty()) throw Error(where, "a model without factorized parameters: expected one at least");
   return result;
 }
 
-template <class T> void require_two_factors(const std::vector<Product<T>>& products, const char* where) {
-  for (const Product<T>& product : products) {
+template <class T>
+void require_two_factors(const std::vector<FactorizedWeight<T>>& products, const char* where) {
+  for (const FactorizedWeight<T>& product : products) {
     if (product.depth() == 2) continue;
     throw Error(where, "'", product.name, "' of ", product.depth(),
                 " factors: expected 2, as with more zero is always a local minimum");
@@ -80,13 +83,13 @@ void require_positive(const char* where, const char* what, double value) {
 }
 
 template <class T>
-WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product<T>>& products,
+WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<FactorizedWeight<T>>& products,
                                  const data::Dataset<T>& data, const nn::Loss<T>& loss, const char* where) {
   data::check(data, where);
   if (data.rows() == 0) throw Error(where, "a data set of 0 rows: expected some");
   const nn::Parameters<T> parameters = model.parameters();
   WeightGradients result;
-  for (const Product<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
+  for (const FactorizedWeight<T>& product : products) result.of.emplace_back(product.group.size(), 0.0);
   const std::vector<nn::Parameter<T>*> others = others_of(model);
   std::vector<std::vector<double>> rest;
   for (const nn::Parameter<T>* other : others) {
@@ -133,10 +136,10 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product
   return result;
 }
 
-#define TAPER_INSTANTIATE(T)                                                                \
-  template std::vector<Product<T>> products_of(nn::Module<T>&, const char*);                \
-  template void require_two_factors(const std::vector<Product<T>>&, const char*);           \
-  template WeightGradients weight_gradients(nn::Module<T>&, const std::vector<Product<T>>&, \
+#define TAPER_INSTANTIATE(T)                                                                         \
+  template std::vector<FactorizedWeight<T>> factorized_weights(nn::Module<T>&, const char*);         \
+  template void require_two_factors(const std::vector<FactorizedWeight<T>>&, const char*);           \
+  template WeightGradients weight_gradients(nn::Module<T>&, const std::vector<FactorizedWeight<T>>&, \
                                             const data::Dataset<T>&, const nn::Loss<T>&, const char*);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -14,25 +14,27 @@
 namespace taper::sparsity {
 
 /// A factorized parameter.
-template <class T> struct Product {
+template <class T> struct FactorizedWeight {
   std::string name;
   nn::Parameter<T>* parameter;
   const nn::Hadamard<T>* map;
   std::vector<Index> group;  ///< of each entry of the weight
   /// Groups on which decay and gradient do not act as on a plain group of weights, as the gate, an entry that
   /// is not zero, or all entries are frozen. Entries frozen at zero are no part of a group.
-  std::vector<bool> held;
+  std::vector<bool> frozen;
 
-  Index groups() const { return static_cast<Index>(held.size()); }
+  Index groups() const { return static_cast<Index>(frozen.size()); }
   Index depth() const { return map->depth(); }
   double weight(Index g) const { return map->weight(g); }
 };
 
 /// All of them. Throws Error, in the name of `where`, for a model without any.
-template <class T> std::vector<Product<T>> products_of(nn::Module<T>& model, const char* where);
+template <class T>
+std::vector<FactorizedWeight<T>> factorized_weights(nn::Module<T>& model, const char* where);
 
 /// Throws Error for products of more than two factors: whatever the loss, zero is a local minimum of theirs.
-template <class T> void require_two_factors(const std::vector<Product<T>>& products, const char* where);
+template <class T>
+void require_two_factors(const std::vector<FactorizedWeight<T>>& products, const char* where);
 
 /// Throws Error unless the value is a finite number above 0.
 void require_positive(const char* where, const char* what, double value);
@@ -51,13 +53,13 @@ struct WeightGradients {
 /// rows. Throws Error for data that are empty, not finite or do not fit the model, and for a loss or a
 /// gradient that is not finite.
 template <class T>
-WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Product<T>>& products,
+WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<FactorizedWeight<T>>& products,
                                  const data::Dataset<T>& data, const nn::Loss<T>& loss, const char* where);
 
 /// The Euclidean norm of each group of numbers that stand like the weight's.
 template <class T, class Numbers>
-std::vector<double> group_norms(const Product<T>& product, const Numbers& numbers) {
-  std::vector<double> result(product.held.size(), 0.0);
+std::vector<double> group_norms(const FactorizedWeight<T>& product, const Numbers& numbers) {
+  std::vector<double> result(product.frozen.size(), 0.0);
   auto number = numbers.begin();
   for (const Index group : product.group) {
     double& norm = result[static_cast<std::size_t>(group)];
