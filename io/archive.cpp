@@ -182,8 +182,7 @@ bool StoredTensor::has_shape(const Shape& other) const {
   return true;
 }
 
-Archive::Archive(const std::filesystem::path& path)
-    : Archive(std::make_shared<const FileBytes>(path, "load"), path.string()) {}
+Archive::Archive(const std::string& path) : Archive(std::make_shared<const FileBytes>(path, "load"), path) {}
 
 Archive::Archive(std::string bytes, std::string source)
     : Archive(std::make_shared<const FileBytes>(std::move(bytes)), std::move(source)) {}

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -51,7 +50,7 @@ class Archive {
   /// Opens a file. Throws Error, with its path, for one that cannot be read or is no valid safetensors file;
   /// of a page, a pointer of Git LFS or a file of another format that is given by mistake, it says what it
   /// is.
-  explicit Archive(const std::filesystem::path& path);
+  explicit Archive(const std::string& path);
   /// The same for bytes in memory; `source` stands for the path in errors.
   Archive(std::string bytes, std::string source);
 

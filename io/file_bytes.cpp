@@ -14,11 +14,11 @@
 
 namespace taper::io {
 
-FileBytes::FileBytes(const std::filesystem::path& path, const char* where) {
+FileBytes::FileBytes(const std::string& path, const char* where) {
   data::require_regular(path, where);
   const int descriptor = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (descriptor < 0) {
-    throw Error(where, path.string(), " cannot be opened: ", std::generic_category().message(errno));
+    throw Error(where, path, " cannot be opened: ", std::generic_category().message(errno));
   }
   struct stat status {};
   const auto size = fstat(descriptor, &status) == 0 ? static_cast<std::size_t>(status.st_size) : 0;

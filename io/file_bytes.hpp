@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <ctime>
-#include <filesystem>
 #include <string>
 #include <string_view>
 
@@ -20,7 +19,7 @@ namespace taper::io {
 class FileBytes {
  public:
   /// Throws Error, in the name of `where`, when the file is missing, not a regular file or unreadable.
-  FileBytes(const std::filesystem::path& path, const char* where);
+  FileBytes(const std::string& path, const char* where);
   /// Bytes that are in memory already.
   explicit FileBytes(std::string bytes) : copy_(std::move(bytes)), bytes_(copy_) {}
   FileBytes(const FileBytes&) = delete;

@@ -231,7 +231,7 @@ template <class T> LoadReport load(nn::Module<T>& model, const Archive& archive,
 }
 
 template <class T>
-LoadReport load(nn::Module<T>& model, const std::filesystem::path& path, const LoadOptions& options) {
+LoadReport load(nn::Module<T>& model, const std::string& path, const LoadOptions& options) {
   return load(model, Archive(path), options);
 }
 
@@ -246,8 +246,8 @@ std::ostream& operator<<(std::ostream& out, const LoadReport& report) {
   return out;
 }
 
-#define TAPER_INSTANTIATE(T)                                                                  \
-  template LoadReport load(nn::Module<T>&, const std::filesystem::path&, const LoadOptions&); \
+#define TAPER_INSTANTIATE(T)                                                        \
+  template LoadReport load(nn::Module<T>&, const std::string&, const LoadOptions&); \
   template LoadReport load(nn::Module<T>&, const Archive&, const LoadOptions&);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <iosfwd>
 #include <map>
 #include <string>
@@ -51,13 +50,13 @@ std::ostream& operator<<(std::ostream& out, const LoadReport& report);
 /// elements are copied, where the system cannot keep it from that (see FileBytes): the model has to be loaded
 /// again.
 template <class T>
-LoadReport load(nn::Module<T>& model, const std::filesystem::path& path, const LoadOptions& options = {});
+LoadReport load(nn::Module<T>& model, const std::string& path, const LoadOptions& options = {});
 /// The same from a file that is open.
 template <class T>
 LoadReport load(nn::Module<T>& model, const Archive& archive, const LoadOptions& options = {});
 
-#define TAPER_EXTERN(T)                                                                              \
-  extern template LoadReport load(nn::Module<T>&, const std::filesystem::path&, const LoadOptions&); \
+#define TAPER_EXTERN(T)                                                                    \
+  extern template LoadReport load(nn::Module<T>&, const std::string&, const LoadOptions&); \
   extern template LoadReport load(nn::Module<T>&, const Archive&, const LoadOptions&);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)

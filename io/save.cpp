@@ -42,7 +42,7 @@ std::string metadata_text(std::map<std::string, std::string> metadata) {
 }  // namespace
 
 template <class T>
-void save(const nn::Module<T>& model, const std::filesystem::path& path,
+void save(const nn::Module<T>& model, const std::string& path,
           const std::map<std::string, std::string>& extra) {
   // The masks come last, so that the elements lie at multiples of their size.
   struct Piece {
@@ -99,9 +99,8 @@ void save(const nn::Module<T>& model, const std::filesystem::path& path,
   file.commit();
 }
 
-#define TAPER_INSTANTIATE(T)                                             \
-  template void save(const nn::Module<T>&, const std::filesystem::path&, \
-                     const std::map<std::string, std::string>&);
+#define TAPER_INSTANTIATE(T) \
+  template void save(const nn::Module<T>&, const std::string&, const std::map<std::string, std::string>&);
 TAPER_INSTANTIATE(float)
 TAPER_INSTANTIATE(double)
 #undef TAPER_INSTANTIATE

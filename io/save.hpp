@@ -1,6 +1,5 @@
 #pragma once
 
-#include <filesystem>
 #include <map>
 #include <string>
 
@@ -25,11 +24,11 @@ namespace taper::io {
 /// and texts that are no UTF-8, for names that are needed twice, and for so many parameters that the header
 /// would pass what readers take.
 template <class T>
-void save(const nn::Module<T>& model, const std::filesystem::path& path,
+void save(const nn::Module<T>& model, const std::string& path,
           const std::map<std::string, std::string>& metadata = {});
 
-#define TAPER_EXTERN(T)                                                         \
-  extern template void save(const nn::Module<T>&, const std::filesystem::path&, \
+#define TAPER_EXTERN(T)                                               \
+  extern template void save(const nn::Module<T>&, const std::string&, \
                             const std::map<std::string, std::string>&);
 TAPER_EXTERN(float)
 TAPER_EXTERN(double)

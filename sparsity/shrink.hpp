@@ -3,7 +3,6 @@
 #include <concepts>
 #include <initializer_list>
 #include <iosfwd>
-#include <map>
 #include <optional>
 #include <string>
 #include <type_traits>
