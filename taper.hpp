@@ -4,6 +4,7 @@
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/gradcheck.hpp>
 #include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/print.hpp>
 #include <taper/autodiff/structurecheck.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/arff.hpp>

@@ -27,7 +27,7 @@ template <class T> std::string difference(const Tape<T>& recording, const Tape<T
     const Node<T>&a = nodes[i], &b = others[i];
     const bool same_line = a.op == b.op && std::ranges::equal(recording.inputs(a), other.inputs(b)) &&
                            a.shape == b.shape && a.writable == b.writable &&
-                           a.differentiable == b.differentiable && same_settings(a, b);
+                           a.requires_grad == b.requires_grad && same_settings(a, b);
     const std::string_view also = " where the other has ";
     if (!same_line) return "has " + line(recording, a) + std::string(also) + line(other, b);
     if (a.op != nullptr) continue;

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include <taper/autodiff/tape.hpp>
+#include <taper/autodiff/print.hpp>
 
 namespace taper {
 

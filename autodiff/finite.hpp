@@ -21,4 +21,12 @@ template <class T> Index first_not_finite(const T* values, Index n) {
   return -1;
 }
 
+template <class T> class Tape;
+template <class T> struct Node;
+
+/// Throws an Error that names the operation if the value of this node is not finite.
+template <class T> void throw_not_finite_value(const Tape<T>& tape, const Node<T>& node);
+/// Throws one if a gradient is not finite that this node has written in the last backward pass.
+template <class T> void throw_not_finite_gradient(const Tape<T>& tape, const Node<T>& node);
+
 }  // namespace taper

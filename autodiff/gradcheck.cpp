@@ -51,7 +51,7 @@ class Check {
     std::vector<Var<double>> uses{sum(output_ * tape_.constant(weights_))};
     for (Index i = 0; i < count; ++i) {
       const Var<double> x = tape_.at(i);
-      if (!tape_.nodes()[static_cast<std::size_t>(i)].differentiable) continue;
+      if (!tape_.nodes()[static_cast<std::size_t>(i)].requires_grad) continue;
       uses.push_back(sum(x * tape_.constant(random_weights(x.shape()))));
     }
     std::vector<Tensor<double>> sums;
@@ -171,11 +171,12 @@ GradcheckReport gradcheck(const TapeFunction& f, std::span<const Tensor<double>>
   return Check(f, inputs, 0, options).run();
 }
 
-GradcheckReport gradcheck(const Op<double>& op, const Sample& sample, const GradcheckOptions& options) {
+GradcheckReport gradcheck(const Op<double>& op, const GradcheckCase& example,
+                          const GradcheckOptions& options) {
   const TapeFunction f = [&](std::span<const Var<double>> x) {
-    return x[0].tape().record(op, x, sample.attributes);
+    return x[0].tape().record(op, x, example.attributes);
   };
-  return Check(f, sample.inputs, op.constants, options).run();
+  return Check(f, example.inputs, op.constants, options).run();
 }
 
 }  // namespace taper

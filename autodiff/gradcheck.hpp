@@ -47,7 +47,8 @@ using TapeFunction = std::function<Var<double>(std::span<const Var<double>>)>;
 GradcheckReport gradcheck(const TapeFunction& f, std::span<const Tensor<double>> inputs,
                           const GradcheckOptions& options = {});
 
-/// The same for one operation at one of its samples; inputs without derivative are held fixed.
-GradcheckReport gradcheck(const Op<double>& op, const Sample& sample, const GradcheckOptions& options = {});
+/// The same for one operation at one of its cases; inputs without derivative are held fixed.
+GradcheckReport gradcheck(const Op<double>& op, const GradcheckCase& example,
+                          const GradcheckOptions& options = {});
 
 }  // namespace taper

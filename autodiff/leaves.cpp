@@ -1,45 +1,22 @@
 #include <taper/autodiff/tape.hpp>
 
 #include <algorithm>
-#include <functional>
 
 namespace taper {
-namespace {
 
-/// Where a leaf lies that lay at this offset of a block.
-template <class T> struct Place {
-  std::shared_ptr<Block<T>> block;
-  Index offset;
-};
-
-/// Goes from block to block until the numbers are found. False when they have been replaced or destroyed.
-template <class T> bool follow(Place<T>& place, Index size) {
-  while (place.block->frozen.data()[place.offset] == Block<T>::gone) {
-    const auto& moves = place.block->moves;
-    const auto move = std::ranges::find_if(moves, [&](const auto& candidate) {
-      return candidate.from == place.offset && candidate.size == size;
-    });
-    if (move == moves.end()) return false;
-    place = {move->block, move->to};
-  }
-  return true;
-}
-
-}  // namespace
-
-template <class T> Node<T>& Tape<T>::append_leaf(const Shape& shape, Names::Id name) {
+template <class T> Node<T>& Tape<T>::append_leaf(const Shape& shape, Names::Id name, T* value) {
   Node<T>& node = nodes_.emplace_back();
   node.shape = shape;
   node.label = name;
+  node.value = value;
   return node;
 }
 
 template <class T> Var<T> Tape<T>::input(const Shape& shape, std::string_view name) {
-  Node<T>& node = append_leaf(shape, names_.add(name, scope_));
-  node.value = values_.take(static_cast<std::size_t>(shape.size()));
-  std::fill_n(node.value, shape.size(), T{0});
-  node.writable = true;
-  return at(static_cast<Index>(nodes_.size()) - 1);
+  T* const value = values_.take(static_cast<std::size_t>(shape.size()));
+  std::fill_n(value, shape.size(), T{0});
+  append_leaf(shape, names_.add(name, scope_), value).writable = true;
+  return last();
 }
 
 template <class T> Var<T> Tape<T>::constant(View<const T> value, std::string_view name) {
@@ -54,7 +31,7 @@ template <class T> Var<T> Tape<T>::constant(T value) {
 
 template <class T> Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
   const Var<T> leaf = constant(value, name);
-  nodes_.back().differentiable = true;
+  nodes_.back().requires_grad = true;
   leaves_.push_back(leaf.index_);
   return leaf;
 }
@@ -84,102 +61,49 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
                   bound.shape, ": expected the same place and shape, or another place");
     }
   }
-  bind(block, offset, shape, name);
-  Node<T>& node = nodes_.back();
+  Node<T>& node = append_leaf(shape, name, value);
   node.gradient = block->gradients.data() + offset;
-  node.differentiable = true;
-  leaves_.push_back(static_cast<std::uint32_t>(nodes_.size()) - 1);
-  return at(leaves_.back());
+  node.requires_grad = true;
+  leaves_.push_back(last().index_);
+  bindings_.add(leaves_.back(), block, offset);
+  return last();
 }
 
 template <class T>
 Var<T> Tape<T>::buffer(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
                        Names::Id name) {
-  for (const std::uint32_t leaf : buffers_) {
-    if (nodes_[leaf].value != block->values.data() + offset || nodes_[leaf].shape != shape) continue;
-    for (const auto& [target, source] : assignments_) {
-      if (target == leaf) return at(source);
-    }
-    return at(leaf);
-  }
-  bind(block, offset, shape, name);
-  buffers_.push_back(static_cast<std::uint32_t>(nodes_.size()) - 1);
-  return at(buffers_.back());
-}
-
-/// Notes a block that something on the tape lives in, as it is now.
-template <class T> void Tape<T>::enter(const std::shared_ptr<Block<T>>& block) {
-  const auto known = std::ranges::find_if(blocks_, [&](const auto& bound) { return bound.first == block; });
-  if (known == blocks_.end()) blocks_.emplace_back(block, block->version);
-}
-
-/// Appends a leaf that lives in a block.
-template <class T>
-void Tape<T>::bind(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name) {
-  enter(block);
-  append_leaf(shape, name).value = block->values.data() + offset;
+  if (const auto known = bindings_.find_buffer(*block, offset, shape)) return at(*known);
+  append_leaf(shape, name, block->values.data() + offset);
+  bindings_.add(last().index_, block, offset);
+  return last();
 }
 
 template <class T> void Tape<T>::assign_later(Var<T> buffer, Var<T> value) {
-  const Node<T>& target = node(buffer, "assign_later");
-  if (value.shape() != target.shape) {
-    throw Error("assign_later", "a value ", value.shape(), " for variable %", buffer.index_, ": expected ",
-                target.shape);
+  const Shape &given = node(value, "assign_later").shape, &shape = node(buffer, "assign_later").shape;
+  if (given != shape) {
+    throw Error("assign_later", "a value ", given, " for variable %", buffer.index_, ": expected ", shape);
   }
-  // A buffer that was assigned to before is known by its last value.
-  for (auto& [leaf, source] : assignments_) {
-    if (leaf != buffer.index_ && source != buffer.index_) continue;
-    source = value.index_;
-    return;
-  }
-  if (std::ranges::find(buffers_, buffer.index_) == buffers_.end())
+  if (!bindings_.assign_later(buffer.index_, value.index_))
     throw Error("assign_later", "variable %", buffer.index_, " is no buffer: expected one");
-  assignments_.emplace_back(buffer.index_, value.index_);
+  plan_.keep_value(value.index_);
 }
 
 template <class T> void Tape<T>::update_buffers() {
-  if (assignments_.empty()) return;
+  if (assignments().empty()) return;
   follow_blocks("update_buffers");
-  for (const auto& [leaf, source] : assignments_) {
-    std::copy_n(nodes_[source].value, nodes_[source].shape.size(), nodes_[leaf].value);
-  }
+  bindings_.update_buffers();
 }
 
 /// Finds all leaves again when parameters have moved to other blocks.
 template <class T> void Tape<T>::follow_blocks(std::string_view where) {
-  const auto stale = [](const auto& bound) { return bound.first->version != bound.second; };
-  if (std::ranges::none_of(blocks_, stale)) return;
-  std::vector<std::pair<std::uint32_t, Place<T>>> places;
-  const auto find = [&](std::uint32_t index) {
-    const Node<T>& leaf = nodes_[index];
-    if (leaf.writable || leaf.shape.size() == 0) return;  // not in a block, or nowhere in particular
-    const auto home = std::ranges::find_if(blocks_, [&](const auto& bound) {
-      const AlignedArray<T>& values = bound.first->values;
-      return !std::less()(leaf.value, values.data()) &&
-             std::less()(leaf.value, values.data() + values.size());
-    });
-    Place<T> place{home->first, leaf.value - home->first->values.data()};
-    if (!follow(place, leaf.shape.size())) {
-      throw Error(where, "parameter '", path(leaf),
-                  "' was replaced since this tape was recorded: record again");
-    }
-    places.emplace_back(index, std::move(place));
-  };
-  for (const std::uint32_t leaf : leaves_) find(leaf);
-  for (const std::uint32_t leaf : buffers_) find(leaf);
-  blocks_.clear();
-  for (const auto& [index, place] : places) {
-    Node<T>& leaf = nodes_[index];
-    leaf.value = place.block->values.data() + place.offset;
-    if (leaf.differentiable) leaf.gradient = place.block->gradients.data() + place.offset;
-    enter(place.block);
+  if (const Node<T>* const lost = bindings_.follow()) {
+    throw Error(where, "parameter '", path(*lost),
+                "' was replaced since this tape was recorded: record again");
   }
 }
 
 #define TAPER_INSTANTIATE(T)                                                                            \
-  template Node<T>& Tape<T>::append_leaf(const Shape&, Names::Id);                                      \
-  template void Tape<T>::enter(const std::shared_ptr<Block<T>>&);                                       \
-  template void Tape<T>::bind(const std::shared_ptr<Block<T>>&, Index, const Shape&, Names::Id);        \
+  template Node<T>& Tape<T>::append_leaf(const Shape&, Names::Id, T*);                                  \
   template Var<T> Tape<T>::input(const Shape&, std::string_view);                                       \
   template Var<T> Tape<T>::constant(View<const T>, std::string_view);                                   \
   template Var<T> Tape<T>::constant(T);                                                                 \

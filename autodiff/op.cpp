@@ -1,7 +1,6 @@
 #include <taper/autodiff/op.hpp>
 
 #include <algorithm>
-#include <ostream>
 
 namespace taper {
 namespace {
@@ -30,7 +29,7 @@ template <class T> void require_complete(const OpRecord<T>& record) {
     }
   }
   const auto beyond = [&](unsigned bits) { return arity.most < 32 && (bits >> arity.most) != 0; };
-  if (beyond(record.constants) || beyond(record.read_before)) {
+  if (beyond(record.constants) || beyond(record.reads_before_write)) {
     refuse("that marks an input beyond its ", arity, ": expected marks of those alone");
   }
   if (record.no_derivative) {
@@ -54,16 +53,6 @@ void throw_no_input(std::string_view name, Index input, Index inputs) {
 }
 
 }  // namespace detail
-
-std::ostream& operator<<(std::ostream& out, const Arity& arity) {
-  out << arity.least;
-  if (arity.most == Arity::any) {
-    out << " or more";
-  } else if (arity.most != arity.least) {
-    out << " to " << arity.most;
-  }
-  return out << (arity.most == 1 ? " input" : " inputs");
-}
 
 template <class T> Op<T>::Op(const OpRecord<T>& record) : OpRecord<T>(record) {
   require_complete(record);

@@ -1,49 +1,23 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <iosfwd>
-#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include <taper/autodiff/arity.hpp>
 #include <taper/autodiff/attributes.hpp>
+#include <taper/autodiff/node.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/structure.hpp>
 #include <taper/autodiff/tensor.hpp>
 
 namespace taper {
 
-template <class T> class Op;
-
 namespace detail {
 /// Throws the Error of an operation that reads an input it was not given.
 [[noreturn]] void throw_no_input(std::string_view name, Index input, Index inputs);
 }  // namespace detail
-
-/// One line of the tape: which operation, on which inputs, giving what. A leaf has no operation: its value
-/// is put there from outside. What every pass reads comes first, in one cache line.
-template <class T> struct alignas(alignment) Node {
-  Node() {}  // with `= default`, all of it would be cleared first
-
-  const Op<T>* op = nullptr;
-  T* value = nullptr;
-  T* gradient = nullptr;
-  std::uint64_t written = 0;      // the backward pass that last wrote its gradient
-  std::uint32_t first_input = 0;  // where the tape lists the inputs
-  std::uint32_t inputs = 0;       // how many there are
-  bool differentiable = false;    // some leaf below it wants a gradient
-  bool writable = false;          // a leaf whose value the caller may replace
-  bool lends_gradient = false;    // the gradient of input 0 takes the place of its own
-  bool read_late = false;         // an operation reads its value after having written its gradient
-  std::uint32_t uses = 0;         // how many times it is an input
-  Shape shape;                    // its size first
-  T* scratch = nullptr;
-  T* own_gradient = nullptr;  // its own memory for the gradient, where operations may lend theirs
-  Attributes attributes;
-  std::uint32_t label = 0;  // the module that recorded it, or a leaf's own name
-};
 
 /// The shapes that go into an operation, for the rules that need no values.
 struct Signature {
@@ -66,7 +40,10 @@ template <class T> class Forward {
 
   Index inputs() const { return node_.inputs; }
   /// Throws Error for an input that there is not.
-  View<const T> input(Index i) const;
+  View<const T> input(Index i) const {
+    if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
+    return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
+  }
   View<T> output() const { return {node_.value, node_.shape}; }
   /// Memory that is kept from the forward to the backward pass, as long as the record's `scratch` says.
   T* scratch() const { return node_.scratch; }
@@ -92,8 +69,8 @@ template <class T> struct Gradient {
   explicit operator bool() const { return required; }
 };
 
-/// What an operation sees on the way back: all values, the gradient of its output, and where the gradients
-/// of its inputs go.
+/// What an operation sees in a backward pass: all values, the gradient of its output, and where to write the
+/// gradients of its inputs.
 template <class T> class Backward {
  public:
   /// `unread` has room for the gradient of every input that requires none.
@@ -102,23 +79,29 @@ template <class T> class Backward {
 
   Index inputs() const { return node_.inputs; }
   /// Throws Error for an input that there is not.
-  View<const T> input(Index i) const;
+  View<const T> input(Index i) const {
+    if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
+    return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
+  }
   View<const T> output() const { return {node_.value, node_.shape}; }
   View<const T> output_gradient() const { return {node_.gradient, node_.shape}; }
   T* scratch() const { return node_.scratch; }
   const Attributes& attributes() const { return node_.attributes; }
 
-  /// Asks for the gradient of input i, which must then be written in full before the next one is asked for:
-  /// the same variable may be two inputs of one operation, and then the second adds to the first.
+  /// Where to write the gradient of input i. It must be written in full before `gradient` is called for the
+  /// next input: the same variable may be two inputs of one operation, and then the second adds to the first.
   Gradient<T> gradient(Index i) const {
-    if (!wants(i)) return {unread_};
+    if (!requires_grad(i)) return {unread_};
     Node<T>& input = nodes_[inputs_[i]];
     const bool add = input.written == pass_;
     input.written = pass_;
     return {input.gradient, add, input.gradient != nullptr};
   }
-  /// Whether the gradient of input i is wanted, without taking it on.
-  bool wants(Index i) const;
+  /// Whether the gradient of input i is required; unlike `gradient`, this commits to nothing.
+  bool requires_grad(Index i) const {
+    if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
+    return nodes_[inputs_[i]].requires_grad && !node_.op->constant(i);
+  }
 
  private:
   Node<T>* nodes_;
@@ -128,29 +111,12 @@ template <class T> class Backward {
   T* unread_;
 };
 
-/// An example use of an operation, on which its gradient is checked. The inputs stay away from points where
-/// the operation is not smooth.
-struct Sample {
+/// An example of an operation, on which its gradient and its structure are checked. The inputs are not close
+/// to points where the operation is not smooth.
+struct GradcheckCase {
   std::vector<Tensor<double>> inputs;
   Attributes attributes{};
 };
-
-/// How many inputs an operation takes: a fixed number (2), a range ({2, 3}), or any number from one on
-/// ({1, Arity::any}).
-struct Arity {
-  static constexpr Index any = std::numeric_limits<Index>::max();
-
-  constexpr Arity() = default;
-  constexpr Arity(Index count) : least(count), most(count) {}
-  constexpr Arity(Index at_least, Index at_most) : least(at_least), most(at_most) {}
-
-  constexpr bool includes(Index count) const { return least <= count && count <= most; }
-
-  Index least = 0, most = 0;
-};
-
-/// "2 inputs", "2 to 3 inputs", "1 or more inputs".
-std::ostream& operator<<(std::ostream& out, const Arity& arity);
 
 /// All there is to know about an operation, in one place. `name`, `arity`, `shape`, `forward` and one of
 /// `backward` and `no_derivative` must be given.
@@ -176,20 +142,21 @@ template <class T> struct OpRecord {
   /// those that state literal axes. The signature is that before the cut.
   Attributes (*cut_attributes)(const Signature&, const Shape& output, const Kept& kept) = nullptr;
   /// Examples for the gradient check that runs over the registry.
-  std::vector<Sample> (*samples)(Rng&) = nullptr;
-  /// How many numbers of scratch it needs. Null for none.
+  std::vector<GradcheckCase> (*gradcheck_cases)(Rng&) = nullptr;
+  /// How many elements of scratch memory it needs. Null for none.
   Index (*scratch)(const Signature&) = nullptr;
   /// Multiply-adds of one forward pass, for summaries. Null counts as none.
   Index (*multiply_adds)(const Signature&) = nullptr;
   /// Bit i set: input i has no derivative (labels, positions).
   unsigned constants = 0;
-  /// Whether `backward` also works when the gradient of input 0 takes the place of the output's: it reads an
-  /// entry of the one before it writes the other's, and never again. See Tape::keep_gradients.
+  // Optional facts about `backward`, from which MemoryPlan saves memory when gradients are not kept.
+  /// It may write the gradient of input 0 into the memory of the output's gradient: it reads each element of
+  /// the one before it writes that element of the other, and never again.
   bool in_place = false;
-  /// Whether `backward` never reads the value of the output. Of use with `in_place`, where input 0 is a leaf.
-  bool forgets_output = false;
-  /// Bit i set: `backward` reads the value of input i only before it asks for the gradient of i.
-  unsigned read_before = 0;
+  /// It reads the value of the output.
+  bool backward_needs_output = true;
+  /// Bit i set: it reads the value of input i, if at all, before it calls `gradient(i)`, and not after.
+  unsigned reads_before_write = 0;
 };
 
 /// An operation. It enters itself into the registry as it is made and leaves as it goes, and it must
@@ -218,30 +185,15 @@ template <class T> class Op : public OpRecord<T> {
 
   /// Whether an input has no derivative.
   bool constant(Index input) const { return input < 32 && (this->constants >> input & 1u) != 0; }
-  /// Whether an input's value is read only before its gradient is asked for.
-  bool reads_before(Index input) const { return input < 32 && (this->read_before >> input & 1u) != 0; }
+  /// Whether the backward pass reads an input's value only before it writes the input's gradient.
+  bool reads_input_before_write(Index input) const {
+    return input < 32 && (this->reads_before_write >> input & 1u) != 0;
+  }
   /// Every operation there is for this scalar, in the order in which they were made.
   static std::span<const Op* const> registry();
   /// The one of this name, or null.
   static const Op* find(std::string_view name);
 };
-
-// Here, where an Op is complete.
-
-template <class T> View<const T> Forward<T>::input(Index i) const {
-  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
-  return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
-}
-
-template <class T> View<const T> Backward<T>::input(Index i) const {
-  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
-  return {nodes_[inputs_[i]].value, nodes_[inputs_[i]].shape};
-}
-
-template <class T> bool Backward<T>::wants(Index i) const {
-  if (i < 0 || i >= inputs()) detail::throw_no_input(node_.op->name, i, inputs());
-  return nodes_[inputs_[i]].differentiable && !node_.op->constant(i);
-}
 
 extern template class Op<float>;
 extern template class Op<double>;

@@ -1,14 +1,14 @@
+#include <taper/autodiff/print.hpp>
+
 #include <charconv>
 #include <ostream>
 #include <sstream>
-
-#include <taper/autodiff/tape.hpp>
 
 namespace taper {
 namespace {
 
 template <class T> std::string leaf_kind(const Node<T>& node) {
-  if (!node.differentiable) return "constant";
+  if (!node.requires_grad) return "constant";
   return node.writable ? "variable" : "parameter";
 }
 

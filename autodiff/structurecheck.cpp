@@ -105,8 +105,8 @@ std::ostream& operator<<(std::ostream& out, const Group& group) {
 
 class StructureCheck {
  public:
-  StructureCheck(const Op<double>& op, const Sample& sample, std::uint64_t seed)
-      : op_(op), inputs_(sample.inputs), attributes_(sample.attributes), rng_(seed), seed_(seed) {
+  StructureCheck(const Op<double>& op, const GradcheckCase& example, std::uint64_t seed)
+      : op_(op), inputs_(example.inputs), attributes_(example.attributes), rng_(seed), seed_(seed) {
     for (const Tensor<double>& input : inputs_) shapes_.push_back(&input.shape());
   }
 
@@ -458,8 +458,8 @@ std::ostream& operator<<(std::ostream& out, const StructureReport& report) {
   return out << "structure does not hold: " << report.where;
 }
 
-StructureReport check_structure(const Op<double>& op, const Sample& sample, std::uint64_t seed) {
-  return StructureCheck(op, sample, seed).run();
+StructureReport check_structure(const Op<double>& op, const GradcheckCase& example, std::uint64_t seed) {
+  return StructureCheck(op, example, seed).run();
 }
 
 }  // namespace taper

@@ -23,7 +23,7 @@ struct StructureReport {
 
 std::ostream& operator<<(std::ostream& out, const StructureReport& report);
 
-/// Tries out what an operation states of its structure, at one of its samples:
+/// Tries out what an operation states of its structure, at one of its cases:
 ///
 /// - An input entry is changed: only outputs that the links allow change with it.
 /// - The classes of a link are permuted, in all inputs and in the output: the entries are the same.
@@ -35,6 +35,6 @@ std::ostream& operator<<(std::ostream& out, const StructureReport& report);
 ///   themselves.
 ///
 /// Where axes are literal, cuts are made with the attributes that the record's cut_attributes gives.
-StructureReport check_structure(const Op<double>& op, const Sample& sample, std::uint64_t seed = 0);
+StructureReport check_structure(const Op<double>& op, const GradcheckCase& example, std::uint64_t seed = 0);
 
 }  // namespace taper

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 
 #include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
@@ -34,9 +33,9 @@ template <class T> View<const T> Var<T>::gradient() const {
   const Node<T>& node = tape().node(*this, "gradient");
   if (!reached()) {
     throw Error("gradient", "variable %", index_, " was not reached by a backward pass",
-                node.differentiable ? "" : ": it wants no gradient");
+                node.requires_grad ? "" : ": it requires no gradient");
   }
-  if (node.lends_gradient) {
+  if (tape_->plan_.aliases_input_gradient(index_)) {
     throw Error("gradient", "variable %", index_,
                 " has no gradient left, which that of its input has replaced: expected "
                 "keep_gradients(true) before the backward pass");
@@ -81,15 +80,10 @@ template <class T> void Tape<T>::clear() {
   nodes_.clear();
   inputs_.clear();
   leaves_.clear();
-  in_place_.clear();
-  lent_.clear();
-  blocks_.clear();
   memo_.clear();
-  buffers_.clear();
-  assignments_.clear();
+  plan_.clear();
+  bindings_.clear();
   values_.reset();
-  gradients_.reset();
-  with_gradient_ = 0;
   names_.clear();
   scope_ = Names::none;
   recording_ = next_recording();
@@ -102,12 +96,10 @@ template <class T> Node<T>& Tape<T>::node(const Var<T>& var, std::string_view wh
   return nodes_[var.index_];
 }
 
-/// The same for whoever reads the value.
+/// The same, to read its value.
 template <class T> Node<T>& Tape<T>::node_with_value(const Var<T>& var, std::string_view where) {
   Node<T>& found = node(var, where);
-  for (const auto& [index, own] : lent_) {
-    if (index == var.index_) refuse(var, where);
-  }
+  if (!plan_.has_valid_value(var.index_)) refuse(var, where);
   return found;
 }
 
@@ -150,7 +142,6 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     throw Error(op.name, "settings of another operation, or none: expected its own", place(scope_));
   }
   const auto first_input = static_cast<std::uint32_t>(inputs_.size());
-  const auto index = static_cast<std::uint32_t>(nodes_.size());
   Node<T>& next = nodes_.emplace_back();
   try {
     next.op = &op;
@@ -159,20 +150,13 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     next.first_input = first_input;
     next.inputs = static_cast<std::uint32_t>(inputs.size());
     shapes_.resize(inputs.size());
-    bool differentiable = false;
-    Index unread = 0;  // entries of the largest input that requires no gradient
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const Node<T>& input = node_with_value(inputs[i], op.name);
       shapes_[i] = &input.shape;
       inputs_.push_back(inputs[i].index_);
-      if (input.differentiable && !op.constant(static_cast<Index>(i)))
-        differentiable = true;
-      else
-        unread = std::max(unread, input.shape.size());
+      if (input.requires_grad && !op.no_derivative && !op.constant(static_cast<Index>(i)))
+        next.requires_grad = true;
     }
-    next.differentiable = differentiable && !op.no_derivative;
-    if (next.differentiable && unread > static_cast<Index>(unread_.size()))
-      unread_ = AlignedArray<T>(static_cast<std::size_t>(unread), Uninitialized{});
     const Signature signature{shapes_, next.attributes};
     try {
       next.shape = op.shape(signature);
@@ -188,13 +172,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     inputs_.resize(first_input);
     throw;
   }
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    Node<T>& input = nodes_[inputs[i].index_];
-    ++input.uses;
-    input.read_late |= !op.reads_before(static_cast<Index>(i));
-  }
-  if (op.in_place && next.differentiable) in_place_.push_back(index);
-  return {this, index, recording_};
+  return last();
 }
 
 template <class T> inline void Tape<T>::compute(const Node<T>& node) {
@@ -203,7 +181,7 @@ template <class T> inline void Tape<T>::compute(const Node<T>& node) {
   } catch (const Error& error) {
     throw located(error, node);
   }
-  if (check_finite_) blame_value(node);
+  if (check_finite_) throw_not_finite_value(*this, node);
 }
 
 template <class T> void Tape<T>::replay() {
@@ -213,40 +191,14 @@ template <class T> void Tape<T>::replay() {
 template <class T> void Tape<T>::replay(std::uint64_t seed) {
   follow_blocks("replay");
   const kernels::FlushDenormals flush;
-  lent_.clear();
   compute_all(seed);
+  plan_.values_are_valid();
 }
 
 template <class T> void Tape<T>::compute_all(std::uint64_t seed) {
   seed_ = seed;
   for (const Node<T>& node : nodes_) {
     if (node.op != nullptr) compute(node);
-  }
-}
-
-template <class T> void Tape<T>::blame_value(const Node<T>& node) const {
-  const Index bad = first_not_finite(node.value, node.shape.size());
-  if (bad < 0) return;
-  const std::string where = place(node.label);
-  for (const std::uint32_t input : inputs(node)) {
-    const Index given = first_not_finite(nodes_[input].value, nodes_[input].shape.size());
-    if (given >= 0) {
-      throw Error(node.op->name, "was given ", nodes_[input].value[given], " at entry ", given, " of %",
-                  input, " (", path(nodes_[input]), ")", where);
-    }
-  }
-  throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %", &node - nodes_.data(),
-              ", ", node.shape, where);
-}
-
-template <class T> void Tape<T>::blame_gradient(const Node<T>& node) const {
-  for (const std::uint32_t input : inputs(node)) {
-    const Node<T>& from = nodes_[input];
-    if (from.written != pass_) continue;
-    const Index bad = first_not_finite(from.gradient, from.shape.size());
-    if (bad < 0) continue;
-    throw Error(node.op->name, "made ", from.gradient[bad], " at entry ", bad, " of the gradient of %", input,
-                ", ", from.shape, place(node.label));
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <initializer_list>
-#include <iosfwd>
 #include <memory>
 #include <span>
 #include <string>
@@ -10,7 +9,8 @@
 #include <vector>
 
 #include <taper/autodiff/arena.hpp>
-#include <taper/autodiff/block.hpp>
+#include <taper/autodiff/block_bindings.hpp>
+#include <taper/autodiff/memory_plan.hpp>
 #include <taper/autodiff/names.hpp>
 #include <taper/autodiff/op.hpp>
 
@@ -30,9 +30,9 @@ template <class T> class Var {
   }
   const Shape& shape() const;
   /// The value as last computed. It stays readable until the tape is cleared; only
-  /// Tape::replay_with_gradient may lose it.
+  /// Tape::value_and_gradient may overwrite it.
   View<const T> value() const;
-  /// The gradient left by the last backward pass; throws Error if that pass did not reach this variable.
+  /// The gradient of the last backward pass. Throws Error if that pass did not reach this variable.
   View<const T> gradient() const;
   /// Whether the last backward pass reached this variable.
   bool reached() const;
@@ -78,74 +78,74 @@ template <class T> class Tape {
   /// Whether this records training. Throws Error when the tape was made without a mode.
   bool training() const;
 
-  /// A leaf whose values the caller provides, before each replay; zero until then. It gets no gradient.
+  /// A leaf whose values the caller provides before each replay; zero until then. It requires no gradient.
   Var<T> input(const Shape& shape, std::string_view name = "input");
-  /// A leaf with a copy of these values and no gradient.
+  /// A leaf with a copy of these values that requires no gradient.
   Var<T> constant(View<const T> value, std::string_view name = "constant");
-  /// A scalar leaf without gradient.
+  /// The same for a scalar.
   Var<T> constant(T value);
-  /// A leaf with a copy of these values that gets a gradient.
+  /// A leaf with a copy of these values that requires a gradient.
   Var<T> variable(View<const T> value, std::string_view name = "variable");
-  /// A leaf that lives in a block of parameters from position `offset` on: it is read there at each replay,
-  /// and its gradient is left there. When it moves to another block, the tape follows. Bound once per
-  /// recording: the same place gives the same variable. Throws Error for a place that leaves the block or
-  /// overlaps another one.
+  /// A leaf that lies in a block of parameters from position `offset` on. Each replay reads it there, and its
+  /// gradient is stored in the block. When it moves to another block, the tape follows. It is bound once per
+  /// recording: the same place gives the same variable. Throws Error for a place that goes beyond the block
+  /// or overlaps another one.
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
                    std::string_view name = "parameter");
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
-  /// The same for numbers that are not trained (running statistics): it gets no gradient. After
-  /// assign_later, the variable that was assigned to it last.
+  /// The same for a buffer, which is not trained (running statistics): it requires no gradient. After
+  /// assign_later, this gives the variable that was assigned to it last.
   Var<T> buffer(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
 
-  /// Records that a buffer of this tape, as `buffer` gave it, gets the value of a variable of the same shape:
-  /// when update_buffers() is called, and not before, so that a replay computes the same again.
+  /// Records that a buffer of this tape, as `buffer` gave it, is assigned the value of a variable of the same
+  /// shape. update_buffers() does it, so that a replay alone computes the same again.
   void assign_later(Var<T> buffer, Var<T> value);
-  /// Carries out what assign_later has recorded, with the values of the last replay. Trainers call it after
-  /// each step.
+  /// Makes the assignments that assign_later has recorded, with the values of the last replay. Trainers call
+  /// it after each step.
   void update_buffers();
   /// Positions of buffers, and of what they get.
-  std::span<const std::pair<std::uint32_t, std::uint32_t>> assignments() const { return assignments_; }
+  std::span<const std::pair<std::uint32_t, std::uint32_t>> assignments() const {
+    return bindings_.assignments();
+  }
 
   /// Computes an operation and appends it. Throws Error when the shapes do not fit or an input is not of
   /// this recording.
   Var<T> record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes = {});
 
   /// Computes everything again, from the present values of the leaves. Allocates nothing. Operations that
-  /// draw random numbers draw new ones. Here and in the other passes, numbers too small to be normal count as
-  /// zero. Throws Error when parameters have moved since they were bound.
+  /// draw random numbers draw new ones. Here and in the other passes, denormal numbers count as zero. Throws
+  /// Error when parameters have been replaced since they were bound.
   void replay();
   /// Replays with the random numbers of this seed, so that the result is a pure function of leaves and seed.
   void replay(std::uint64_t seed);
 
-  /// Leaves d(output)/d(leaf) with every leaf that wants a gradient; `output` has one entry. Gradients are
-  /// stored, not added up, from one pass to the next, unless `accumulate` says so for parameters.
+  /// Stores d(output)/d(leaf) in every leaf that requires a gradient; `output` has one entry. A pass replaces
+  /// the gradients of the pass before; with Accumulate::yes, it adds to those of parameters.
   void backward(Var<T> output, Accumulate accumulate = Accumulate::no);
   /// The same for an output of any shape, contracted with `seed` of that shape: the gradient of
   /// sum(output * seed).
   void backward(Var<T> output, View<const T> seed, Accumulate accumulate = Accumulate::no);
 
-  /// Replays, and leaves the gradients of an output with one entry, as replay(seed) and backward(output) do
-  /// one after the other. As nothing can come between the two, and when gradients are not kept, a value that
-  /// only its gradient's way back needs may lie where the gradients will be (OpRecord::forgets_output): then
-  /// less memory is gone through. Until the next replay(), to read such a value, to record with it or to go
-  /// back is an Error.
-  void replay_with_gradient(Var<T> output, std::uint64_t seed);
-  void replay_with_gradient(Var<T> output);
+  /// Replays, then stores the gradients of an output with one entry: the same as replay(seed) and
+  /// backward(output). When gradients are not kept, this needs less memory traffic, as values may be computed
+  /// where gradients are stored later (see MemoryPlan). It is an Error to read such a value, to record with
+  /// it or to call backward() until the next replay().
+  void value_and_gradient(Var<T> output, std::uint64_t seed);
+  void value_and_gradient(Var<T> output);
 
-  /// Whether every variable keeps its gradient after a backward pass, as at first. Without, only leaves are
-  /// sure to: operations that can (OpRecord::in_place) then write the gradient of their input over that of
-  /// their output, which takes less memory and time. gradient() of such an output is an Error. It counts from
-  /// the next pass on.
-  void keep_gradients(bool on) { keep_gradients_ = on; }
+  /// Whether every variable has its own gradient after a backward pass; true at first. If not, only leaves
+  /// are sure to. Other gradients may share memory (see MemoryPlan), which saves time; to read one that was
+  /// overwritten is an Error. This holds from the next pass on.
+  void keep_gradients(bool on) { plan_.keep_gradients(on); }
 
   /// Forgets the recording and keeps its memory. All variables of it become invalid.
   void clear();
 
-  /// Looks for the first operation that makes a NaN or an infinity, in value or gradient, and throws an Error
-  /// that names it. Costs one more pass over every result; off at first.
+  /// Whether to throw an Error that names the first operation whose value or gradient is not finite. Costs
+  /// one more pass over every result; off at first.
   void check_finite(bool on) { check_finite_ = on; }
 
-  /// Computes once per recording what is asked for under this key, and returns the same variable after that.
+  /// Calls `make` once per recording and key, and returns the same variable after that.
   template <class Make> Var<T> memoize(std::uint64_t key, Make&& make) {
     for (const auto& [known, index] : memo_) {
       if (known == key) return at(index);
@@ -195,45 +195,33 @@ template <class T> class Tape {
            var.index_ < nodes_.size();  // after 2^32 recordings, too
   }
   [[noreturn]] void refuse(const Var<T>& var, std::string_view where) const;
-  Node<T>& append_leaf(const Shape& shape, Names::Id name);
-  void enter(const std::shared_ptr<Block<T>>& block);
-  void bind(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
+  Node<T>& append_leaf(const Shape& shape, Names::Id name, T* value);
+  Var<T> last() { return at(static_cast<Index>(nodes_.size()) - 1); }
+  void follow_blocks(std::string_view where);
   std::string place(Names::Id name) const;
   Error located(const Error& error, const Node<T>& node) const;
   void compute(const Node<T>& node);
   void compute_all(std::uint64_t seed);
   void require_scalar(Var<T> output);
-  void follow_blocks(std::string_view where);
+  void require_gradient(Var<T> output);
   void start_pass(std::uint32_t output, Accumulate accumulate);
-  void place_gradients(std::uint32_t output, Accumulate accumulate);
-  void go_back(std::uint32_t output, const T* seed);
-  void finish_pass();
-  void lend_values(std::uint32_t output);
-  void return_values(bool complete);
-  void blame_value(const Node<T>& node) const;
-  void blame_gradient(const Node<T>& node) const;
+  void run_backward(std::uint32_t output, const T* seed);
 
   std::vector<Node<T>> nodes_;
-  std::vector<std::uint32_t> inputs_;
-  Arena<T> values_, gradients_;
-  std::vector<std::uint32_t> leaves_;               // those that want a gradient
-  std::vector<std::uint32_t> in_place_;             // computed by operations that can
-  std::vector<std::pair<std::uint32_t, T*>> lent_;  // values lost to gradients, their place
-  std::vector<std::pair<std::shared_ptr<Block<T>>, std::uint64_t>> blocks_;  // bound to, in which version
-  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;                // what `memoize` knows
-  std::vector<const Shape*> shapes_;    // of the operation being recorded
-  std::vector<std::uint32_t> buffers_;  // leaves that live in a block and get no gradient
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> assignments_;  // a buffer, and what it gets
+  std::vector<std::uint32_t> inputs_;  // of all nodes, one after the other
+  Arena<T> values_;
+  MemoryPlan<T> plan_{nodes_, inputs_};                        // where gradients lie
+  BlockBindings<T> bindings_{nodes_};                          // where parameters and buffers lie
+  std::vector<std::uint32_t> leaves_;                          // those that require a gradient
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> memo_;  // key and variable
+  std::vector<const Shape*> shapes_;                           // of the inputs being recorded
   Names names_;
   Names::Id scope_ = Names::none;
-  std::uint32_t with_gradient_ = 0;  // nodes before it have gradient memory
-  AlignedArray<T> unread_;           // where gradients may be written that nothing requires
-  std::uint64_t recording_;          // unique over all tapes
-  std::uint64_t pass_ = 0;
+  std::uint64_t recording_;  // unique over all tapes
+  std::uint64_t pass_ = 0;   // counts backward passes
   std::uint64_t seed_;
   Mode mode_;
   bool check_finite_ = false;
-  bool keep_gradients_ = true;
 };
 
 /// Records one operation on the tape that the inputs are on. Throws Error without inputs.
@@ -243,25 +231,10 @@ Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attrib
   return inputs.begin()->tape().record(op, std::span(inputs.begin(), inputs.size()), attributes);
 }
 
-/// A node as it is printed: `%3 = affine(%0, %1, %2)  128x32  fc1`.
-template <class T> std::string line(const Tape<T>& tape, const Node<T>& node);
-
-/// One line for each node.
-template <class T> std::ostream& operator<<(std::ostream& out, const Tape<T>& tape);
-
-/// The tape as a graph in the language of Graphviz: `tape.dot | dot -Tsvg`.
-template <class T> void write_dot(std::ostream& out, const Tape<T>& tape);
-
 static_assert(sizeof(Var<float>) == sizeof(void*) + 8);
 extern template class Var<float>;
 extern template class Var<double>;
 extern template class Tape<float>;
 extern template class Tape<double>;
-extern template std::string line(const Tape<float>&, const Node<float>&);
-extern template std::string line(const Tape<double>&, const Node<double>&);
-extern template std::ostream& operator<<(std::ostream&, const Tape<float>&);
-extern template std::ostream& operator<<(std::ostream&, const Tape<double>&);
-extern template void write_dot(std::ostream&, const Tape<float>&);
-extern template void write_dot(std::ostream&, const Tape<double>&);
 
 }  // namespace taper

@@ -113,7 +113,7 @@ struct Training {
   nn::Sequential<float> net;
   nn::Parameters<float> parameters;
   optim::Adam<float> adam;
-  Tape<float> tape(Mode::training);
+  Tape<float> tape{Mode::training};
   Var<float> loss;
 
   Training(const Network& of, bool factorized)
@@ -123,7 +123,7 @@ struct Training {
     loss = of.loss(net(tape.constant(batch.x)), tape.constant(batch.y));
   }
   void step() {
-    tape.replay_with_gradient(loss);
+    tape.value_and_gradient(loss);
     adam.step();
   }
   /// As fit() looks at the loss and the gradient before the optimizer moves.

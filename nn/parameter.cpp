@@ -353,7 +353,7 @@ template <class T> void Parameters<T>::require_all_of(const Tape<T>& tape, const
   const T* const begin = block_->values.data();
   const T* const end = begin + block_->values.size();
   for (const Node<T>& node : tape.nodes()) {
-    const bool is_parameter = node.op == nullptr && node.differentiable && !node.writable;
+    const bool is_parameter = node.op == nullptr && node.requires_grad && !node.writable;
     if (!is_parameter || node.shape.size() == 0) continue;
     if (!std::less()(node.value, begin) && std::less()(node.value, end)) continue;
     throw Error(

@@ -226,7 +226,7 @@ template <class T> class FiniteCheck {
     std::string found;
     step.tape.check_finite(true);
     try {
-      step.tape.replay_with_gradient(step.output, seed);
+      step.tape.value_and_gradient(step.output, seed);
     } catch (const Error& error) {
       found = concatenate(" (", error.what(), ")");
     }
@@ -298,7 +298,7 @@ History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_
       batches.copy(batch, step.x.data().data(), step.y.data().data());
       if (options.check_recording || debugging) check_recording(model, loss, step, number, batch);
       seed = seeds.bits();
-      step.tape.replay_with_gradient(step.output, seed);
+      step.tape.value_and_gradient(step.output, seed);
       if (const std::string fault = finite.fault(step, seed); !fault.empty()) {
         diverge(history, start, number, batch, fault);
       }

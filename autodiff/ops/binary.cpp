@@ -1,7 +1,7 @@
 #include <taper/autodiff/kernels/binary.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -159,7 +159,7 @@ template <class T, Binary function, int of> void run_gradient(const Backward<T>&
                               b.output_gradient().data(), g.data, g.add);
 }
 
-template <Binary function> std::vector<Sample> samples(Rng& rng) {
+template <Binary function> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) {
   // Broadcasts of every kind: none, scalar, row, column, both at once, inner and outer dimensions.
   const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}},
                                             {{3, 5}, {}},
@@ -169,21 +169,21 @@ template <Binary function> std::vector<Sample> samples(Rng& rng) {
                                             {{3, 1}, {1, 5}},
                                             {{2, 1, 3, 1}, {4, 1, 5}},
                                             {{2, 3, 1, 2}, {2, 1, 4, 1}}};
-  std::vector<Sample> result;
+  std::vector<GradcheckCase> result;
   for (const auto& [a, b] : shapes) {
-    Sample sample;
+    GradcheckCase example;
     if constexpr (function == Binary::max || function == Binary::min) {
       // All entries of both sides distinct, so that no pair is near a tie.
       const Tensor<double> all = ops::distinct(rng, {a.size() + b.size()});
-      sample.inputs = {Tensor<double>(a), Tensor<double>(b)};
-      std::copy_n(all.begin(), a.size(), sample.inputs[0].begin());
-      std::copy_n(all.begin() + a.size(), b.size(), sample.inputs[1].begin());
+      example.inputs = {Tensor<double>(a), Tensor<double>(b)};
+      std::copy_n(all.begin(), a.size(), example.inputs[0].begin());
+      std::copy_n(all.begin() + a.size(), b.size(), example.inputs[1].begin());
     } else if constexpr (function == Binary::div || function == Binary::pow) {
-      sample.inputs = {ops::uniform(rng, a, 0.3, 2), ops::uniform(rng, b, 0.3, 2)};
+      example.inputs = {ops::uniform(rng, a, 0.3, 2), ops::uniform(rng, b, 0.3, 2)};
     } else {
-      sample.inputs = {ops::uniform(rng, a), ops::uniform(rng, b)};
+      example.inputs = {ops::uniform(rng, a), ops::uniform(rng, b)};
     }
-    result.push_back(std::move(sample));
+    result.push_back(std::move(example));
   }
   return result;
 }
@@ -211,7 +211,7 @@ const Op<T> binary{{
           if (function == Binary::mul || function == Binary::div) out.preserve_zero(0);
           if (function == Binary::mul) out.preserve_zero(1);
         },
-    .samples = samples<function>,
+    .gradcheck_cases = gradcheck_cases<function>,
     .scratch = [](const Signature& s) { return gradient_scratch(s, binary_name(function)); },
 }};
 

@@ -1,6 +1,6 @@
 #include <taper/autodiff/kernels/binary.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -48,9 +48,9 @@ const Op<T> dropout_op{{
           out.preserve_zero(0);
           out.random = true;
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {5, 7})}, DropoutAttributes{0.3}}};
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {5, 7})}, DropoutAttributes{0.3}}};
         },
     .scratch = [](const Signature& s) { return s[0].size(); },
     .in_place = true,

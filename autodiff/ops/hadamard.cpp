@@ -1,6 +1,6 @@
 #include <taper/autodiff/kernels/hadamard.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -61,9 +61,9 @@ const Op<T> hadamard_op{{
           out.preserve_zero(0);
           out.preserve_zero(1);
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          std::vector<Sample> result;
+          std::vector<GradcheckCase> result;
           const std::pair<Shape, Shape> shapes[] = {{{3, 5}, {3, 5}},  {{9, 5}, {5}},
                                                     {{3, 20}, {3, 1}}, {{7}, {7}},
                                                     {{1, 1}, {1, 1}},  {{2, 2, 3}, {2, 2, 3}}};
@@ -73,7 +73,7 @@ const Op<T> hadamard_op{{
           return result;
         },
     .in_place = true,
-    .forgets_output = true,
+    .backward_needs_output = false,
 }};
 
 }  // namespace

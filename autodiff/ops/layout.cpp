@@ -2,7 +2,7 @@
 
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -126,13 +126,13 @@ const Op<T> reshape_op{{
       }
       return ReshapeAttributes{dimensions};
     },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
           const std::pair<Shape, IndexList> uses[] = {
               {{3, 4}, {2, -1, 2}}, {{1, 1}, {}},           {{2, 3, 2, 2}, {2, -1}}, {{2, 12}, {-1, 3, 2, 2}},
               {{2, 3, 4}, {-1, 4}}, {{4, 6}, {2, 2, 3, 2}}, {{3, 1, 4}, {3, 4}},     {{3, 4}, {1, 3, 1, 4}},
               {{1, 6}, {-1, 2, 3}}, {{2, 2, 3, 2}, {-1, 6}}};
-          std::vector<Sample> result;
+          std::vector<GradcheckCase> result;
           for (const auto& [shape, dimensions] : uses) {
             result.push_back({{ops::uniform(rng, shape)}, ReshapeAttributes{dimensions}});
           }
@@ -210,11 +210,11 @@ const Op<T> transpose_op{{
           }
           out.preserve_zero(0);
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {3, 4})}, TransposeAttributes{0, 1}},
-                                     {{ops::uniform(rng, {2, 3, 2, 4})}, TransposeAttributes{0, 2}},
-                                     {{ops::uniform(rng, {2, 3, 2})}, TransposeAttributes{0, 1}}};
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {3, 4})}, TransposeAttributes{0, 1}},
+                                            {{ops::uniform(rng, {2, 3, 2, 4})}, TransposeAttributes{0, 2}},
+                                            {{ops::uniform(rng, {2, 3, 2})}, TransposeAttributes{0, 1}}};
         },
 }};
 
@@ -278,11 +278,11 @@ const Op<T> slice_op{{
       };
       return SliceAttributes{axis, before(begin), before(end)};
     },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {5, 3})}, SliceAttributes{0, 1, 4}},
-                                     {{ops::uniform(rng, {2, 6, 3})}, SliceAttributes{1, 2, 3}},
-                                     {{ops::uniform(rng, {4, 5})}, SliceAttributes{1, 0, 2}}};
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {5, 3})}, SliceAttributes{0, 1, 4}},
+                                            {{ops::uniform(rng, {2, 6, 3})}, SliceAttributes{1, 2, 3}},
+                                            {{ops::uniform(rng, {4, 5})}, SliceAttributes{1, 0, 2}}};
         },
 }};
 
@@ -352,9 +352,9 @@ const Op<T> concat_op{{
             offset += n;
           }
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{
+          return std::vector<GradcheckCase>{
               {{ops::uniform(rng, {2, 3}), ops::uniform(rng, {4, 3})}, ConcatAttributes{0}},
               {{ops::uniform(rng, {2, 3, 2}), ops::uniform(rng, {2, 1, 2}), ops::uniform(rng, {2, 2, 2})},
                ConcatAttributes{1}}};
@@ -429,11 +429,11 @@ const Op<T> gather_rows_op{{
           ops::same_axes(s, out, 1);
           out.preserve_zero(0);
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
-                                     {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}},
-                                     {{ops::uniform(rng, {2, 3}), ops::whole(rng, {150}, 2)}}};
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
+                                            {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}},
+                                            {{ops::uniform(rng, {2, 3}), ops::whole(rng, {150}, 2)}}};
         },
     .scratch = [](const Signature& s) { return many(s[1]) ? s[0].size() : 0; },
     .constants = 0b10,

@@ -3,7 +3,7 @@
 #include <taper/autodiff/kernels/loss.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -34,8 +34,8 @@ template <Loss kind> Shape scalar_of_pair(const Signature& s) {
   return Shape{};
 }
 
-template <Loss kind> std::vector<Sample> samples(Rng& rng) {
-  std::vector<Sample> result;
+template <Loss kind> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) {
+  std::vector<GradcheckCase> result;
   for (const Shape& shape : {Shape{7, 3}, Shape{1}, Shape{2, 2, 2, 3}}) {
     Tensor<double> prediction = ops::uniform(rng, shape, -3, 3), target = ops::uniform(rng, shape, 0, 1);
     for (Index i = 0; i < prediction.size(); ++i) {  // away from equality, and from the bend of huber at 0.7
@@ -81,7 +81,7 @@ const Op<T> loss_op{{
         },
     .attributes = fields(kind),
     .structure = ops::reduce_all,
-    .samples = samples<kind>,
+    .gradcheck_cases = gradcheck_cases<kind>,
 }};
 
 template <Loss kind, class T> Var<T> record(Var<T> prediction, Var<T> target, double delta = 0) {
@@ -139,10 +139,10 @@ const Op<T> cross_entropy_op{{
           }
         },
     .structure = ops::reduce_all,
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{ops::uniform(rng, {5, 4}), ops::whole(rng, {5}, 4)}},
-                                     {{ops::uniform(rng, {3, 19}), ops::whole(rng, {3, 1}, 19)}}};
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {5, 4}), ops::whole(rng, {5}, 4)}},
+                                            {{ops::uniform(rng, {3, 19}), ops::whole(rng, {3, 1}, 19)}}};
         },
     .scratch = [](const Signature& s) { return s[0].size(); },
     .constants = 0b10,

@@ -2,7 +2,7 @@
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -47,8 +47,8 @@ Product product(const Signature& s) {
   return p;
 }
 
-std::vector<Sample> matmul_samples(Rng& rng) {
-  std::vector<Sample> result;
+std::vector<GradcheckCase> matmul_samples(Rng& rng) {
+  std::vector<GradcheckCase> result;
   for (const bool ta : {false, true}) {
     for (const bool tb : {false, true}) {
       const Shape a = ta ? Shape{4, 3} : Shape{3, 4}, b = tb ? Shape{5, 4} : Shape{4, 5};
@@ -101,13 +101,13 @@ const Op<T> matmul_op{{
           out.preserve_zero(0);
           out.preserve_zero(1);
         },
-    .samples = matmul_samples,
+    .gradcheck_cases = matmul_samples,
     .multiply_adds =
         [](const Signature& s) {
           const Product p = product(s);
           return p.rows * p.columns * p.inner;
         },
-    .read_before = 0b10,
+    .reads_before_write = 0b10,
 }};
 
 // affine: the inputs are x, weight, and perhaps a bias.
@@ -146,8 +146,8 @@ Shape affine_shape(const Signature& s) {
   return x.with(x.rank() - 1, weight[0]);
 }
 
-std::vector<Sample> affine_samples(Rng& rng) {
-  std::vector<Sample> result;
+std::vector<GradcheckCase> affine_samples(Rng& rng) {
+  std::vector<GradcheckCase> result;
   for (const Activation f : {Activation::none, Activation::relu, Activation::tanh, Activation::sigmoid}) {
     const AffineAttributes attributes{f};
     // Inputs of one sign and a bias far enough out keep relu away from its kink, on both sides of it.
@@ -210,10 +210,10 @@ const Op<T> affine_op{{
             out.preserve_zero(1);
           }
         },
-    .samples = affine_samples,
+    .gradcheck_cases = affine_samples,
     .scratch = [](const Signature& s) { return (s[0].rows() + 1) * s[1][0]; },
     .multiply_adds = [](const Signature& s) { return s[0].rows() * s[1].size(); },
-    .read_before = 0b10,
+    .reads_before_write = 0b10,
 }};
 
 }  // namespace

@@ -1,7 +1,7 @@
 #include <taper/autodiff/kernels/reduce.hpp>
 
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -66,7 +66,7 @@ void reduce_structure(const Signature& s, const Shape&, Structure& out) {
   if (zero_preserving) out.preserve_zero(0);
 }
 
-template <Tensor<double> draw(Rng&, const Shape&)> std::vector<Sample> samples(Rng& rng) {
+template <Tensor<double> draw(Rng&, const Shape&)> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) {
   return {{{draw(rng, {3, 4})}, everything},
           {{draw(rng, {2, 19})}, ReduceAttributes{1}},
           {{draw(rng, {5, 3})}, ReduceAttributes{0}},
@@ -97,7 +97,7 @@ const Op<T> sum_op{{
         },
     .attributes = fields(),
     .structure = reduce_structure<Reduce::sum, true>,
-    .samples = samples<any>,
+    .gradcheck_cases = gradcheck_cases<any>,
 }};
 
 template <class T>
@@ -122,7 +122,7 @@ const Op<T> mean_op{{
         },
     .attributes = fields(),
     .structure = reduce_structure<Reduce::other, true>,
-    .samples = samples<any>,
+    .gradcheck_cases = gradcheck_cases<any>,
 }};
 
 template <class T>
@@ -145,7 +145,7 @@ const Op<T> max_op{{
         },
     .attributes = fields(),
     .structure = reduce_structure<Reduce::other, true>,
-    .samples = samples<ops::distinct>,
+    .gradcheck_cases = gradcheck_cases<ops::distinct>,
 }};
 
 template <class T>
@@ -169,7 +169,7 @@ const Op<T> logsumexp_op{{
         },
     .attributes = fields(),
     .structure = reduce_structure<Reduce::other, false>,
-    .samples = samples<any>,
+    .gradcheck_cases = gradcheck_cases<any>,
     // Shift and logarithm, of which the output is the rounded sum.
     .scratch = [](const Signature& s) { return 2 * reduced(s, "logsumexp").size(); },
 }};
@@ -213,11 +213,11 @@ const Op<T> softmax_op{{
           ops::same_axes(s, out, 0, axis);
           out.reduce(0, axis, Reduce::other);
         },
-    .samples =
+    .gradcheck_cases =
         [](Rng& rng) {
-          return std::vector<Sample>{{{any(rng, {2, 19})}, SoftmaxAttributes{1}},
-                                     {{any(rng, {5, 3})}, SoftmaxAttributes{0}},
-                                     {{any(rng, {2, 3, 2, 2})}, SoftmaxAttributes{1}}};
+          return std::vector<GradcheckCase>{{{any(rng, {2, 19})}, SoftmaxAttributes{1}},
+                                            {{any(rng, {5, 3})}, SoftmaxAttributes{0}},
+                                            {{any(rng, {2, 3, 2, 2})}, SoftmaxAttributes{1}}};
         },
 }};
 

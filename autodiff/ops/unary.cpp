@@ -1,6 +1,6 @@
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/ops.hpp>
-#include <taper/autodiff/ops/samples.hpp>
+#include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 
 namespace taper {
@@ -58,7 +58,7 @@ constexpr const Description& describe(Unary function) {
   throw "every function has a description";
 }
 
-template <Unary function> std::vector<Sample> samples(Rng& rng) {
+template <Unary function> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) {
   const auto draw = [&](const Shape& shape) {
     return describe(function).positive_only ? ops::uniform(rng, shape, 0.3, 2)
                                             : ops::away_from_kinks(rng, shape);
@@ -110,7 +110,7 @@ const Op<T> unary{{
           ops::elementwise(s, output, out);
           if (describe(function).zero_at_zero(as<UnaryAttributes>(s.attributes))) out.preserve_zero(0);
         },
-    .samples = samples<function>,
+    .gradcheck_cases = gradcheck_cases<function>,
     .in_place = true,
 }};
 

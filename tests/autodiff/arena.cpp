@@ -70,19 +70,19 @@ TEST_CASE("Arena: memory that nobody has written takes no room") {
 TEST_CASE("Arena: no operation relies on memory that is zero") {
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
-    if (op->samples == nullptr) continue;
+    if (op->gradcheck_cases == nullptr) continue;
     Rng rng(7);
-    for (const Sample& sample : op->samples(rng)) {
+    for (const GradcheckCase& example : op->gradcheck_cases(rng)) {
       Tape<double> clean, used;
       soil(used);
       std::vector<Tensor<double>> values, gradients;
       for (Tape<double>* tape : {&clean, &used}) {
         std::vector<Var<double>> inputs;
-        for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
+        for (std::size_t i = 0; i < example.inputs.size(); ++i) {
           const bool fixed = op->constant(static_cast<Index>(i));
-          inputs.push_back(fixed ? tape->constant(sample.inputs[i]) : tape->variable(sample.inputs[i]));
+          inputs.push_back(fixed ? tape->constant(example.inputs[i]) : tape->variable(example.inputs[i]));
         }
-        const Var<double> y = tape->record(*op, inputs, sample.attributes);
+        const Var<double> y = tape->record(*op, inputs, example.attributes);
         tape->replay(3);
         values.emplace_back(y.value());
         Tensor<double> seed(y.shape());

@@ -9,6 +9,7 @@
 
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/print.hpp>
 
 #include "../check.hpp"
 
@@ -164,18 +165,18 @@ TEST_CASE("attributes: the listed fields are compared, bit by bit") {
   CHECK(!same({.table = &op}, {}));
 }
 
-TEST_CASE("registry: the settings of every sample can be taken apart and put together again by name") {
+TEST_CASE("registry: the settings of every example can be taken apart and put together again by name") {
   std::map<std::string, int> seen;
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
     Rng rng(1);
-    for (const auto& sample : op->samples(rng)) {
+    for (const auto& example : op->gradcheck_cases(rng)) {
       Attributes copy = default_attributes(*op);
-      for_attributes(*op, sample.attributes, [&](std::string_view name, const AttributeValue& value) {
+      for_attributes(*op, example.attributes, [&](std::string_view name, const AttributeValue& value) {
         ++seen[std::string(name)];
         set_attribute(*op, copy, name, value);
       });
-      CHECK(op->attributes.same(copy, sample.attributes));
+      CHECK(op->attributes.same(copy, example.attributes));
       CHECK(op->attributes.fit(copy));
     }
     CHECK(op->attributes.fit(default_attributes(*Op<float>::find(op->name))));  // of both scalars the same

@@ -29,11 +29,11 @@ TEST_CASE("keep_gradients: every operation in place leaves the same bits with it
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
     Rng rng(6);
-    for (const Sample& sample : op->samples(rng)) {
+    for (const GradcheckCase& example : op->gradcheck_cases(rng)) {
       Tape<double> tape;
       std::vector<Var<double>> x;
-      for (const auto& input : sample.inputs) x.push_back(tape.variable(input));
-      const Var<double> y = tape.record(*op, x, sample.attributes);
+      for (const auto& input : example.inputs) x.push_back(tape.variable(input));
+      const Var<double> y = tape.record(*op, x, example.attributes);
       const auto seed = random_tensor<double>(rng, y.shape());
       tape.backward(y, seed.view());
       const Gradients kept = gradients_of(x);
@@ -97,7 +97,7 @@ TEST_CASE("keep_gradients: a variable with other uses is not written over") {
 }
 
 TEST_CASE(
-    "replay_with_gradient: the same bits as replay and backward, for layers in a row and beside each other") {
+    "value_and_gradient: the same bits as replay and backward, for layers in a row and beside each other") {
   Rng rng(8);
   const auto block = std::make_shared<Block<double>>(128);
   Tape<double> tape;
@@ -121,14 +121,14 @@ TEST_CASE(
     tape.backward(loss);
     const double value = loss.item();
     const Gradients expected = gradients_of(leaves);
-    tape.replay_with_gradient(loss);
+    tape.value_and_gradient(loss);
     CHECK(all_same_bits(gradients_of(leaves), expected));
     CHECK(w1.value().size() == 24);  // nothing is lost while gradients are kept
 
     tape.keep_gradients(false);
     for (int pass = 0; pass < 2; ++pass) {
       std::fill_n(block->gradients.data(), 128, 7.0);
-      tape.replay_with_gradient(loss);
+      tape.value_and_gradient(loss);
       CHECK(loss.item() == value);
       CHECK(all_same_bits(gradients_of(leaves), expected));
       CHECK_ERROR(w1.value(), "[value]", "expected replay() before");
@@ -144,18 +144,18 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("replay_with_gradient: any operation may read a value that is lent") {
+TEST_CASE("value_and_gradient: any operation may read a value that is lent") {
   std::size_t lent = 0;
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
     if (op->backward == nullptr) continue;
     Rng rng(9);
-    for (const Sample& sample : op->samples(rng)) {
+    for (const GradcheckCase& example : op->gradcheck_cases(rng)) {
       Tape<double> tape;
       std::vector<Var<double>> leaves, x;
-      for (std::size_t i = 0; i < sample.inputs.size(); ++i) {
-        const Shape& shape = sample.inputs[i].shape();
-        leaves.push_back(tape.variable(sample.inputs[i]));
+      for (std::size_t i = 0; i < example.inputs.size(); ++i) {
+        const Shape& shape = example.inputs[i].shape();
+        leaves.push_back(tape.variable(example.inputs[i]));
         if (op->constant(static_cast<Index>(i))) {
           x.push_back(leaves.back());
           continue;
@@ -166,13 +166,13 @@ TEST_CASE("replay_with_gradient: any operation may read a value that is lent") {
         leaves.push_back(tape.variable(ones));
         x.push_back(hadamard(u, leaves.back()));
       }
-      const Var<double> y = tape.record(*op, x, sample.attributes);
+      const Var<double> y = tape.record(*op, x, example.attributes);
       const auto loss = sum(y * tape.constant(random_tensor<double>(rng, y.shape())));
       tape.replay(5);
       tape.backward(loss);
       const Gradients expected = gradients_of(leaves);
       tape.keep_gradients(false);
-      tape.replay_with_gradient(loss, 5);
+      tape.value_and_gradient(loss, 5);
       CHECK(all_same_bits(gradients_of(leaves), expected));
       for (const auto& input : x) {
         try {
@@ -186,9 +186,36 @@ TEST_CASE("replay_with_gradient: any operation may read a value that is lent") {
   CHECK(lent > 3);
 }
 
-TEST_CASE("replay_with_gradient: what it cannot go back from") {
+TEST_CASE("value_and_gradient: what it cannot go back from") {
   Tape<double> tape;
   const auto x = tape.variable(Tensor<double>({2}, {1, 2})), constant = tape.constant(1.0);
-  CHECK_ERROR(tape.replay_with_gradient(relu(x)), "[backward]", "expected one entry");
-  CHECK_ERROR(tape.replay_with_gradient(relu(constant)), "wants a gradient");
+  CHECK_ERROR(tape.value_and_gradient(relu(x)), "[backward]", "expected one entry");
+  CHECK_ERROR(tape.value_and_gradient(relu(constant)), "requires a gradient");
+}
+
+TEST_CASE("value_and_gradient: a value that a buffer is assigned is not overwritten") {
+  const auto block = std::make_shared<Block<double>>(24), running = std::make_shared<Block<double>>(12);
+  for (int i = 0; i < 24; ++i) block->values.data()[i] = i + 1;
+  Tape<double> tape;
+  const auto u = tape.parameter(block, 0, {4, 3}), v = tape.parameter(block, 16, {3});
+  const auto buffer = tape.buffer(running, 0, {4, 3}, tape.names().add("running", 0));
+  const auto w = hadamard(u, v);
+  const auto loss = sum(matmul(tape.input({2, 4}), w));
+  tape.keep_gradients(false);
+  tape.value_and_gradient(loss);
+  CHECK_ERROR(w.value(), "[value]");
+  tape.replay();
+  tape.assign_later(buffer, w);
+  block->values.data()[5] = 100;
+  tape.value_and_gradient(loss);
+  tape.update_buffers();
+  CHECK(running->values.data()[5] == 100 * block->values.data()[18]);
+  CHECK(same_bits(w.value(), buffer.value()));
+}
+
+TEST_CASE("assign_later: what is assigned must be of this tape") {
+  const auto running = std::make_shared<Block<double>>(4);
+  Tape<double> tape, other;
+  const auto buffer = tape.buffer(running, 0, {4}, tape.names().add("running", 0));
+  CHECK_ERROR(tape.assign_later(buffer, other.input({4})), "[assign_later]", "another tape");
 }

@@ -60,7 +60,7 @@ TEST_CASE("op: a record that lacks something is refused when it is made") {
   refuse([](Record& r) { r.backward = nullptr; }, "[total] a record without backward");
   refuse([](Record& r) { r.no_derivative = true; }, "[total] a record with backward and no_derivative");
   refuse([](Record& r) { r.arity = 2, r.constants = 0b100; }, "[total] a record that marks an input beyond");
-  refuse([](Record& r) { r.arity = 2, r.read_before = 0b100; },
+  refuse([](Record& r) { r.arity = 2, r.reads_before_write = 0b100; },
          "[total] a record that marks an input beyond");
   refuse([](Record& r) { r.arity = 2, r.constants = 0b11; }, "[total] a record with backward, all of whose");
   CHECK(Op<double>::registry().size() == before);  // none of them has entered itself
@@ -152,7 +152,7 @@ TEST_CASE("op: one that writes a gradient which nothing requires does no harm") 
       tape.backward(sum(apply(product, {c, x})) + sum(apply(product, {x, c})));
       CHECK(x.gradient()[size - 1] == 4);
       CHECK(c.value()[size - 1] == 2);
-      CHECK_ERROR(c.gradient(), "wants no gradient");
+      CHECK_ERROR(c.gradient(), "requires no gradient");
     }
   }
 }

@@ -292,28 +292,28 @@ TEST_CASE_TEMPLATE("binary operations: special values", T, float, double) {
   }
 }
 
-TEST_CASE("registry: float agrees with double in value and gradient, on all samples") {
+TEST_CASE("registry: float agrees with double in value and gradient, on all cases") {
   std::size_t compared = 0;
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
     Rng rng(4);
-    const std::vector<Sample> samples = op->samples(rng);
+    const std::vector<GradcheckCase> cases = op->gradcheck_cases(rng);
     const Op<float>* const twin = Op<float>::find(op->name);
     REQUIRE((twin != nullptr));
-    for (const Sample& sample : samples) {
+    for (const GradcheckCase& example : cases) {
       Tape<double> tape;
       Tape<float> float_tape;
       std::vector<Var<double>> x;
       std::vector<Var<float>> float_x;
-      for (const Numbers& input : sample.inputs) {
+      for (const Numbers& input : example.inputs) {
         Tensor<float> narrow(input.shape());
         Numbers rounded(input.shape());
         for (Index i = 0; i < input.size(); ++i) rounded[i] = narrow[i] = static_cast<float>(input[i]);
         x.push_back(tape.variable(rounded));
         float_x.push_back(float_tape.variable(narrow));
       }
-      const V y = tape.record(*op, x, sample.attributes);
-      const Var<float> float_y = float_tape.record(*twin, float_x, sample.attributes);
+      const V y = tape.record(*op, x, example.attributes);
+      const Var<float> float_y = float_tape.record(*twin, float_x, example.attributes);
       tape.replay(7);  // both draw the same random numbers
       float_tape.replay(7);
       CHECK(apart(float_y.value(), y.value()) < 2e-5);

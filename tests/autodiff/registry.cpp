@@ -4,16 +4,16 @@
 
 using namespace taper;
 
-TEST_CASE("registry: every operation has samples and a gradient that agrees with differences") {
+TEST_CASE("registry: every operation has cases and a gradient that agrees with differences") {
   REQUIRE(Op<double>::registry().size() >= 40);
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
-    REQUIRE((op->samples != nullptr));
+    REQUIRE((op->gradcheck_cases != nullptr));
     Rng rng(7);
-    const std::vector<Sample> samples = op->samples(rng);
-    REQUIRE(!samples.empty());
-    for (const Sample& sample : samples) {
-      const GradcheckReport report = gradcheck(*op, sample);
+    const std::vector<GradcheckCase> cases = op->gradcheck_cases(rng);
+    REQUIRE(!cases.empty());
+    for (const GradcheckCase& example : cases) {
+      const GradcheckReport report = gradcheck(*op, example);
       CHECK_MESSAGE(report.ok, report);
     }
   }

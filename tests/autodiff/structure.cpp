@@ -30,24 +30,24 @@ Tensor<double> numbers(const Shape& shape, std::uint64_t seed = 1) {
 }
 
 /// What the check finds of an operation of the library with another rule.
-StructureReport with_rule(const char* name, Rule rule, const Sample& sample) {
+StructureReport with_rule(const char* name, Rule rule, const GradcheckCase& example) {
   const Op<double>& known = *Op<double>::find(name);
   Record record = known;
   record.name = "with another rule";
   record.structure = rule;
-  return check_structure(Op<double>(record), sample);
+  return check_structure(Op<double>(record), example);
 }
 
-/// The samples of an operation of the library.
-std::vector<Sample> samples_of(const char* name) {
+/// The cases of an operation of the library.
+std::vector<GradcheckCase> cases_of(const char* name) {
   Rng rng(3);
-  return Op<double>::find(name)->samples(rng);
+  return Op<double>::find(name)->gradcheck_cases(rng);
 }
 
-/// That a wrong rule is found out, by these words, at the first sample or at another.
-void refuse(const char* name, Rule rule, const char* words, std::size_t sample = 0) {
+/// That a wrong rule is found out, by these words, at the first example or at another.
+void refuse(const char* name, Rule rule, const char* words, std::size_t example = 0) {
   CAPTURE(name);
-  const StructureReport report = with_rule(name, rule, samples_of(name)[sample]);
+  const StructureReport report = with_rule(name, rule, cases_of(name)[example]);
   CHECK(!report.ok);
   INFO(report);
   CHECK(report.where.find(words) != std::string::npos);
@@ -71,14 +71,14 @@ std::string listed(const Structure& structure) {
 
 }  // namespace
 
-TEST_CASE("registry: every operation states its structure, which holds at all its samples") {
+TEST_CASE("registry: every operation states its structure, which holds at all its cases") {
   for (const Op<double>* op : Op<double>::registry()) {
     CAPTURE(op->name);
     const bool pinned = pinned_operations.contains(op->name);
     CHECK((op->structure == nullptr) == pinned);
     Rng rng(5);
-    for (const Sample& sample : op->samples(rng)) {
-      const StructureReport report = check_structure(*op, sample);
+    for (const GradcheckCase& example : op->gradcheck_cases(rng)) {
+      const StructureReport report = check_structure(*op, example);
       CHECK_MESSAGE(report.ok, report);
       CHECK(report.pinned == pinned);
     }
@@ -236,7 +236,7 @@ TEST_CASE("check_structure: finds wrong offsets and strides") {
   static const auto right = flatten;
   CHECK(with_rule(
             "reshape", [](const Signature&, const Shape&, Structure& out) { right(4, 2, out); },
-            samples_of("reshape")[2])
+            cases_of("reshape")[2])
             .ok);
   refuse(
       "reshape", [](const Signature&, const Shape&, Structure& out) { right(4, 1, out); }, "depends on entry",
@@ -251,7 +251,7 @@ TEST_CASE("check_structure: finds wrong offsets and strides") {
         out.links.push_back({1, {0, 0, s[1][0]}, {0, s[0][0] - 1, y[0] - 1}, s[1][0]});
       },
       "depends on entry");
-  // A sample whose slice is [1, 4) of the first axis.
+  // An example whose slice is [1, 4) of the first axis.
   refuse(
       "slice",
       [](const Signature&, const Shape&, Structure& out) {
@@ -269,7 +269,7 @@ TEST_CASE("check_structure: finds wrong offsets and strides") {
 
 TEST_CASE("check_structure: finds contractions and sums that are none") {
   const Rule rows = [](const Signature& s, const Shape&, Structure& out) { out.same(0, 0, 0, s[0][0]); };
-  CHECK(with_rule("affine", rows, samples_of("affine")[0]).ok);
+  CHECK(with_rule("affine", rows, cases_of("affine")[0]).ok);
   refuse(
       "affine",
       [](const Signature& s, const Shape&, Structure& out) {
@@ -294,9 +294,9 @@ TEST_CASE("check_structure: finds contractions and sums that are none") {
   refuse("mean", plain, "cutting it changes the result", 1);
   refuse("logsumexp", plain, "cutting it changes the result", 1);
   refuse("softmax", plain, "cutting it changes the result");
-  CHECK(with_rule("sum", plain, samples_of("sum")[1]).ok);
+  CHECK(with_rule("sum", plain, cases_of("sum")[1]).ok);
   CHECK(with_rule(
-            "sum", [](const Signature&, const Shape&, Structure&) {}, samples_of("sum")[1])
+            "sum", [](const Signature&, const Shape&, Structure&) {}, cases_of("sum")[1])
             .ok);  // states little
   refuse(
       "add", [](const Signature&, const Shape&, Structure& out) { out.contract(0, 1, 1, 1); },
@@ -339,7 +339,7 @@ TEST_CASE("check_structure: finds wrong zeros, biases, random numbers and entrie
   refuse("exp", zeros, "is zero, and the result is not", 1);
   refuse("add", zeros, "is zero, and the result is not");
   refuse("affine", zeros, "is zero, and the result is not");
-  CHECK(with_rule("mul", zeros, samples_of("mul")[0]).ok);
+  CHECK(with_rule("mul", zeros, cases_of("mul")[0]).ok);
   refuse("concat", zeros, "is zero, and the result is not");
   const Rule wrong_bias = [](const Signature&, const Shape&, Structure& out) {
     out.contract(0, 1, 1, 1);

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include <taper/autodiff/ops.hpp>
+#include <taper/autodiff/print.hpp>
 
 #include "../check.hpp"
 #include "random_tensors.hpp"
@@ -300,10 +301,10 @@ TEST_CASE("Tape: misuse is an error with words") {
   CHECK_ERROR(tape.backward(x * 2), "[backward] an output 2: expected one entry, or a seed of that shape");
   CHECK_ERROR(tape.backward(x, Numbers({2, 1}).view()),
               "[backward] a seed 2x1 for an output 2: expected the same shape");
-  CHECK_ERROR(tape.backward(exp(constant)), "[backward] nothing below output %", "wants a gradient");
+  CHECK_ERROR(tape.backward(exp(constant)), "[backward] nothing below output %", "requires a gradient");
   CHECK_ERROR(x.gradient(), "[gradient] variable %0 was not reached by a backward pass");
   tape.backward(sum(x));
-  CHECK_ERROR(constant.gradient(), "was not reached by a backward pass: it wants no gradient");
+  CHECK_ERROR(constant.gradient(), "was not reached by a backward pass: it requires no gradient");
   tape.clear();
   CHECK_ERROR(x.value(), "[value] a variable was used after its tape was cleared");
   CHECK_ERROR(x.gradient(), "[gradient] a variable was used after its tape was cleared");

@@ -34,7 +34,7 @@ template <class T> std::vector<std::string> parameter_names(const nn::Module<T>&
 template <class T> std::vector<std::string> leaf_names(const Tape<T>& tape) {
   std::vector<std::string> names;
   for (const Node<T>& node : tape.nodes()) {
-    if (node.op == nullptr && node.differentiable) names.push_back(tape.path(node));
+    if (node.op == nullptr && node.requires_grad) names.push_back(tape.path(node));
   }
   return names;
 }
@@ -127,7 +127,7 @@ TEST_CASE("Module: recording before asking for parameters works, and so does tra
   const double before = loss.item();
   optim::SGD<double> sgd(net.parameters(), {.lr = 0.1});
   for (int step = 0; step < 20; ++step) {
-    tape.replay_with_gradient(loss);
+    tape.value_and_gradient(loss);
     sgd.step();
   }
   tape.replay();

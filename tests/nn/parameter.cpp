@@ -207,7 +207,7 @@ TEST_CASE("Parameter: a tape follows to a new layout, and refuses to be replayed
   const auto follows = [&] {
     layer.parameters();
     layer.weight.value()[1] += 0.5;
-    tape.replay_with_gradient(loss);
+    tape.value_and_gradient(loss);
     const Tensor<double> gradient(layer.weight.gradient());
     const double value = loss.item();
     Tape<double> fresh;

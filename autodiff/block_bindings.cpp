@@ -1,0 +1,112 @@
+#include <taper/autodiff/block_bindings.hpp>
+
+#include <algorithm>
+
+namespace taper {
+namespace {
+
+/// A position of a block.
+template <class T> struct Place {
+  std::shared_ptr<Block<T>> block;
+  Index offset;
+};
+
+/// Goes from block to block until the elements are found. False when they have been replaced or destroyed.
+template <class T> bool follow_moves(Place<T>& place, Index size) {
+  while (place.block->frozen.data()[place.offset] == Block<T>::gone) {
+    const auto& moves = place.block->moves;
+    const auto move = std::ranges::find_if(moves, [&](const auto& candidate) {
+      return candidate.from == place.offset && candidate.size == size;
+    });
+    if (move == moves.end()) return false;
+    place = {move->block, move->to};
+  }
+  return true;
+}
+
+}  // namespace
+
+template <class T> void BlockBindings<T>::clear() {
+  leaves_.clear();
+  blocks_.clear();
+  buffers_.clear();
+  assignments_.clear();
+}
+
+template <class T> std::uint32_t BlockBindings<T>::position_of(const std::shared_ptr<Block<T>>& block) {
+  const auto known = std::ranges::find(blocks_, block, &Bound::block);
+  const auto position = static_cast<std::uint32_t>(known - blocks_.begin());
+  if (known == blocks_.end()) blocks_.push_back({block, block->version});
+  return position;
+}
+
+template <class T>
+void BlockBindings<T>::add(std::uint32_t leaf, const std::shared_ptr<Block<T>>& block, Index offset) {
+  if (!nodes_[leaf].requires_grad) buffers_.push_back(leaf);
+  if (nodes_[leaf].shape.size() == 0) return;  // lies nowhere in particular
+  leaves_.push_back({leaf, position_of(block), offset});
+}
+
+template <class T> const Node<T>* BlockBindings<T>::follow() {
+  const auto stale = [](const Bound& bound) { return bound.block->version != bound.version; };
+  if (std::ranges::none_of(blocks_, stale)) return nullptr;
+  std::vector<Place<T>> places;
+  for (const Leaf& leaf : leaves_) {
+    const Node<T>& node = nodes_[leaf.node];
+    places.push_back({blocks_[leaf.block].block, leaf.offset});
+    if (!follow_moves(places.back(), node.shape.size())) return &node;
+  }
+  blocks_.clear();
+  for (std::size_t i = 0; i < leaves_.size(); ++i) {
+    const auto& [block, offset] = places[i];
+    Node<T>& node = nodes_[leaves_[i].node];
+    node.value = block->values.data() + offset;
+    if (node.requires_grad) node.gradient = block->gradients.data() + offset;
+    leaves_[i].block = position_of(block);
+    leaves_[i].offset = offset;
+  }
+  return nullptr;
+}
+
+template <class T>
+std::optional<std::uint32_t> BlockBindings<T>::find_buffer(const Block<T>& block, Index offset,
+                                                           const Shape& shape) const {
+  for (const std::uint32_t leaf : buffers_) {
+    if (nodes_[leaf].value != block.values.data() + offset || nodes_[leaf].shape != shape) continue;
+    const auto assigned = std::ranges::find(assignments_, leaf, [](const auto& pair) { return pair.first; });
+    return assigned == assignments_.end() ? leaf : assigned->second;
+  }
+  return {};
+}
+
+template <class T> bool BlockBindings<T>::assign_later(std::uint32_t buffer, std::uint32_t value) {
+  for (auto& [leaf, present] : assignments_) {
+    if (leaf != buffer && present != buffer) continue;
+    present = value;
+    return true;
+  }
+  if (std::ranges::find(buffers_, buffer) == buffers_.end()) return false;
+  assignments_.emplace_back(buffer, value);
+  return true;
+}
+
+template <class T> void BlockBindings<T>::update_buffers() {
+  for (const auto& [leaf, source] : assignments_) {
+    std::copy_n(nodes_[source].value, nodes_[source].shape.size(), nodes_[leaf].value);
+  }
+}
+
+template <class T> void BlockBindings<T>::start_pass(std::uint64_t recording, bool accumulate) {
+  for (const Bound& bound : blocks_) {
+    Block<T>& block = *bound.block;
+    if (block.writer == recording) continue;
+    if (!accumulate) std::fill_n(block.gradients.data(), block.gradients.size(), T{0});
+    // Gradients of several recordings added up belong to none: the next pass that stores clears them.
+    block.writer = accumulate ? 0 : recording;
+  }
+}
+
+template class BlockBindings<float>;
+template class BlockBindings<double>;
+
+}  // namespace taper
