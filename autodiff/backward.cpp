@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include <taper/autodiff/finite.hpp>
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/tape.hpp>
 
@@ -94,7 +95,7 @@ template <class T> void Tape<T>::run_backward(std::uint32_t output, const T* see
   }
 }
 
-#define TAPER_INSTANTIATE(T)                                          \
+#define TAPER_BACKWARD(T)                                             \
   template void Tape<T>::backward(Var<T>, Accumulate);                \
   template void Tape<T>::backward(Var<T>, View<const T>, Accumulate); \
   template void Tape<T>::value_and_gradient(Var<T>);                  \
@@ -103,8 +104,6 @@ template <class T> void Tape<T>::run_backward(std::uint32_t output, const T* see
   template void Tape<T>::require_gradient(Var<T>);                    \
   template void Tape<T>::start_pass(std::uint32_t, Accumulate);       \
   template void Tape<T>::run_backward(std::uint32_t, const T*);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_BACKWARD)
 
 }  // namespace taper

@@ -106,7 +106,6 @@ template <class T> void BlockBindings<T>::start_pass(std::uint64_t recording, bo
   }
 }
 
-template class BlockBindings<float>;
-template class BlockBindings<double>;
+TAPER_INSTANTIATE_CLASS(BlockBindings)
 
 }  // namespace taper

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <taper/autodiff/block.hpp>
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {
@@ -62,7 +63,6 @@ template <class T> class BlockBindings {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> assignments_;  // a leaf and the node it is assigned
 };
 
-extern template class BlockBindings<float>;
-extern template class BlockBindings<double>;
+TAPER_EXTERN_CLASS(BlockBindings)
 
 }  // namespace taper

@@ -13,7 +13,4 @@ namespace taper {
 /// nothing when they agree.
 template <class T> std::string difference(const Tape<T>& recording, const Tape<T>& other);
 
-extern template std::string difference(const Tape<float>&, const Tape<float>&);
-extern template std::string difference(const Tape<double>&, const Tape<double>&);
-
 }  // namespace taper

@@ -1,3 +1,4 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/tape.hpp>
 
 #include <algorithm>
@@ -94,7 +95,6 @@ template <class T> void Tape<T>::update_buffers() {
   bindings_.update_buffers();
 }
 
-/// Finds all leaves again when parameters have moved to other blocks.
 template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   if (const Node<T>* const lost = bindings_.follow()) {
     throw Error(where, "parameter '", path(*lost),
@@ -102,7 +102,7 @@ template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   }
 }
 
-#define TAPER_INSTANTIATE(T)                                                                            \
+#define TAPER_LEAVES(T)                                                                                 \
   template Node<T>& Tape<T>::append_leaf(const Shape&, Names::Id, T*);                                  \
   template Var<T> Tape<T>::input(const Shape&, std::string_view);                                       \
   template Var<T> Tape<T>::constant(View<const T>, std::string_view);                                   \
@@ -115,8 +115,6 @@ template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   template void Tape<T>::assign_later(Var<T>, Var<T>);                                                  \
   template void Tape<T>::update_buffers();                                                              \
   template void Tape<T>::follow_blocks(std::string_view);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_LEAVES)
 
 }  // namespace taper

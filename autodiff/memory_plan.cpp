@@ -103,7 +103,6 @@ template <class T> bool MemoryPlan<T>::has_valid_value(std::uint32_t node) const
   return std::ranges::none_of(overwritten_values_, [&](const auto& lost) { return lost.first == node; });
 }
 
-template class MemoryPlan<float>;
-template class MemoryPlan<double>;
+TAPER_INSTANTIATE_CLASS(MemoryPlan)
 
 }  // namespace taper

@@ -6,6 +6,7 @@
 
 #include <taper/autodiff/aligned.hpp>
 #include <taper/autodiff/arena.hpp>
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {
@@ -92,7 +93,6 @@ template <class T> class MemoryPlan {
   bool keep_gradients_ = true;
 };
 
-extern template class MemoryPlan<float>;
-extern template class MemoryPlan<double>;
+TAPER_EXTERN_CLASS(MemoryPlan)
 
 }  // namespace taper

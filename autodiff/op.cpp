@@ -74,7 +74,6 @@ template <class T> const Op<T>* Op<T>::find(std::string_view name) {
   return found == entries<T>().end() ? nullptr : *found;
 }
 
-template class Op<float>;
-template class Op<double>;
+TAPER_INSTANTIATE_CLASS(Op)
 
 }  // namespace taper

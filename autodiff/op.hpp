@@ -7,6 +7,7 @@
 
 #include <taper/autodiff/arity.hpp>
 #include <taper/autodiff/attributes.hpp>
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/structure.hpp>
@@ -195,7 +196,6 @@ template <class T> class Op : public OpRecord<T> {
   static const Op* find(std::string_view name);
 };
 
-extern template class Op<float>;
-extern template class Op<double>;
+TAPER_EXTERN_CLASS(Op)
 
 }  // namespace taper

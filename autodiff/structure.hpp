@@ -122,9 +122,4 @@ template <class T> Structure structure_of(const Tape<T>& tape, const Node<T>& no
 /// for a leaf.
 template <class T> bool is_elementwise(const Tape<T>& tape, const Node<T>& node);
 
-extern template Structure structure_of(const Tape<float>&, const Node<float>&);
-extern template Structure structure_of(const Tape<double>&, const Node<double>&);
-extern template bool is_elementwise(const Tape<float>&, const Node<float>&);
-extern template bool is_elementwise(const Tape<double>&, const Node<double>&);
-
 }  // namespace taper

@@ -1,10 +1,24 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/binary.hpp>
+
+#ifndef TAPER_BINARY_TABLE  // once, before the targets
+#define TAPER_BINARY_TABLE
+namespace taper::kernels {
+template <class T> struct BinaryTable {
+  void (*forward)(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
+                  T* c);
+  void (*gradient)(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
+                   const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add);
+};
+}  // namespace taper::kernels
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/binary.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -21,37 +35,42 @@ template <class T, class F> HWY_NOINLINE Vector<T> per_lane(Vector<T> x, Vector<
   return hn::Load(d, left);
 }
 
-/// f(a, b). The formulas here and below are those of one number, too (binary.hpp).
-template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
-  if constexpr (f == Binary::add) return hn::Add(a, b);
-  if constexpr (f == Binary::sub) return hn::Sub(a, b);
-  if constexpr (f == Binary::mul) return hn::Mul(a, b);
-  if constexpr (f == Binary::div) return hn::Div(a, b);
-  if constexpr (f == Binary::pow) return per_lane<T>(a, b, [](T x, T y) { return std::pow(x, y); });
-  // A NaN on either side is the result.
-  if constexpr (f == Binary::max) return larger<T>(a, b);
-  if constexpr (f == Binary::min) return keep_nan<T>(a, keep_nan<T>(b, hn::Min(a, b)));
+/// 1/2 where both are equal, 1 elsewhere, also where one is a NaN.
+template <class T> HWY_INLINE Vector<T> half_if_equal(Vector<T> a, Vector<T> b) {
+  return hn::IfThenElse(hn::Eq(a, b), constant<T>(0.5), constant<T>(1));
 }
 
-/// df/da (of = 0) or df/db (1), of which only those that differ are asked for.
+/// One function and its derivatives. Symmetric functions have one, as df/db(a, b) = df/da(b, a).
+template <class T, Binary f> struct Function;
+
+#define TAPER_BINARY(name, operation, zero, domain, value_of_ab, slope_a, slope_b) \
+  TAPER_FUNCTION(name, value_of_ab, slope_a, slope_b, false)
+#define TAPER_BINARY_SYMMETRIC(name, operation, zero, domain, value_of_ab, slope_a) \
+  TAPER_FUNCTION(name, value_of_ab, slope_a, slope_a, true)
+#define TAPER_FUNCTION(name, value_of_ab, slope_a, slope_b, is_symmetric)                     \
+  template <class T> struct Function<T, Binary::name> {                                       \
+    using V = Vector<T>;                                                                      \
+    static constexpr bool symmetric = is_symmetric;                                           \
+    static HWY_INLINE V value(V a, V b) { return value_of_ab; }                               \
+    template <int of> static HWY_INLINE V slope([[maybe_unused]] V a, [[maybe_unused]] V b) { \
+      [[maybe_unused]] const V one = constant<T>(1);                                          \
+      if constexpr (of == 0) {                                                                \
+        return slope_a;                                                                       \
+      } else {                                                                                \
+        return slope_b;                                                                       \
+      }                                                                                       \
+    }                                                                                         \
+  };
+#include <taper/autodiff/kernels/binary-list.hpp>
+#undef TAPER_FUNCTION
+
+template <class T, Binary f> HWY_INLINE Vector<T> value(Vector<T> a, Vector<T> b) {
+  return Function<T, f>::value(a, b);
+}
+
+/// df/da (of = 0) or df/db (1).
 template <class T, Binary f, int of> HWY_INLINE Vector<T> slope(Vector<T> a, Vector<T> b) {
-  const Vector<T> one = constant<T>(1);
-  if constexpr (f == Binary::add) return one;
-  if constexpr (f == Binary::sub) return constant<T>(of == 0 ? 1 : -1);
-  if constexpr (f == Binary::mul) return b;
-  if constexpr (f == Binary::div) return of == 0 ? hn::Div(one, b) : hn::Neg(hn::Div(hn::Div(a, b), b));
-  if constexpr (f == Binary::pow) {
-    if constexpr (of == 0) {
-      return per_lane<T>(a, b, [](T x, T y) { return y == 0 ? T{0} : y * std::pow(x, y - 1); });
-    } else {
-      return per_lane<T>(a, b,
-                         [](T x, T y) { return x == 0 && y >= 0 ? T{0} : std::pow(x, y) * std::log(x); });
-    }
-  }
-  if constexpr (f == Binary::max || f == Binary::min) {
-    const Vector<T> chosen = hn::IfThenElse(hn::Eq(a, b), constant<T>(0.5), one);  // where one is a NaN, too
-    return hn::IfThenZeroElse(f == Binary::max ? hn::Lt(a, b) : hn::Gt(a, b), chosen);
-  }
+  return Function<T, f>::template slope<of>(a, b);
 }
 
 /// A row of an argument that is read vector by vector. One number that stands for a whole row fills a vector,
@@ -168,67 +187,39 @@ template <class T>
 void forward(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
              T* c) {
   switch (f) {
-    case Binary::add:
-      return map<T, Binary::add>(rows, columns, a, b, c);
-    case Binary::sub:
-      return map<T, Binary::sub>(rows, columns, a, b, c);
-    case Binary::mul:
-      return map<T, Binary::mul>(rows, columns, a, b, c);
-    case Binary::div:
-      return map<T, Binary::div>(rows, columns, a, b, c);
-    case Binary::pow:
-      return map<T, Binary::pow>(rows, columns, a, b, c);
-    case Binary::max:
-      return map<T, Binary::max>(rows, columns, a, b, c);
-    case Binary::min:
-      return map<T, Binary::min>(rows, columns, a, b, c);
+#define TAPER_BINARY(name, ...) \
+  case Binary::name:            \
+    return map<T, Binary::name>(rows, columns, a, b, c);
+#define TAPER_BINARY_SYMMETRIC(name, ...) TAPER_BINARY(name)
+#include <taper/autodiff/kernels/binary-list.hpp>
+  }
+}
+
+template <class T, Binary f>
+void gradient_of(int of, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
+                 const T* gc, const Strided<T>& g, bool add) {
+  if (of == 0) {
+    map_gradient<T, f, 0>(rows, columns, a, b, gc, g, add);
+  } else if constexpr (Function<T, f>::symmetric) {
+    map_gradient<T, f, 0>(rows, columns, b, a, gc, g, add);
+  } else {
+    map_gradient<T, f, 1>(rows, columns, a, b, gc, g, add);
   }
 }
 
 template <class T>
 void gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
               const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
-  // What treats both arguments alike has one derivative, and a difference that of a sum by the first.
-  const Strided<const T>& own = of == 0 ? a : b;
-  const Strided<const T>& other = of == 0 ? b : a;
   switch (f) {
-    case Binary::add:
-      return map_gradient<T, Binary::add, 0>(rows, columns, own, other, gc, g, add);
-    case Binary::sub:
-      return of == 0 ? map_gradient<T, Binary::add, 0>(rows, columns, a, b, gc, g, add)
-                     : map_gradient<T, Binary::sub, 1>(rows, columns, a, b, gc, g, add);
-    case Binary::mul:
-      return map_gradient<T, Binary::mul, 0>(rows, columns, own, other, gc, g, add);
-    case Binary::div:
-      return of == 0 ? map_gradient<T, Binary::div, 0>(rows, columns, a, b, gc, g, add)
-                     : map_gradient<T, Binary::div, 1>(rows, columns, a, b, gc, g, add);
-    case Binary::pow:
-      return of == 0 ? map_gradient<T, Binary::pow, 0>(rows, columns, a, b, gc, g, add)
-                     : map_gradient<T, Binary::pow, 1>(rows, columns, a, b, gc, g, add);
-    case Binary::max:
-      return map_gradient<T, Binary::max, 0>(rows, columns, own, other, gc, g, add);
-    case Binary::min:
-      return map_gradient<T, Binary::min, 0>(rows, columns, own, other, gc, g, add);
+#define TAPER_BINARY(name, ...) \
+  case Binary::name:            \
+    return gradient_of<T, Binary::name>(of, rows, columns, a, b, gc, g, add);
+#define TAPER_BINARY_SYMMETRIC(name, ...) TAPER_BINARY(name)
+#include <taper/autodiff/kernels/binary-list.hpp>
   }
 }
 
-void binary_f32(Binary f, Index rows, Index columns, const Strided<const float>& a,
-                const Strided<const float>& b, float* c) {
-  forward(f, rows, columns, a, b, c);
-}
-void binary_f64(Binary f, Index rows, Index columns, const Strided<const double>& a,
-                const Strided<const double>& b, double* c) {
-  forward(f, rows, columns, a, b, c);
-}
-void binary_gradient_f32(Binary f, int of, Index rows, Index columns, const Strided<const float>& a,
-                         const Strided<const float>& b, const float* gc, const Strided<float>& g, bool add) {
-  gradient(f, of, rows, columns, a, b, gc, g, add);
-}
-void binary_gradient_f64(Binary f, int of, Index rows, Index columns, const Strided<const double>& a,
-                         const Strided<const double>& b, const double* gc, const Strided<double>& g,
-                         bool add) {
-  gradient(f, of, rows, columns, a, b, gc, g, add);
-}
+TAPER_KERNELS(BinaryTable, &forward<T>, &gradient<T>)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -236,32 +227,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(binary_f32);
-HWY_EXPORT(binary_f64);
-HWY_EXPORT(binary_gradient_f32);
-HWY_EXPORT(binary_gradient_f64);
+TAPER_DISPATCH(BinaryTable)
 
 namespace {
-
-template <class T>
-void map_rows(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b,
-              T* c) {
-  if constexpr (std::is_same_v<T, float>) {
-    HWY_DYNAMIC_DISPATCH(binary_f32)(f, rows, columns, a, b, c);
-  } else {
-    HWY_DYNAMIC_DISPATCH(binary_f64)(f, rows, columns, a, b, c);
-  }
-}
-
-template <class T>
-void map_rows_gradient(Binary f, int of, Index rows, Index columns, const Strided<const T>& a,
-                       const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
-  if constexpr (std::is_same_v<T, float>) {
-    HWY_DYNAMIC_DISPATCH(binary_gradient_f32)(f, of, rows, columns, a, b, gc, g, add);
-  } else {
-    HWY_DYNAMIC_DISPATCH(binary_gradient_f64)(f, of, rows, columns, a, b, gc, g, add);
-  }
-}
 
 template <class T> Strided<T> ahead(const Strided<T>& x, Index rows, Index columns) {
   return {x.data + rows * x.row + columns * x.column, x.row, x.column};
@@ -277,7 +245,7 @@ template <class T> Strided<T> cut(const Strided<T>& x) {
 template <class T>
 void binary(Binary f, Index rows, Index columns, const Strided<const T>& a, const Strided<const T>& b, T* c) {
   if (rows == 0 || columns == 0) return;
-  if (rows * columns <= 2 * elementwise_piece) return map_rows(f, rows, columns, a, b, c);
+  if (rows * columns <= 2 * elementwise_piece) return best<T>().forward(f, rows, columns, a, b, c);
   if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
     binary(f, whole, elementwise_piece, cut(a), cut(b), c);
@@ -285,7 +253,7 @@ void binary(Binary f, Index rows, Index columns, const Strided<const T>& a, cons
     return;
   }
   for_pieces(rows, std::max<Index>(1, elementwise_piece / columns), [&](Index begin, Index end) {
-    map_rows(f, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0), c + begin * columns);
+    best<T>().forward(f, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0), c + begin * columns);
   });
 }
 
@@ -294,7 +262,7 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<
                      const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add) {
   if (rows == 0 || columns == 0) return;
   if (rows * columns <= 2 * elementwise_piece)
-    return map_rows_gradient(f, of, rows, columns, a, b, gc, g, add);
+    return best<T>().gradient(f, of, rows, columns, a, b, gc, g, add);
   if (rows == 1) {
     const Index whole = columns / elementwise_piece, done = whole * elementwise_piece;
     binary_gradient(f, of, whole, elementwise_piece, cut(a), cut(b), gc, cut(g), add);
@@ -305,18 +273,16 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<
   // Rows that share a target are summed one after the other; only rows with their own can be split up.
   const Index piece = g.row == 0 ? rows : std::max<Index>(1, elementwise_piece / columns);
   for_pieces(rows, piece, [&](Index begin, Index end) {
-    map_rows_gradient(f, of, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0),
-                      gc + begin * columns, ahead(g, begin, 0), add);
+    best<T>().gradient(f, of, end - begin, columns, ahead(a, begin, 0), ahead(b, begin, 0),
+                       gc + begin * columns, ahead(g, begin, 0), add);
   });
 }
 
-template void binary(Binary, Index, Index, const Strided<const float>&, const Strided<const float>&, float*);
-template void binary(Binary, Index, Index, const Strided<const double>&, const Strided<const double>&,
-                     double*);
-template void binary_gradient(Binary, int, Index, Index, const Strided<const float>&,
-                              const Strided<const float>&, const float*, const Strided<float>&, bool);
-template void binary_gradient(Binary, int, Index, Index, const Strided<const double>&,
-                              const Strided<const double>&, const double*, const Strided<double>&, bool);
+#define TAPER_BINARY_LOOPS(T)                                                                                \
+  template void binary(Binary, Index, Index, const Strided<const T>&, const Strided<const T>&, T*);          \
+  template void binary_gradient(Binary, int, Index, Index, const Strided<const T>&, const Strided<const T>&, \
+                                const T*, const Strided<T>&, bool);
+TAPER_FOR_SCALARS(TAPER_BINARY_LOOPS)
 
 }  // namespace taper::kernels
 #endif

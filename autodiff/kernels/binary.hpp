@@ -4,15 +4,11 @@
 
 namespace taper::kernels {
 
-/// Functions of two numbers. Where one is not smooth, the derivative used is the one in brackets.
+/// The functions of two numbers, which binary-list.hpp describes.
 enum class Binary {
-  add,
-  sub,
-  mul,
-  div,
-  pow,
-  max,  ///< [one half to each side when they are equal]
-  min,  ///< [likewise]
+#define TAPER_BINARY(name, ...) name,
+#define TAPER_BINARY_SYMMETRIC(name, ...) name,
+#include <taper/autodiff/kernels/binary-list.hpp>
 };
 
 /// A matrix that may stand for a larger one: entry (i, j) is data[i * row + j * column], with a stride of
@@ -34,7 +30,7 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<
                      const Strided<const T>& b, const T* gc, const Strided<T>& g, bool add);
 
 /// One number, for which the way to a loop takes longer than the operation. The formulas are those of the
-/// loops in binary.cpp, and arithmetic is rounded alike in registers of any width: this changes no bit,
+/// loops (binary-list.hpp), and arithmetic is rounded alike in registers of any width: this changes no bit,
 /// unless a compiler for one machine only makes one instruction of a product and a sum.
 namespace scalar {
 

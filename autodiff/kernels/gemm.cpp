@@ -1,10 +1,22 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
+
+#ifndef TAPER_GEMM_TABLE  // once, before the targets
+#define TAPER_GEMM_TABLE
+namespace taper::kernels {
+template <class T> struct GemmTable {
+  void (*multiply)(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
+                   const T* bias, Activation f);
+};
+}  // namespace taper::kernels
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/gemm.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/gemm-pack-inl.hpp>
 #include <taper/autodiff/kernels/gemm-tile-inl.hpp>
 #include <taper/autodiff/kernels/math-inl.hpp>
@@ -257,14 +269,7 @@ void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, I
   }
 }
 
-#define TAPER_GEMM(name, T)                                                                       \
-  void name(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, \
-            const T* bias, Activation f) {                                                        \
-    multiply(m, n, k, a, b, c, ldc, add, bias, f);                                                \
-  }
-TAPER_GEMM(gemm_f32, float)
-TAPER_GEMM(gemm_f64, double)
-#undef TAPER_GEMM
+TAPER_KERNELS(GemmTable, &multiply<T>)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -272,19 +277,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(gemm_f32);
-HWY_EXPORT(gemm_f64);
+TAPER_DISPATCH(GemmTable)
 
-template <>
-void gemm(Index m, Index n, Index k, MatrixRef<float> a, MatrixRef<float> b, float* c, Index ldc, bool add,
-          const float* bias, Activation f) {
-  HWY_DYNAMIC_DISPATCH(gemm_f32)(m, n, k, a, b, c, ldc, add, bias, f);
+template <class T>
+void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, const T* bias,
+          Activation f) {
+  best<T>().multiply(m, n, k, a, b, c, ldc, add, bias, f);
 }
-template <>
-void gemm(Index m, Index n, Index k, MatrixRef<double> a, MatrixRef<double> b, double* c, Index ldc, bool add,
-          const double* bias, Activation f) {
-  HWY_DYNAMIC_DISPATCH(gemm_f64)(m, n, k, a, b, c, ldc, add, bias, f);
-}
+
+#define TAPER_GEMM(T) \
+  template void gemm(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*, Activation);
+TAPER_FOR_SCALARS(TAPER_GEMM)
 
 }  // namespace taper::kernels
 #endif

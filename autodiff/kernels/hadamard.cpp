@@ -1,3 +1,4 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/hadamard.hpp>
 
 #ifndef TAPER_HADAMARD_TABLE  // once, before the targets
@@ -7,7 +8,7 @@ namespace taper::kernels {
 struct HadamardPiece {
   Index rows, columns, stride;
 };
-/// The inner kernels of one scalar on one target, so that one dispatch finds them all.
+/// The inner kernels of one scalar on one target.
 template <class T> struct HadamardTable {
   using Forward = void (*)(HadamardPiece piece, const T* u, const T* v, T* w);
   using Gradient = void (*)(HadamardPiece piece, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
@@ -27,6 +28,7 @@ template <class T> HadamardGradient<T> ahead(HadamardGradient<T> target, Index b
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -146,18 +148,9 @@ template <class T> struct Hadamard {
   static constexpr Index block = 4;  // rows whose sums stay in registers
 };
 
-template <class T>
-constexpr HadamardTable<T> hadamard_kernels{.columns = &Hadamard<T>::columns,
-                                            .rows = &Hadamard<T>::rows,
-                                            .columns_gradient = &Hadamard<T>::columns_gradient,
-                                            .rows_gradient = &Hadamard<T>::rows_gradient};
-
-const HadamardTable<float>* hadamard_table_f32() {
-  return &hadamard_kernels<float>;
-}
-const HadamardTable<double>* hadamard_table_f64() {
-  return &hadamard_kernels<double>;
-}
+TAPER_KERNELS(HadamardTable, .columns = &Hadamard<T>::columns, .rows = &Hadamard<T>::rows,
+              .columns_gradient = &Hadamard<T>::columns_gradient,
+              .rows_gradient = &Hadamard<T>::rows_gradient)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -165,18 +158,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(hadamard_table_f32);
-HWY_EXPORT(hadamard_table_f64);
+TAPER_DISPATCH(HadamardTable)
 
 namespace {
-
-template <class T> const HadamardTable<T>& best() {
-  if constexpr (std::is_same_v<T, float>) {
-    return *HWY_DYNAMIC_DISPATCH(hadamard_table_f32)();
-  } else {
-    return *HWY_DYNAMIC_DISPATCH(hadamard_table_f64)();
-  }
-}
 
 /// Calls f(first row, first column, piece) for pieces that cut no gate's group in two: strips of columns, or
 /// of rows. So every sum is made by one thread, and its order does not depend on the pieces.
@@ -216,13 +200,11 @@ void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, cons
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                                                              \
+#define TAPER_HADAMARD(T)                                                                                 \
   template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                    \
   template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardGradient<T>, \
                                   HadamardGradient<T>);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_HADAMARD)
 
 }  // namespace taper::kernels
 #endif

@@ -1,10 +1,22 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/loss.hpp>
+
+#ifndef TAPER_LOSS_TABLE  // once, before the targets
+#define TAPER_LOSS_TABLE
+namespace taper::kernels {
+template <class T> struct LossTable {
+  T (*forward)(Loss kind, Index n, const T* p, const T* t, T delta);
+  void (*gradient)(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add);
+};
+}  // namespace taper::kernels
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/loss.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/math-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -93,22 +105,12 @@ void gradient(Loss kind, Index n, const T* p, const T* t, T delta, T s, T* g, bo
   }
 }
 
-float loss_f32(Loss kind, Index n, const float* p, const float* t, float delta) {
-  return forward(kind, n, p, t, delta);
+template <class T>
+void gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
+  of == 0 ? gradient<T, 0>(kind, n, p, t, delta, s, g, add) : gradient<T, 1>(kind, n, p, t, delta, s, g, add);
 }
-double loss_f64(Loss kind, Index n, const double* p, const double* t, double delta) {
-  return forward(kind, n, p, t, delta);
-}
-void loss_gradient_f32(Loss kind, int of, Index n, const float* p, const float* t, float delta, float s,
-                       float* g, bool add) {
-  of == 0 ? gradient<float, 0>(kind, n, p, t, delta, s, g, add)
-          : gradient<float, 1>(kind, n, p, t, delta, s, g, add);
-}
-void loss_gradient_f64(Loss kind, int of, Index n, const double* p, const double* t, double delta, double s,
-                       double* g, bool add) {
-  of == 0 ? gradient<double, 0>(kind, n, p, t, delta, s, g, add)
-          : gradient<double, 1>(kind, n, p, t, delta, s, g, add);
-}
+
+TAPER_KERNELS(LossTable, &forward<T>, &gradient<T>)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -116,20 +118,13 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(loss_f32);
-HWY_EXPORT(loss_f64);
-HWY_EXPORT(loss_gradient_f32);
-HWY_EXPORT(loss_gradient_f64);
+TAPER_DISPATCH(LossTable)
 
 template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T delta) {
   double result = 0;
   for (Index begin = 0; begin < n; begin += sum_piece) {
     const Index count = std::min(sum_piece, n - begin);
-    if constexpr (std::is_same_v<T, float>) {
-      result += static_cast<double>(HWY_DYNAMIC_DISPATCH(loss_f32)(kind, count, p + begin, t + begin, delta));
-    } else {
-      result += HWY_DYNAMIC_DISPATCH(loss_f64)(kind, count, p + begin, t + begin, delta);
-    }
+    result += static_cast<double>(best<T>().forward(kind, count, p + begin, t + begin, delta));
   }
   return result;
 }
@@ -137,21 +132,14 @@ template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T del
 template <class T>
 void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
   for_numbers(n, kind == Loss::bce_with_logits ? costly : cheap, [&](Index begin, Index end) {
-    const Index count = end - begin;
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(loss_gradient_f32)
-      (kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
-    } else {
-      HWY_DYNAMIC_DISPATCH(loss_gradient_f64)
-      (kind, of, count, p + begin, t + begin, delta, s, g + begin, add);
-    }
+    best<T>().gradient(kind, of, end - begin, p + begin, t + begin, delta, s, g + begin, add);
   });
 }
 
-template double loss(Loss, Index, const float*, const float*, float);
-template double loss(Loss, Index, const double*, const double*, double);
-template void loss_gradient(Loss, int, Index, const float*, const float*, float, float, float*, bool);
-template void loss_gradient(Loss, int, Index, const double*, const double*, double, double, double*, bool);
+#define TAPER_LOSS(T)                                       \
+  template double loss(Loss, Index, const T*, const T*, T); \
+  template void loss_gradient(Loss, int, Index, const T*, const T*, T, T, T*, bool);
+TAPER_FOR_SCALARS(TAPER_LOSS)
 
 }  // namespace taper::kernels
 #endif

@@ -1,10 +1,11 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 
 #ifndef TAPER_REDUCE_TABLE  // once, before the targets
 #define TAPER_REDUCE_TABLE
 namespace taper::kernels {
-/// The inner kernels of one scalar on one target, so that one dispatch finds them all. `Row` ones take a run
-/// of consecutive numbers, `columns` ones reduce n rows of `inner` numbers, and the gradients take either.
+/// The inner kernels of one scalar on one target. `Row` ones take a run of consecutive elements, `columns`
+/// ones reduce n rows of `inner` elements, and the gradients take either.
 template <class T> struct ReduceTable {
   T (*sum)(const T* x, Index n);
   T (*sum_squares)(Index n, const T* x);
@@ -22,6 +23,7 @@ template <class T> struct ReduceTable {
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -79,21 +81,10 @@ template <class T> struct Reduce {
   }
 };
 
-template <class T>
-constexpr ReduceTable<T> reduce_kernels{.sum = &sum<T>,
-                                        .sum_squares = &Reduce<T>::sum_squares,
-                                        .all_finite = &Reduce<T>::all_finite,
-                                        .scale = &Reduce<T>::scale,
-                                        .sum_columns = &Reduce<T>::sum_columns,
-                                        .max_row = &max<T>,
-                                        .max_columns = &Reduce<T>::max_columns};
-
-const ReduceTable<float>* reduce_table_f32() {
-  return &reduce_kernels<float>;
-}
-const ReduceTable<double>* reduce_table_f64() {
-  return &reduce_kernels<double>;
-}
+TAPER_KERNELS(ReduceTable, .sum = &sum<T>, .sum_squares = &Reduce<T>::sum_squares,
+              .all_finite = &Reduce<T>::all_finite, .scale = &Reduce<T>::scale,
+              .sum_columns = &Reduce<T>::sum_columns, .max_row = &max<T>,
+              .max_columns = &Reduce<T>::max_columns)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -101,18 +92,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(reduce_table_f32);
-HWY_EXPORT(reduce_table_f64);
+TAPER_DISPATCH(ReduceTable)
 
 namespace {
-
-template <class T> const ReduceTable<T>& best() {
-  if constexpr (std::is_same_v<T, float>) {
-    return *HWY_DYNAMIC_DISPATCH(reduce_table_f32)();
-  } else {
-    return *HWY_DYNAMIC_DISPATCH(reduce_table_f64)();
-  }
-}
 
 /// Sums the results of fixed pieces in double.
 template <class T, class F> double in_pieces(Index n, const F& f) {
@@ -201,7 +183,7 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                             \
+#define TAPER_REDUCE(T)                                                  \
   template double sum(Index, const T*);                                  \
   template double sum_squares(Index, const T*);                          \
   template bool all_finite(Index, const T*);                             \
@@ -211,9 +193,7 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
   template void spread_axis(Index, Index, Index, T, const T*, T*, bool); \
   template void max_axis(Index, Index, Index, const T*, T*);             \
   template void max_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_REDUCE)
 
 }  // namespace taper::kernels
 #endif

@@ -1,3 +1,4 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 
 #ifndef TAPER_SOFTMAX_TABLE  // once, before the targets
@@ -22,6 +23,7 @@ template <class T> struct SoftmaxTable {
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/math-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -167,20 +169,11 @@ template <class T> struct Softmax {
   }
 };
 
-template <class T>
-constexpr SoftmaxTable<T> softmax_kernels{.logsumexp_row = &Softmax<T>::logsumexp_row,
-                                          .logsumexp_columns = &Softmax<T>::logsumexp_columns,
-                                          .logsumexp_gradient = &Softmax<T>::logsumexp_gradient,
-                                          .softmax_row = &Softmax<T>::softmax_row,
-                                          .softmax_columns = &Softmax<T>::softmax_columns,
-                                          .softmax_gradient = &Softmax<T>::softmax_gradient};
-
-const SoftmaxTable<float>* softmax_table_f32() {
-  return &softmax_kernels<float>;
-}
-const SoftmaxTable<double>* softmax_table_f64() {
-  return &softmax_kernels<double>;
-}
+TAPER_KERNELS(SoftmaxTable, .logsumexp_row = &Softmax<T>::logsumexp_row,
+              .logsumexp_columns = &Softmax<T>::logsumexp_columns,
+              .logsumexp_gradient = &Softmax<T>::logsumexp_gradient, .softmax_row = &Softmax<T>::softmax_row,
+              .softmax_columns = &Softmax<T>::softmax_columns,
+              .softmax_gradient = &Softmax<T>::softmax_gradient)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -188,20 +181,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(softmax_table_f32);
-HWY_EXPORT(softmax_table_f64);
-
-namespace {
-
-template <class T> const SoftmaxTable<T>& best() {
-  if constexpr (std::is_same_v<T, float>) {
-    return *HWY_DYNAMIC_DISPATCH(softmax_table_f32)();
-  } else {
-    return *HWY_DYNAMIC_DISPATCH(softmax_table_f64)();
-  }
-}
-
-}  // namespace
+TAPER_DISPATCH(SoftmaxTable)
 
 template <class T> void logsumexp_axis(Index outer, Index n, Index inner, const T* x, T* y, T* parts) {
   for_slices(outer, costly * n * inner, [&](Index o) {
@@ -246,14 +226,12 @@ void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const 
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                                                          \
+#define TAPER_SOFTMAX(T)                                                                              \
   template void logsumexp_axis(Index, Index, Index, const T*, T*, T*);                                \
   template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool); \
   template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                \
   template void softmax_axis_gradient(Index, Index, Index, const T*, const T*, T*, bool, bool);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_SOFTMAX)
 
 }  // namespace taper::kernels
 #endif

@@ -1,10 +1,23 @@
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/update.hpp>
+
+#ifndef TAPER_UPDATE_TABLE  // once, before the targets
+#define TAPER_UPDATE_TABLE
+namespace taper::kernels {
+template <class T> struct UpdateTable {
+  void (*sgd)(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step);
+  void (*adam)(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+               const AdamStep& step, const AdamCohorts<T>& cohorts);
+};
+}  // namespace taper::kernels
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "taper/autodiff/kernels/update.cpp"
 #include <hwy/foreach_target.h>  // compiles this file once for each instruction set
 // after it, as Highway asks
 #include <hwy/highway.h>
+#include <taper/autodiff/kernels/dispatch-inl.hpp>
 #include <taper/autodiff/kernels/simd-inl.hpp>
 
 HWY_BEFORE_NAMESPACE();
@@ -202,20 +215,7 @@ void adam(Index n, T* values, const T* gradients, T* first, T* second, const Hel
   }
 }
 
-void sgd_f32(Index n, float* x, const float* g, float* v, const Held* held, const SgdStep& step) {
-  sgd(n, x, g, v, held, step);
-}
-void sgd_f64(Index n, double* x, const double* g, double* v, const Held* held, const SgdStep& step) {
-  sgd(n, x, g, v, held, step);
-}
-void adam_f32(Index n, float* x, const float* g, float* m, float* v, const Held* held, const AdamStep& step,
-              const AdamCohorts<float>& cohorts) {
-  adam(n, x, g, m, v, held, step, cohorts);
-}
-void adam_f64(Index n, double* x, const double* g, double* m, double* v, const Held* held,
-              const AdamStep& step, const AdamCohorts<double>& cohorts) {
-  adam(n, x, g, m, v, held, step, cohorts);
-}
+TAPER_KERNELS(UpdateTable, &sgd<T>, &adam<T>)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -223,10 +223,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace taper::kernels {
 
-HWY_EXPORT(sgd_f32);
-HWY_EXPORT(sgd_f64);
-HWY_EXPORT(adam_f32);
-HWY_EXPORT(adam_f64);
+TAPER_DISPATCH(UpdateTable)
 
 namespace {
 
@@ -240,13 +237,8 @@ template <class P> P* ahead(P* p, Index by) {
 template <class T>
 void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step) {
   for_numbers(n, cheap, [&](Index begin, Index end) {
-    T* const speed = ahead(velocity, begin);
-    const Held* const marks = ahead(held, begin);
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(sgd_f32)(end - begin, values + begin, gradients + begin, speed, marks, step);
-    } else {
-      HWY_DYNAMIC_DISPATCH(sgd_f64)(end - begin, values + begin, gradients + begin, speed, marks, step);
-    }
+    best<T>().sgd(end - begin, values + begin, gradients + begin, ahead(velocity, begin), ahead(held, begin),
+                  step);
   });
 }
 
@@ -256,23 +248,15 @@ void adam_step(Index n, T* values, const T* gradients, T* first, T* second, cons
   for_numbers(n, costly, [&](Index begin, Index end) {
     AdamCohorts<T> here = cohorts;
     here.cohort = ahead(cohorts.cohort, begin);
-    const Held* const marks = ahead(held, begin);
-    if constexpr (std::is_same_v<T, float>) {
-      HWY_DYNAMIC_DISPATCH(adam_f32)
-      (end - begin, values + begin, gradients + begin, first + begin, second + begin, marks, step, here);
-    } else {
-      HWY_DYNAMIC_DISPATCH(adam_f64)
-      (end - begin, values + begin, gradients + begin, first + begin, second + begin, marks, step, here);
-    }
+    best<T>().adam(end - begin, values + begin, gradients + begin, first + begin, second + begin,
+                   ahead(held, begin), step, here);
   });
 }
 
-template void sgd_step(Index, float*, const float*, float*, const Held*, const SgdStep&);
-template void sgd_step(Index, double*, const double*, double*, const Held*, const SgdStep&);
-template void adam_step(Index, float*, const float*, float*, float*, const Held*, const AdamStep&,
-                        const AdamCohorts<float>&);
-template void adam_step(Index, double*, const double*, double*, double*, const Held*, const AdamStep&,
-                        const AdamCohorts<double>&);
+#define TAPER_UPDATE(T)                                                         \
+  template void sgd_step(Index, T*, const T*, T*, const Held*, const SgdStep&); \
+  template void adam_step(Index, T*, const T*, T*, T*, const Held*, const AdamStep&, const AdamCohorts<T>&);
+TAPER_FOR_SCALARS(TAPER_UPDATE)
 
 }  // namespace taper::kernels
 #endif

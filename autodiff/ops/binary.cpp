@@ -10,10 +10,25 @@ namespace {
 using kernels::Binary;
 using kernels::Strided;
 
-constexpr const char* binary_names[] = {"add", "sub", "mul", "div", "pow", "maximum", "minimum"};
+enum class Zero { neither, first, both };
+enum class BinaryDomain { anywhere, positive, distinct };
 
-constexpr const char* binary_name(Binary function) {
-  return binary_names[static_cast<int>(function)];
+/// What differs between the functions, besides the kernel.
+struct BinaryDescription {
+  const char* name;
+  Zero zero;
+  BinaryDomain domain;
+};
+
+constexpr BinaryDescription binary_descriptions[] = {
+#define TAPER_BINARY(name, operation, zero, domain, ...) {operation, Zero::zero, BinaryDomain::domain},
+#define TAPER_BINARY_SYMMETRIC(name, operation, zero, domain, ...) \
+  {operation, Zero::zero, BinaryDomain::domain},
+#include <taper/autodiff/kernels/binary-list.hpp>
+};
+
+constexpr const BinaryDescription& describe(Binary function) {
+  return binary_descriptions[static_cast<int>(function)];
 }
 
 /// The common shape of two that are compared from the last dimension; one that is missing or 1 is repeated.
@@ -172,13 +187,13 @@ template <Binary function> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) 
   std::vector<GradcheckCase> result;
   for (const auto& [a, b] : shapes) {
     GradcheckCase example;
-    if constexpr (function == Binary::max || function == Binary::min) {
+    if constexpr (describe(function).domain == BinaryDomain::distinct) {
       // All entries of both sides distinct, so that no pair is near a tie.
       const Tensor<double> all = ops::distinct(rng, {a.size() + b.size()});
       example.inputs = {Tensor<double>(a), Tensor<double>(b)};
       std::copy_n(all.begin(), a.size(), example.inputs[0].begin());
       std::copy_n(all.begin() + a.size(), b.size(), example.inputs[1].begin());
-    } else if constexpr (function == Binary::div || function == Binary::pow) {
+    } else if constexpr (describe(function).domain == BinaryDomain::positive) {
       example.inputs = {ops::uniform(rng, a, 0.3, 2), ops::uniform(rng, b, 0.3, 2)};
     } else {
       example.inputs = {ops::uniform(rng, a), ops::uniform(rng, b)};
@@ -190,9 +205,9 @@ template <Binary function> std::vector<GradcheckCase> gradcheck_cases(Rng& rng) 
 
 template <class T, Binary function>
 const Op<T> binary{{
-    .name = binary_name(function),
+    .name = describe(function).name,
     .arity = 2,
-    .shape = [](const Signature& s) { return broadcast(s[0], s[1], binary_name(function)); },
+    .shape = [](const Signature& s) { return broadcast(s[0], s[1], describe(function).name); },
     .forward =
         [](const Forward<T>& f) {
           if (!same_size(f)) return repeat<T, function>(f);
@@ -208,28 +223,22 @@ const Op<T> binary{{
     .structure =
         [](const Signature& s, const Shape& output, Structure& out) {
           ops::elementwise(s, output, out);
-          if (function == Binary::mul || function == Binary::div) out.preserve_zero(0);
-          if (function == Binary::mul) out.preserve_zero(1);
+          if (describe(function).zero != Zero::neither) out.preserve_zero(0);
+          if (describe(function).zero == Zero::both) out.preserve_zero(1);
         },
     .gradcheck_cases = gradcheck_cases<function>,
-    .scratch = [](const Signature& s) { return gradient_scratch(s, binary_name(function)); },
+    .scratch = [](const Signature& s) { return gradient_scratch(s, describe(function).name); },
 }};
 
 }  // namespace
 
-#define TAPER_BINARY(function)                             \
-  template <class T> Var<T> function(Var<T> a, Var<T> b) { \
-    return apply(binary<T, Binary::function>, {a, b});     \
-  }                                                        \
-  template Var<float> function(Var<float>, Var<float>);    \
-  template Var<double> function(Var<double>, Var<double>);
-TAPER_BINARY(add)
-TAPER_BINARY(sub)
-TAPER_BINARY(mul)
-TAPER_BINARY(div)
-TAPER_BINARY(pow)
-TAPER_BINARY(max)
-TAPER_BINARY(min)
-#undef TAPER_BINARY
+#define TAPER_BINARY(name, ...)                        \
+  template <class T> Var<T> name(Var<T> a, Var<T> b) { \
+    return apply(binary<T, Binary::name>, {a, b});     \
+  }                                                    \
+  template Var<float> name(Var<float>, Var<float>);    \
+  template Var<double> name(Var<double>, Var<double>);
+#define TAPER_BINARY_SYMMETRIC(name, ...) TAPER_BINARY(name)
+#include <taper/autodiff/kernels/binary-list.hpp>
 
 }  // namespace taper

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
@@ -468,14 +469,12 @@ template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions) {
   return apply(gather_rows_op<T>, {table, positions});
 }
 
-#define TAPER_INSTANTIATE(T)                                     \
+#define TAPER_LAYOUT(T)                                          \
   template Var<T> reshape(Var<T>, std::initializer_list<Index>); \
   template Var<T> transpose(Var<T>, Index, Index);               \
   template Var<T> slice(Var<T>, Index, Index, Index);            \
   template Var<T> concat(std::span<const Var<T>>, Index);        \
   template Var<T> gather_rows(Var<T>, Var<T>);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_LAYOUT)
 
 }  // namespace taper

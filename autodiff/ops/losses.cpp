@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/kernels/loss.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
@@ -166,14 +167,12 @@ template <class T> Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels) {
   return apply(cross_entropy_op<T>, {logits, labels});
 }
 
-#define TAPER_INSTANTIATE(T)                                           \
+#define TAPER_LOSSES(T)                                                \
   template Var<T> mse_loss(Var<T>, Var<T>);                            \
   template Var<T> mae_loss(Var<T>, Var<T>);                            \
   template Var<T> huber_loss(Var<T>, Var<T>, std::type_identity_t<T>); \
   template Var<T> bce_with_logits_loss(Var<T>, Var<T>);                \
   template Var<T> cross_entropy_loss(Var<T>, Var<T>);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
-#undef TAPER_INSTANTIATE
+TAPER_FOR_SCALARS(TAPER_LOSSES)
 
 }  // namespace taper
