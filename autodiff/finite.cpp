@@ -1,18 +1,8 @@
 #include <taper/autodiff/finite.hpp>
 
-#include <string>
-
 #include <taper/autodiff/tape.hpp>
 
 namespace taper {
-namespace {
-
-template <class T> std::string layer(const Tape<T>& tape, const Node<T>& node) {
-  const std::string path = tape.path(node);
-  return path.empty() ? "" : " (layer " + path + ")";
-}
-
-}  // namespace
 
 template <class T> void throw_not_finite_value(const Tape<T>& tape, const Node<T>& node) {
   const Index bad = first_not_finite(node.value, node.shape.size());
@@ -22,10 +12,10 @@ template <class T> void throw_not_finite_value(const Tape<T>& tape, const Node<T
     const Index given = first_not_finite(input.value, input.shape.size());
     if (given < 0) continue;
     throw Error(node.op->name, "was given ", input.value[given], " at entry ", given, " of %", k, " (",
-                tape.path(input), ")", layer(tape, node));
+                tape.path(input), ")", InLayer{tape.path(node)});
   }
   throw Error(node.op->name, "made ", node.value[bad], " at entry ", bad, " of %",
-              &node - tape.nodes().data(), ", ", node.shape, layer(tape, node));
+              &node - tape.nodes().data(), ", ", node.shape, InLayer{tape.path(node)});
 }
 
 template <class T> void throw_not_finite_gradient(const Tape<T>& tape, const Node<T>& node) {
@@ -35,7 +25,7 @@ template <class T> void throw_not_finite_gradient(const Tape<T>& tape, const Nod
     const Index bad = first_not_finite(input.gradient, input.shape.size());
     if (bad < 0) continue;
     throw Error(node.op->name, "made ", input.gradient[bad], " at entry ", bad, " of the gradient of %", k,
-                ", ", input.shape, layer(tape, node));
+                ", ", input.shape, InLayer{tape.path(node)});
   }
 }
 

@@ -70,7 +70,7 @@ Tape<T>::Tape(Mode mode) : recording_(next_recording()), seed_(next_tape_seed())
 
 template <class T> bool Tape<T>::training() const {
   if (mode_ == Mode::unstated) {
-    throw Error("tape", "a recording without a mode", place(scope_),
+    throw Error("tape", "a recording without a mode", here(),
                 ": expected Tape(Mode::training) or Tape(Mode::evaluation)");
   }
   return mode_ == Mode::training;
@@ -105,12 +105,12 @@ template <class T> Node<T>& Tape<T>::node_with_value(const Var<T>& var, std::str
 
 /// Says why a variable cannot be used.
 template <class T> void Tape<T>::refuse(const Var<T>& var, std::string_view where) const {
-  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", place(scope_));
+  if (var.tape_ != this) throw Error(where, "a variable of another tape was used", here());
   if (!of_this_recording(var)) {
-    throw Error(where, "a variable was used after its tape was cleared", place(scope_));
+    throw Error(where, "a variable was used after its tape was cleared", here());
   }
   throw Error(where, "variable %", var.index_, " has no value left, which gradients have replaced",
-              place(nodes_[var.index_].label), ": expected replay() before");
+              InLayer{path(nodes_[var.index_])}, ": expected replay() before");
 }
 
 template <class T> Var<T> Tape<T>::at(Index index) {
@@ -122,24 +122,14 @@ template <class T> Var<T> Tape<T>::at(Index index) {
   return {this, static_cast<std::uint32_t>(index), recording_};
 }
 
-template <class T> std::string Tape<T>::place(Names::Id name) const {
-  const std::string path = names_.path(name);
-  return path.empty() ? "" : " (layer " + path + ")";
-}
-
-template <class T> Error Tape<T>::located(const Error& error, const Node<T>& node) const {
-  const std::string_view text = error.what();
-  return Error(node.op->name, text.substr(text.find("] ") + 2), place(node.label));
-}
-
 template <class T>
 Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const Attributes& attributes) {
   const auto count = static_cast<Index>(inputs.size());
   if (!op.arity.includes(count)) {
-    throw Error(op.name, count, count == 1 ? " input" : " inputs", ": expected ", op.arity, place(scope_));
+    throw Error(op.name, count, count == 1 ? " input" : " inputs", ": expected ", op.arity, here());
   }
   if (!op.attributes.fit(attributes)) {
-    throw Error(op.name, "settings of another operation, or none: expected its own", place(scope_));
+    throw Error(op.name, "settings of another operation, or none: expected its own", here());
   }
   const auto first_input = static_cast<std::uint32_t>(inputs_.size());
   Node<T>& next = nodes_.emplace_back();
@@ -161,7 +151,7 @@ Var<T> Tape<T>::record(const Op<T>& op, std::span<const Var<T>> inputs, const At
     try {
       next.shape = op.shape(signature);
     } catch (const Error& error) {
-      throw located(error, next);
+      throw error.at(op.name, here());
     }
     next.value = values_.take(static_cast<std::size_t>(next.shape.size()));
     if (op.scratch != nullptr) next.scratch = values_.take(static_cast<std::size_t>(op.scratch(signature)));
@@ -179,7 +169,7 @@ template <class T> inline void Tape<T>::compute(const Node<T>& node) {
   try {
     node.op->forward(Forward<T>(nodes_.data(), inputs_.data() + node.first_input, node, seed_));
   } catch (const Error& error) {
-    throw located(error, node);
+    throw error.at(node.op->name, {path(node)});
   }
   if (check_finite_) throw_not_finite_value(*this, node);
 }
@@ -202,9 +192,7 @@ template <class T> void Tape<T>::compute_all(std::uint64_t seed) {
   }
 }
 
-template class Var<float>;
-template class Var<double>;
-template class Tape<float>;
-template class Tape<double>;
+TAPER_INSTANTIATE_CLASS(Var)
+TAPER_INSTANTIATE_CLASS(Tape)
 
 }  // namespace taper

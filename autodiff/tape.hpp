@@ -10,6 +10,7 @@
 
 #include <taper/autodiff/arena.hpp>
 #include <taper/autodiff/block_bindings.hpp>
+#include <taper/autodiff/instantiate.hpp>
 #include <taper/autodiff/memory_plan.hpp>
 #include <taper/autodiff/names.hpp>
 #include <taper/autodiff/op.hpp>
@@ -118,6 +119,8 @@ template <class T> class Tape {
   void replay();
   /// Replays with the random numbers of this seed, so that the result is a pure function of leaves and seed.
   void replay(std::uint64_t seed);
+  /// The seed of the last recording or replay.
+  std::uint64_t seed() const { return seed_; }
 
   /// Stores d(output)/d(leaf) in every leaf that requires a gradient; `output` has one entry. A pass replaces
   /// the gradients of the pass before; with Accumulate::yes, it adds to those of parameters.
@@ -137,6 +140,10 @@ template <class T> class Tape {
   /// are sure to. Other gradients may share memory (see MemoryPlan), which saves time; to read one that was
   /// overwritten is an Error. This holds from the next pass on.
   void keep_gradients(bool on) { plan_.keep_gradients(on); }
+
+  /// Finds all leaves again whose parameters or buffers have moved to other blocks, as all passes do first.
+  /// Throws an Error of `where` when one was replaced.
+  void follow_blocks(std::string_view where);
 
   /// Forgets the recording and keeps its memory. All variables of it become invalid.
   void clear();
@@ -197,9 +204,7 @@ template <class T> class Tape {
   [[noreturn]] void refuse(const Var<T>& var, std::string_view where) const;
   Node<T>& append_leaf(const Shape& shape, Names::Id name, T* value);
   Var<T> last() { return at(static_cast<Index>(nodes_.size()) - 1); }
-  void follow_blocks(std::string_view where);
-  std::string place(Names::Id name) const;
-  Error located(const Error& error, const Node<T>& node) const;
+  InLayer here() const { return {names_.path(scope_)}; }
   void compute(const Node<T>& node);
   void compute_all(std::uint64_t seed);
   void require_scalar(Var<T> output);
@@ -232,9 +237,7 @@ Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attrib
 }
 
 static_assert(sizeof(Var<float>) == sizeof(void*) + 8);
-extern template class Var<float>;
-extern template class Var<double>;
-extern template class Tape<float>;
-extern template class Tape<double>;
+TAPER_EXTERN_CLASS(Var)
+TAPER_EXTERN_CLASS(Tape)
 
 }  // namespace taper
