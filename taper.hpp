@@ -3,6 +3,7 @@
 /// Everything: train models sparse, and cut them down to small dense ones that compute the same.
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/gradcheck.hpp>
+#include <taper/autodiff/hessian.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/print.hpp>
 #include <taper/autodiff/structurecheck.hpp>
