@@ -13,7 +13,7 @@ namespace taper {
 /// size.
 template <class T> class Arena {
  public:
-  /// Memory for `count` numbers, not cleared. Null when `count` is zero.
+  /// Memory for `count` elements, not cleared. Null when `count` is zero.
   T* take(std::size_t count) {
     if (count == 0) return nullptr;
     const std::size_t need = padded<T>(count);
@@ -29,7 +29,7 @@ template <class T> class Arena {
     next_ = end_ = nullptr;
   }
 
-  /// How many numbers there is memory for.
+  /// How many elements there is memory for.
   std::size_t capacity() const {
     std::size_t total = 0;
     for (const AlignedArray<T>& chunk : chunks_) total += chunk.size();

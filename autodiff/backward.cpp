@@ -26,10 +26,6 @@ template <class T> void Tape<T>::backward(Var<T> output, View<const T> seed, Acc
   run_backward(output.index_, seed.data());
 }
 
-template <class T> void Tape<T>::value_and_gradient(Var<T> output) {
-  value_and_gradient(output, seed_ + 1);
-}
-
 template <class T> void Tape<T>::value_and_gradient(Var<T> output, std::uint64_t seed) {
   require_scalar(output);
   require_gradient(output);
@@ -98,7 +94,6 @@ template <class T> void Tape<T>::run_backward(std::uint32_t output, const T* see
 #define TAPER_BACKWARD(T)                                             \
   template void Tape<T>::backward(Var<T>, Accumulate);                \
   template void Tape<T>::backward(Var<T>, View<const T>, Accumulate); \
-  template void Tape<T>::value_and_gradient(Var<T>);                  \
   template void Tape<T>::value_and_gradient(Var<T>, std::uint64_t);   \
   template void Tape<T>::require_scalar(Var<T>);                      \
   template void Tape<T>::require_gradient(Var<T>);                    \

@@ -10,8 +10,8 @@
 namespace taper {
 
 /// The flat memory that the parameters of a model live in: all values in one aligned run, all gradients in
-/// another of the same length, and a mark for each one that is held. Parameters are views of pieces of it, so
-/// that an optimizer step or a norm is one pass over plain memory.
+/// another of the same length, and a mark for each one that is frozen. Parameters are views of pieces of it,
+/// so that an optimizer step or a norm is one pass over plain memory.
 template <class T> struct Block {
   explicit Block(Index size)
       : values(static_cast<std::size_t>(size)),

@@ -8,7 +8,7 @@
 
 namespace taper {
 
-/// The position of the first of n numbers that is not finite, or -1. It is looked for in the first run that
+/// The position of the first of n elements that is not finite, or -1. It is looked for in the first run that
 /// has one.
 template <class T> Index first_not_finite(const T* values, Index n) {
   constexpr Index run = Index{1} << 16;

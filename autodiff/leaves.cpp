@@ -26,21 +26,11 @@ template <class T> Var<T> Tape<T>::constant(View<const T> value, std::string_vie
   return leaf;
 }
 
-template <class T> Var<T> Tape<T>::constant(T value) {
-  return constant(View<const T>(&value, Shape{}));
-}
-
 template <class T> Var<T> Tape<T>::variable(View<const T> value, std::string_view name) {
   const Var<T> leaf = constant(value, name);
   nodes_.back().requires_grad = true;
   leaves_.push_back(leaf.index_);
   return leaf;
-}
-
-template <class T>
-Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
-                          std::string_view name) {
-  return parameter(block, offset, shape, names_.add(name, scope_));
 }
 
 template <class T>
@@ -106,10 +96,7 @@ template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   template Node<T>& Tape<T>::append_leaf(const Shape&, Names::Id, T*);                                  \
   template Var<T> Tape<T>::input(const Shape&, std::string_view);                                       \
   template Var<T> Tape<T>::constant(View<const T>, std::string_view);                                   \
-  template Var<T> Tape<T>::constant(T);                                                                 \
   template Var<T> Tape<T>::variable(View<const T>, std::string_view);                                   \
-  template Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>&, Index, const Shape&,             \
-                                     std::string_view);                                                 \
   template Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>&, Index, const Shape&, Names::Id); \
   template Var<T> Tape<T>::buffer(const std::shared_ptr<Block<T>>&, Index, const Shape&, Names::Id);    \
   template void Tape<T>::assign_later(Var<T>, Var<T>);                                                  \

@@ -58,7 +58,7 @@ template <class T> Var<T> max(Var<T> a, Var<T> b);
 template <class T> Var<T> min(Var<T> a, Var<T> b);
 
 /// The product of a factor u with its gates v, which are as many as u has entries, one for each column of a
-/// matrix (n) or one for each row (m x 1). It is mul(u, v), and its way back finds both gradients in one
+/// matrix (n) or one for each row (m x 1). It is mul(u, v), and its backward pass finds both gradients in one
 /// pass.
 template <class T> Var<T> hadamard(Var<T> u, Var<T> v);
 

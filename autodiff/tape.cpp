@@ -174,10 +174,6 @@ template <class T> inline void Tape<T>::compute(const Node<T>& node) {
   if (check_finite_) throw_not_finite_value(*this, node);
 }
 
-template <class T> void Tape<T>::replay() {
-  replay(seed_ + 1);
-}
-
 template <class T> void Tape<T>::replay(std::uint64_t seed) {
   follow_blocks("replay");
   const kernels::FlushDenormals flush;

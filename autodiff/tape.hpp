@@ -84,7 +84,7 @@ template <class T> class Tape {
   /// A leaf with a copy of these values that requires no gradient.
   Var<T> constant(View<const T> value, std::string_view name = "constant");
   /// The same for a scalar.
-  Var<T> constant(T value);
+  Var<T> constant(T value) { return constant(View<const T>(&value, Shape{})); }
   /// A leaf with a copy of these values that requires a gradient.
   Var<T> variable(View<const T> value, std::string_view name = "variable");
   /// A leaf that lies in a block of parameters from position `offset` on. Each replay reads it there, and its
@@ -92,7 +92,9 @@ template <class T> class Tape {
   /// recording: the same place gives the same variable. Throws Error for a place that goes beyond the block
   /// or overlaps another one.
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape,
-                   std::string_view name = "parameter");
+                   std::string_view name = "parameter") {
+    return parameter(block, offset, shape, names_.add(name, scope_));
+  }
   Var<T> parameter(const std::shared_ptr<Block<T>>& block, Index offset, const Shape& shape, Names::Id name);
   /// The same for a buffer, which is not trained (running statistics): it requires no gradient. After
   /// assign_later, this gives the variable that was assigned to it last.
@@ -116,7 +118,7 @@ template <class T> class Tape {
   /// Computes everything again, from the present values of the leaves. Allocates nothing. Operations that
   /// draw random numbers draw new ones. Here and in the other passes, denormal numbers count as zero. Throws
   /// Error when parameters have been replaced since they were bound.
-  void replay();
+  void replay() { replay(seed_ + 1); }
   /// Replays with the random numbers of this seed, so that the result is a pure function of leaves and seed.
   void replay(std::uint64_t seed);
   /// The seed of the last recording or replay.
@@ -134,7 +136,7 @@ template <class T> class Tape {
   /// where gradients are stored later (see MemoryPlan). It is an Error to read such a value, to record with
   /// it or to call backward() until the next replay().
   void value_and_gradient(Var<T> output, std::uint64_t seed);
-  void value_and_gradient(Var<T> output);
+  void value_and_gradient(Var<T> output) { value_and_gradient(output, seed_ + 1); }
 
   /// Whether every variable has its own gradient after a backward pass; true at first. If not, only leaves
   /// are sure to. Other gradients may share memory (see MemoryPlan), which saves time; to read one that was

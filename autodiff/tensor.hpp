@@ -46,7 +46,7 @@ template <class T> class View {
   Shape shape_;
 };
 
-/// A tensor that owns its numbers: up to four dimensions, row-major, 64-byte aligned, zero at first.
+/// A tensor that owns its elements: up to four dimensions, row-major, 64-byte aligned, zero at first.
 template <class T> class Tensor {
  public:
   /// A scalar zero.

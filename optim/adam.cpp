@@ -40,7 +40,7 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
   }
   kernels::adam_step<T>(segment.size, this->values(segment), this->gradients(segment),
                         this->state(0, segment), this->state(1, segment), this->entry_states(segment),
-                        {.rate = lr / correction1_,
+                        {.lr = lr / correction1_,
                          .clipping = clipping,
                          .coupled_decay = decoupled_ ? 0 : segment.weight_decay,
                          .shrinkage = decoupled_ ? 1 - lr * segment.weight_decay : 1,

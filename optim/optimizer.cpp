@@ -61,10 +61,10 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
     end_ = segments_.back().offset + segments_.back().size;
   }
   tensors_.assign(state_names_.size(), AlignedArray<T>(static_cast<std::size_t>(extent())));
-  entry_states_ = AlignedArray<kernels::Held>(static_cast<std::size_t>(extent()));
+  entry_states_ = AlignedArray<kernels::EntryState>(static_cast<std::size_t>(extent()));
   for (Index i = 0; i < extent(); ++i) {
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
-    entry_states_.data()[i] = frozen ? kernels::held_frozen : kernels::held_free;
+    entry_states_.data()[i] = frozen ? kernels::EntryState::frozen : kernels::EntryState::trainable;
     any_not_free_ |= frozen;
   }
 }
@@ -112,10 +112,10 @@ template <class T> OptimizerState<T> Optimizer<T>::state() const {
     }
     bool uneven = false;
     for (Index i = at; i < at + parameter.shape.size(); ++i) {
-      const kernels::Held entry_state = entry_states_.data()[i];
-      entry.steps.push_back(entry_state == kernels::held_frozen  ? OptimizerState<T>::frozen
-                            : entry_state == kernels::held_fresh ? 0
-                                                                 : entry_steps(i));
+      const kernels::EntryState entry_state = entry_states_.data()[i];
+      entry.steps.push_back(entry_state == kernels::EntryState::frozen      ? OptimizerState<T>::frozen
+                            : entry_state == kernels::EntryState::restarted ? 0
+                                                                            : entry_steps(i));
       uneven |= entry.steps.back() != steps_;
     }
     if (!uneven) entry.steps.clear();
@@ -192,9 +192,9 @@ template <class T> void Optimizer<T>::load_state(const OptimizerState<T>& state)
       for (std::size_t which = 0; which < tensors_.size(); ++which) {
         tensors_[which].data()[at] = frozen || restarted ? T{0} : entry.tensors[which][i];
       }
-      entry_states_.data()[at] = frozen      ? kernels::held_frozen
-                                 : restarted ? kernels::held_fresh
-                                             : kernels::held_free;
+      entry_states_.data()[at] = frozen      ? kernels::EntryState::frozen
+                                 : restarted ? kernels::EntryState::restarted
+                                             : kernels::EntryState::trainable;
       if (!frozen) all_steps[static_cast<std::size_t>(at)] = made;
     }
   }
@@ -249,17 +249,19 @@ template <class T> void Optimizer<T>::sync_masks() {
   any_not_free_ = any_restarted_ = false;
   std::vector<Index> frozen_now, thawed_now;
   for (Index i = 0; i < extent(); ++i) {
-    kernels::Held& entry = entry_states_.data()[i];
+    kernels::EntryState& entry = entry_states_.data()[i];
     const bool frozen = block_->frozen.data()[begin_ + i] != 0;
-    if (frozen != (entry == kernels::held_frozen)) {
+    if (frozen != (entry == kernels::EntryState::frozen)) {
       (frozen ? frozen_now : thawed_now).push_back(i);
       for (AlignedArray<T>& tensor : tensors_) tensor.data()[i] = 0;
       // Without support for frozen entries no step was made while there were some.
       const bool restarted = steps_ > 0 && supports_frozen();
-      entry = frozen ? kernels::held_frozen : restarted ? kernels::held_fresh : kernels::held_free;
+      entry = frozen      ? kernels::EntryState::frozen
+              : restarted ? kernels::EntryState::restarted
+                          : kernels::EntryState::trainable;
     }
-    any_not_free_ |= entry != kernels::held_free;
-    any_restarted_ |= entry == kernels::held_fresh;
+    any_not_free_ |= entry != kernels::EntryState::trainable;
+    any_restarted_ |= entry == kernels::EntryState::restarted;
   }
   if (!frozen_now.empty() || !thawed_now.empty()) reset_state(frozen_now, thawed_now);
 }
@@ -267,9 +269,9 @@ template <class T> void Optimizer<T>::sync_masks() {
 template <class T> void Optimizer<T>::end_restarts() {
   any_restarted_ = any_not_free_ = false;
   for (Index i = 0; i < extent(); ++i) {
-    kernels::Held& entry = entry_states_.data()[i];
-    if (entry == kernels::held_fresh) entry = kernels::held_free;
-    any_not_free_ |= entry == kernels::held_frozen;
+    kernels::EntryState& entry = entry_states_.data()[i];
+    if (entry == kernels::EntryState::restarted) entry = kernels::EntryState::trainable;
+    any_not_free_ |= entry == kernels::EntryState::frozen;
   }
 }
 
@@ -297,10 +299,10 @@ template <class T> template <class F> void Optimizer<T>::for_free_gradients(cons
   std::size_t filled = 0;
   for (const auto& parameter : parameters_.entries()) {
     const T* const gradients = block_->gradients.data() + parameter.offset;
-    const kernels::Held* const states = entry_states_.data() + (parameter.offset - begin_);
+    const kernels::EntryState* const states = entry_states_.data() + (parameter.offset - begin_);
     for (Index i = 0; i < parameter.shape.size(); ++i) {
       run[filled] = gradients[i];
-      filled += states[i] != kernels::held_frozen;
+      filled += states[i] != kernels::EntryState::frozen;
       if (filled < run.size()) continue;
       f(run.data(), static_cast<Index>(filled));
       filled = 0;
@@ -348,7 +350,7 @@ template <class T> void Optimizer<T>::require_finite_gradients() const {
     const T* const gradients = block_->gradients.data() + parameter.offset;
     const Index size = parameter.shape.size();
     for (Index i = first_not_finite(gradients, size); i >= 0 && i < size; ++i) {
-      const bool frozen = entry_states_.data()[parameter.offset - begin_ + i] == kernels::held_frozen;
+      const bool frozen = entry_states_.data()[parameter.offset - begin_ + i] == kernels::EntryState::frozen;
       if (frozen || std::isfinite(gradients[i])) continue;
       throw Error(name_, "the gradient of '", parameter.name, "' is ", gradients[i], " at entry ", i,
                   ": expected finite numbers to clip");

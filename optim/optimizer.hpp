@@ -105,7 +105,7 @@ template <class T> class Optimizer {
     return tensors_[which].data() + (segment.offset - begin_);
   }
   /// Which entries of a segment are frozen, and which have started anew; null when none are.
-  const kernels::Held* entry_states(const Segment& segment) const {
+  const kernels::EntryState* entry_states(const Segment& segment) const {
     return any_not_free_ ? entry_states_.data() + (segment.offset - begin_) : nullptr;
   }
   /// Where the first segment begins, and how many elements there are from there to the end of the last.
@@ -132,7 +132,7 @@ template <class T> class Optimizer {
   nn::Parameters<T> parameters_;
   std::shared_ptr<Block<T>> block_;
   std::uint64_t masks_;  // the version of the block's masks that entry_states_ follows
-  AlignedArray<kernels::Held> entry_states_;
+  AlignedArray<kernels::EntryState> entry_states_;
   bool any_not_free_ = false;
   bool any_restarted_ = false;
   const char* name_;

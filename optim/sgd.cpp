@@ -28,7 +28,7 @@ void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
   T* const velocity = options_.momentum > 0 ? this->state(0, segment) : nullptr;
   kernels::sgd_step<T>(segment.size, this->values(segment), this->gradients(segment), velocity,
                        this->entry_states(segment),
-                       {.rate = lr,
+                       {.lr = lr,
                         .clipping = clipping,
                         .decay = segment.weight_decay,
                         .momentum = options_.momentum,

@@ -119,7 +119,7 @@ HWY_NOINLINE void row_gradient(Index columns, const Row<T>& left, const Row<T>& 
   const Vector<T> local = only<T>(
       hn::Mul(load_some<T>(gc + whole, rest), slope<T, f, of>(load_some<T>(p, rest), load_some<T>(q, rest))),
       rest);
-  leave<T>(local, g + whole, rest, add);
+  store_or_add<T>(local, g + whole, rest, add);
 }
 
 /// The sum over one row of gc df/da or df/db.
@@ -180,7 +180,8 @@ void map_gradient(Index rows, Index columns, const Strided<const T>& a, const St
         }
         return total;
       },
-      [&](Vector<T> total, Index j, Index count) HWY_ATTR { leave<T>(total, g.data + j, count, add); });
+      [&](Vector<T> total, Index j, Index count)
+          HWY_ATTR { store_or_add<T>(total, g.data + j, count, add); });
 }
 
 template <class T>

@@ -53,7 +53,7 @@ template <class T> constexpr T slope(Binary f, int of, T a, T b) {
 
 }  // namespace scalar
 
-/// c = f(a, b) for n numbers each.
+/// c = f(a, b) for n elements each.
 template <class T> inline void binary(Binary f, Index n, const T* a, const T* b, T* c) {
   if (n == 1 && scalar::is_arithmetic(f)) {
     *c = scalar::value(f, *a, *b);
@@ -62,7 +62,7 @@ template <class T> inline void binary(Binary f, Index n, const T* a, const T* b,
   }
 }
 
-/// g = gc * df/da (of = 0) or gc * df/db (of = 1) for n numbers each, or added to g. It may lie where gc
+/// g = gc * df/da (of = 0) or gc * df/db (of = 1) for n elements each, or added to g. It may lie where gc
 /// does.
 template <class T>
 inline void binary_gradient(Binary f, int of, Index n, const T* a, const T* b, const T* gc, T* g, bool add) {

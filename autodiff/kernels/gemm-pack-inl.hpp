@@ -19,7 +19,7 @@ namespace taper::kernels::HWY_NAMESPACE {
 
 #if HWY_TARGET != HWY_SCALAR
 
-/// A vector of 128-bit blocks, `apart` numbers apart in memory.
+/// A vector of 128-bit blocks, `apart` elements apart in memory.
 template <class D, class T> HWY_INLINE hn::Vec<D> load_blocks(D d, const T* from, Index apart) {
   if constexpr (hn::MaxLanes(D()) * sizeof(T) == 16) {
     return hn::LoadU(d, from);

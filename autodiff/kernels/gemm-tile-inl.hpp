@@ -15,8 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
 // A tile of C is what the registers hold: 24 accumulators of 32 registers, or 12 of 16. Where they allow it,
-// it is four vectors wide and 6 rows high, for which the fewest numbers are loaded for each product; narrower
-// ones are higher. Rows come in groups of `tile_rows`, and those left over in smaller groups.
+// it is four vectors wide and 6 rows high, for which the fewest elements are loaded for each product;
+// narrower ones are higher. Rows come in groups of `tile_rows`, and those left over in smaller groups.
 #if (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3) || HWY_ARCH_ARM_A64
 constexpr Index tile_rows = 12;
 constexpr Index tile_vectors = 4;
@@ -27,7 +27,7 @@ constexpr Index tile_vectors = 2;
 constexpr Index fewer_rows = tile_rows / 3 * 2;
 template <class T> constexpr Index tile_columns = tile_vectors* static_cast<Index>(hn::MaxLanes(Tag<T>()));
 
-/// How the rows of a tile find their numbers in A.
+/// How the rows of a tile find their elements in A.
 enum class Left {
   rows,    ///< (i, p) at data[i * step + p]: where they are, row by row
   columns  ///< (i, p) at data[i + p * step]: a transpose where it is, or packed
@@ -133,7 +133,7 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
   }
   for (; p < k; ++p) multiply();
 
-  const auto leave = [&](auto add, auto all) HWY_ATTR {
+  const auto store_tile = [&](auto add, auto all) HWY_ATTR {
     HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
       HWY_UNROLL(4) for (Index j = 0; j < V; ++j) {
         T* const to = c.data + i * c.ldc + j * step;
@@ -148,9 +148,9 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
   constexpr std::true_type yes;
   constexpr std::false_type no;
   if (whole) {
-    c.add ? leave(yes, yes) : leave(no, yes);
+    c.add ? store_tile(yes, yes) : store_tile(no, yes);
   } else {
-    c.add ? leave(yes, no) : leave(no, no);
+    c.add ? store_tile(yes, no) : store_tile(no, no);
   }
 }
 

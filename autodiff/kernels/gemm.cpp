@@ -25,9 +25,9 @@ template <class T> struct GemmTable {
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-// How much of the inner dimension is taken at a time, and how many numbers of A: a panel of B that long stays
-// in the second-level cache while those rows of A pass by. Longer ones save passes over C, and more of A
-// saves packing B again; found by trying on a core with 2 MB.
+// How much of the inner dimension is taken at a time, and how many elements of A: a panel of B that long
+// stays in the second-level cache while those rows of A pass by. Longer ones save passes over C, and more of
+// A saves packing B again; found by trying on a core with 2 MB.
 template <class T> constexpr Index most_inner = 4096 / sizeof(T);
 template <class T> constexpr Index most_left = (Index{4} << 20) / sizeof(T);
 // A C larger than this is fetched before it is needed; found by trying, too.
@@ -165,7 +165,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
           }
         }
       };
-      for_pieces(pieces, parallel ? 1 : pieces, multiply_pieces, 0, Share::free);
+      for_pieces(pieces, parallel ? 1 : pieces, multiply_pieces, 0, Schedule::dynamic);
     }
   }
 }
@@ -244,7 +244,7 @@ void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, I
   if (m == 0 || n == 0) return;
   const Index few = 8;
   const bool rows_meet = (a.column == 1 || k == 1) && (b.row == 1 || k == 1);
-  // As many rows of `work` numbers as make a piece for a thread.
+  // As many rows of `work` elements as make a piece for a thread.
   const auto piece = [&](Index work) {
     return std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
   };

@@ -72,9 +72,9 @@ template <class T> struct Hadamard {
       const Index at = i * p.stride;
       const Vector<T> g = load_upto<T>(gw + at, count);
       if (gv.data != nullptr) sum = hn::MulAdd(g, load_upto<T>(u + at, count), sum);
-      if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at, count, gu.add);
+      if (gu.data != nullptr) store_or_add<T>(hn::Mul(g, gate), gu.data + at, count, gu.add);
     }
-    if (gv.data != nullptr) leave<T>(sum, gv.data, count, gv.add);
+    if (gv.data != nullptr) store_or_add<T>(sum, gv.data, count, gv.add);
   }
 
   template <Index block>
@@ -123,7 +123,7 @@ template <class T> struct Hadamard {
         });
       }
       for_row(count, [&](Index k, Index some) HWY_ATTR {
-        leave<T>(hn::Load(Tag<T>(), totals + k), gv.data + j + k, some, gv.add);
+        store_or_add<T>(hn::Load(Tag<T>(), totals + k), gv.data + j + k, some, gv.add);
       });
     }
   }
@@ -135,7 +135,7 @@ template <class T> struct Hadamard {
       const Index at = i * p.stride;
       const Vector<T> sums = sum_vectors<T>(p.columns, [&](Vector<T> sum, Index j, Index count) HWY_ATTR {
         const Vector<T> g = load_upto<T>(gw + at + j, count);
-        if (gu.data != nullptr) leave<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
+        if (gu.data != nullptr) store_or_add<T>(hn::Mul(g, gate), gu.data + at + j, count, gu.add);
         return gv.data == nullptr ? sum : hn::MulAdd(g, load_upto<T>(u + at + j, count), sum);
       });
       if (gv.data == nullptr) continue;

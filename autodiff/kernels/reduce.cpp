@@ -57,7 +57,7 @@ template <class T> struct Reduce {
   static void scale(Index n, T s, const T* x, T* y, bool add) {
     const Vector<T> factor = hn::Set(Tag<T>(), s);
     for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-      leave<T>(hn::Mul(factor, load_upto<T>(x + i, count)), y + i, count, add);
+      store_or_add<T>(hn::Mul(factor, load_upto<T>(x + i, count)), y + i, count, add);
     });
   }
 

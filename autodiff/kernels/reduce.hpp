@@ -8,12 +8,12 @@ namespace taper::kernels {
 // are added up with what rounding loses (simd-inl.hpp). So the error is some units in the last place, however
 // many terms there are, relative to the sum of their magnitudes.
 
-/// Sum of n numbers, and of their squares. Long runs are summed in pieces of a fixed length, and the pieces
+/// Sum of n elements, and of their squares. Long runs are summed in pieces of a fixed length, and the pieces
 /// in double, so the order does not depend on anything but n.
 template <class T> double sum(Index n, const T* x);
 template <class T> double sum_squares(Index n, const T* x);
 
-/// Whether none of n numbers is a NaN or infinite.
+/// Whether none of n elements is a NaN or infinite.
 template <class T> bool all_finite(Index n, const T* x);
 
 /// Adds x to n sums. What rounding loses goes into `rest`, which starts at zero, and from there into the next
@@ -23,7 +23,7 @@ template <class T> void add_carefully(Index n, const T* x, T* sum, T* rest);
 /// y = s x, or added to y.
 template <class T> void scale(Index n, T s, const T* x, T* y, bool add);
 
-// A tensor seen along one axis: outer x n x inner numbers, of which the middle dimension is reduced.
+// A tensor seen along one axis: outer x n x inner elements, of which the middle dimension is reduced.
 
 /// y[o, i] = sum over k of x[o, k, i].
 template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, T* y);

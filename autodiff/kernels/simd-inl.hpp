@@ -89,7 +89,7 @@ template <class T, class F> HWY_INLINE void for_vectors(Index n, const F& f) {
   for (Index i = 0; i < n; i += step) f(i, std::min(step, n - i));
 }
 
-/// A vector of `count` numbers, where most often that is all of them.
+/// A vector of `count` elements, where most often that is all of them.
 template <class T> HWY_INLINE Vector<T> load_upto(const T* p, Index count) {
   return count == lanes<T>() ? load<T>(p) : load_some<T>(p, count);
 }
@@ -103,7 +103,7 @@ template <class T> HWY_INLINE void store_upto(Vector<T> v, T* p, Index count) {
 }
 
 /// Stores v, or adds it to what is there.
-template <class T> HWY_INLINE void leave(Vector<T> v, T* p, Index count, bool add) {
+template <class T> HWY_INLINE void store_or_add(Vector<T> v, T* p, Index count, bool add) {
   store_upto<T>(add ? hn::Add(load_upto<T>(p, count), v) : v, p, count);
 }
 
@@ -151,8 +151,8 @@ template <class T, class F> HWY_INLINE Vector<T> sum_steps(Index n, const F& nex
   return total.total;
 }
 
-/// The sum of the vectors that n numbers fill; next(sum, i, count) adds the one at i, of which the lanes from
-/// `count` on are not to count.
+/// The sum of the vectors that n elements fill; next(sum, i, count) adds the one at i, of which the lanes
+/// from `count` on are not to count.
 template <class T, class F> HWY_INLINE Vector<T> sum_vectors(Index n, const F& next) {
   const Index step = lanes<T>();
   return sum_steps<T>((n + step - 1) / step, [&](Vector<T> sum, Index k) HWY_ATTR {

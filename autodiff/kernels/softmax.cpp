@@ -4,8 +4,8 @@
 #ifndef TAPER_SOFTMAX_TABLE  // once, before the targets
 #define TAPER_SOFTMAX_TABLE
 namespace taper::kernels {
-/// The inner kernels of one scalar on one target: `row` ones take a run of consecutive numbers, `columns`
-/// ones reduce n rows of `inner` numbers, and the gradients take either.
+/// The inner kernels of one scalar on one target: `row` ones take a run of consecutive elements, `columns`
+/// ones reduce n rows of `inner` elements, and the gradients take either.
 template <class T> struct SoftmaxTable {
   void (*logsumexp_row)(Index n, const T* x, T* y, T* shift, T* logarithm);
   void (*logsumexp_columns)(Index n, Index inner, const T* x, T* y, T* shift, T* logarithm);
@@ -86,7 +86,7 @@ template <class T> struct Softmax {
       const Tag<T> d;
       const Vector<T> by = hn::Set(d, *shift), log_total = hn::Set(d, *logarithm), g = hn::Set(d, *gy);
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-        leave<T>(hn::Mul(g, slope(load_upto<T>(x + i, count), by, log_total)), gx + i, count, add);
+        store_or_add<T>(hn::Mul(g, slope(load_upto<T>(x + i, count), by, log_total)), gx + i, count, add);
       });
       return;
     }
@@ -95,7 +95,7 @@ template <class T> struct Softmax {
                       g = load_upto<T>(gy + i, count);
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        leave<T>(hn::Mul(g, slope(load_upto<T>(x + at, count), by, log_total)), gx + at, count, add);
+        store_or_add<T>(hn::Mul(g, slope(load_upto<T>(x + at, count), by, log_total)), gx + at, count, add);
       }
     });
   }
@@ -150,8 +150,8 @@ template <class T> struct Softmax {
       });
       const Vector<T> common = hn::SumOfLanes(d, total);
       for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-        leave<T>(softmax_slope(load_upto<T>(y + i, count), load_upto<T>(gy + i, count), common, log), gx + i,
-                 count, add);
+        store_or_add<T>(softmax_slope(load_upto<T>(y + i, count), load_upto<T>(gy + i, count), common, log),
+                        gx + i, count, add);
       });
       return;
     }
@@ -162,8 +162,8 @@ template <class T> struct Softmax {
       });
       for (Index k = 0; k < n; ++k) {
         const Index at = k * inner + i;
-        leave<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log),
-                 gx + at, count, add);
+        store_or_add<T>(softmax_slope(load_upto<T>(y + at, count), load_upto<T>(gy + at, count), common, log),
+                        gx + at, count, add);
       }
     });
   }

@@ -82,7 +82,7 @@ void set_threads(int count) {
 }
 
 void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
-                const void* context, Share share) {
+                const void* context, Schedule schedule) {
   const Index pieces = (count + piece - 1) / piece;
   FirstException exception;
   const auto run = [&](Index k) {
@@ -98,7 +98,7 @@ void run_pieces(Index count, Index piece, void (*call)(const void* context, Inde
   {
     const unsigned before = float_mode();
     set_float_mode(mode);
-    if (share == Share::even) {
+    if (schedule == Schedule::fixed) {
 #pragma omp for schedule(static)
       for (Index k = 0; k < pieces; ++k) run(k);
     } else {

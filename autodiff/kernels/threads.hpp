@@ -16,20 +16,20 @@ int threads();
 void set_threads(int count);
 
 /// Who does which piece.
-enum class Share {
-  even,  ///< as many neighbours for each thread: it finds in its cache what the loop before left there
-  free   ///< the next one for whoever is free: for long pieces, on cores that may not be equally fast
+enum class Schedule {
+  fixed,   ///< neighbouring pieces for each thread, as many for each: they may still be in its cache
+  dynamic  ///< the next piece for the next thread that is free: for long pieces, on cores of different speed
 };
 
 /// Calls call(context, begin, end) for all pieces, on several threads. When pieces throw, those not begun are
 /// left out, and one of the exceptions is thrown to the caller.
 void run_pieces(Index count, Index piece, void (*call)(const void* context, Index begin, Index end),
-                const void* context, Share share);
+                const void* context, Schedule schedule);
 
 /// Calls f(begin, end) for consecutive pieces of [0, count), each `piece` long but the last. The pieces do
 /// not depend on the number of threads; up to `alone`, or with only one piece, no other thread is asked.
 template <class F>
-void for_pieces(Index count, Index piece, const F& f, Index alone = 0, Share share = Share::even) {
+void for_pieces(Index count, Index piece, const F& f, Index alone = 0, Schedule schedule = Schedule::fixed) {
   if (count <= std::max(piece, alone) || threads() == 1) {
     for (Index begin = 0; begin < count; begin += piece) f(begin, std::min(begin + piece, count));
     return;
@@ -37,7 +37,7 @@ void for_pieces(Index count, Index piece, const F& f, Index alone = 0, Share sha
   run_pieces(
       count, piece,
       [](const void* context, Index begin, Index end) { (*static_cast<const F*>(context))(begin, end); }, &f,
-      share);
+      schedule);
 }
 
 /// A piece of a loop over numbers as cheap as a sum of two. Measured by bench/elementwise (two cores of a

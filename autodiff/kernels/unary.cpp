@@ -62,7 +62,7 @@ template <class T, Unary f> struct Function;
 #define TAPER_UNARY_2(name, function, p, q, ...) TAPER_UNARY_0(name, __VA_ARGS__)
 #include <taper/autodiff/kernels/unary-list.hpp>
 
-/// Calls f(i) for each of the whole vectors in n numbers. Around a cheap function, the loop itself counts.
+/// Calls f(i) for each of the whole vectors in n elements. Around a cheap function, the loop itself counts.
 template <class T, Index cost, class F> HWY_INLINE void each_vector(Index n, const F& f) {
   if constexpr (cost == cheap) {
 #pragma GCC unroll 4
@@ -93,7 +93,7 @@ template <class T> struct Loops {
   void (*gradient)(Index n, const T* x, const T* y, const T* gy, T* gx, bool add, T p, T q);
 };
 
-/// The loops of one function; the switch makes the compiler ask for those that are missing.
+/// The loops of one function; the compiler warns of a case that is missing.
 template <class T> Loops<T> loops(Unary f) {
   switch (f) {
 #define TAPER_UNARY_0(name, ...) \

@@ -12,7 +12,7 @@ enum class Unary {
 #include <taper/autodiff/kernels/unary-list.hpp>
 };
 
-/// y = f(x) for n numbers. `y` may be `x`.
+/// y = f(x) for n elements. `y` may be `x`.
 template <class T> void unary(Unary f, Index n, const T* x, T* y, T p = 0, T q = 0);
 
 /// gx = gy f'(x), or added to gx, with y = f(x) at hand. `gx` may be `gy`.

@@ -5,8 +5,9 @@
 #define TAPER_UPDATE_TABLE
 namespace taper::kernels {
 template <class T> struct UpdateTable {
-  void (*sgd)(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step);
-  void (*adam)(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+  void (*sgd)(Index n, T* values, const T* gradients, T* velocity, const EntryState* states,
+              const SgdStep& step);
+  void (*adam)(Index n, T* values, const T* gradients, T* first, T* second, const EntryState* states,
                const AdamStep& step, const AdamCohorts<T>& cohorts);
 };
 }  // namespace taper::kernels
@@ -23,7 +24,7 @@ template <class T> struct UpdateTable {
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
 
-/// Up to one vector of numbers at p, where `count` are left.
+/// Up to one vector of elements at p, where `count` are left.
 template <class T> struct Run {
   Index count;
   bool whole = count == lanes<T>();
@@ -39,22 +40,23 @@ template <class T> struct Run {
     return hn::Load(d, buffer);
   }
   /// The bytes of a mask, widened to lanes.
-  HWY_INLINE auto get_held(const Held* p) const {
+  HWY_INLINE auto get_states(const EntryState* p) const {
     const hn::RebindToSigned<Tag<T>> d;
     if constexpr (sizeof(T) == 4) {
       const hn::Rebind<std::uint8_t, decltype(d)> bytes;
       if (whole) return hn::PromoteTo(d, hn::LoadU(bytes, reinterpret_cast<const std::uint8_t*>(p)));
     }
     HWY_ALIGN Ordinal<T> buffer[hn::MaxLanes(d)] = {};
-    for (Index i = 0; i < count; ++i) buffer[i] = p[i];
+    for (Index i = 0; i < count; ++i) buffer[i] = static_cast<Ordinal<T>>(p[i]);
     return hn::Load(d, buffer);
   }
 };
 
 template <class T> using Lanes = decltype(hn::Zero(hn::RebindToSigned<Tag<T>>()));
 
-template <class T> HWY_INLINE auto is(Held what, Lanes<T> held) {
-  return hn::RebindMask(Tag<T>(), hn::Eq(held, hn::Set(hn::RebindToSigned<Tag<T>>(), Ordinal<T>{what})));
+template <class T> HWY_INLINE auto is(EntryState what, Lanes<T> states) {
+  return hn::RebindMask(Tag<T>(),
+                        hn::Eq(states, hn::Set(hn::RebindToSigned<Tag<T>>(), static_cast<Ordinal<T>>(what))));
 }
 
 /// Clipping in every lane.
@@ -77,12 +79,12 @@ template <class T> struct Clip {
 /// The constants of a step in every lane.
 template <class T> struct Sgd {
   using V = Vector<T>;
-  V rate, decay, momentum, keep;
+  V lr, decay, momentum, keep;
   Clip<T> clip;
   bool nesterov, first;
 
   Sgd(const SgdStep& s, bool with_momentum)
-      : rate(constant<T>(s.rate)),
+      : lr(constant<T>(s.lr)),
         decay(constant<T>(s.decay)),
         momentum(constant<T>(s.momentum)),
         keep(constant<T>(1 - s.dampening)),
@@ -95,12 +97,13 @@ template <class T> struct Sgd {
     return first ? g : hn::MulAdd(momentum, velocity, hn::Mul(keep, g));
   }
   HWY_INLINE V moved(V value, V g, V velocity) const {
-    return hn::NegMulAdd(rate, nesterov ? hn::MulAdd(momentum, velocity, g) : velocity, value);
+    return hn::NegMulAdd(lr, nesterov ? hn::MulAdd(momentum, velocity, g) : velocity, value);
   }
 };
 
 template <class T>
-void sgd(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& constants) {
+void sgd(Index n, T* values, const T* gradients, T* velocity, const EntryState* states,
+         const SgdStep& constants) {
   const Sgd<T> step(constants, velocity != nullptr);
   const Index width = lanes<T>();
   for (Index i = 0; i < n; i += width) {
@@ -108,13 +111,14 @@ void sgd(Index n, T* values, const T* gradients, T* velocity, const Held* held, 
     const Vector<T> value = run.get(values + i), g = step.slope(value, run.get(gradients + i));
     const Vector<T> before = velocity == nullptr ? g : run.get(velocity + i);
     Vector<T> speed = velocity == nullptr ? g : step.next_velocity(g, before);
-    if (held == nullptr) {
+    if (states == nullptr) {
       run.put(step.moved(value, g, speed), values + i);
     } else {
-      const Lanes<T> marks = run.get_held(held + i);
-      speed = hn::IfThenElse(is<T>(held_fresh, marks), g, speed);
-      run.put(hn::IfThenElse(is<T>(held_frozen, marks), value, step.moved(value, g, speed)), values + i);
-      speed = hn::IfThenElse(is<T>(held_frozen, marks), before, speed);
+      const Lanes<T> marks = run.get_states(states + i);
+      speed = hn::IfThenElse(is<T>(EntryState::restarted, marks), g, speed);
+      run.put(hn::IfThenElse(is<T>(EntryState::frozen, marks), value, step.moved(value, g, speed)),
+              values + i);
+      speed = hn::IfThenElse(is<T>(EntryState::frozen, marks), before, speed);
     }
     if (velocity != nullptr) run.put(speed, velocity + i);
   }
@@ -122,14 +126,14 @@ void sgd(Index n, T* values, const T* gradients, T* velocity, const Held* held, 
 
 template <class T> struct Adam {
   using V = Vector<T>;
-  V rate, decay, shrinkage, beta1, beta2, rest1, rest2, root_correction, epsilon;
+  V lr, decay, shrinkage, beta1, beta2, rest1, rest2, root_correction, epsilon;
   Clip<T> clip;
   // The range in which second moments are kept as they are, and have all their digits.
   static constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
   static constexpr T most = std::numeric_limits<T>::max() / 4;
 
   explicit Adam(const AdamStep& s)
-      : rate(constant<T>(s.rate)),
+      : lr(constant<T>(s.lr)),
         decay(constant<T>(s.coupled_decay)),
         shrinkage(constant<T>(s.shrinkage)),
         beta1(constant<T>(s.beta1)),
@@ -158,7 +162,7 @@ template <class T> struct Adam {
     }
     second = square;
     root = hn::MulAdd(root, root_correction, epsilon);
-    return hn::Sub(hn::Mul(shrinkage, value), hn::Div(hn::Mul(rate, first), root));
+    return hn::Sub(hn::Mul(shrinkage, value), hn::Div(hn::Mul(lr, first), root));
   }
 
  private:
@@ -188,7 +192,7 @@ template <class T> struct Adam {
 };
 
 template <class T>
-void adam(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+void adam(Index n, T* values, const T* gradients, T* first, T* second, const EntryState* states,
           const AdamStep& constants, const AdamCohorts<T>& cohorts) {
   Adam<T> step(constants);
   const Tag<T> d;
@@ -197,14 +201,14 @@ void adam(Index n, T* values, const T* gradients, T* first, T* second, const Hel
     const Run<T> run{std::min(width, n - i)};
     if (cohorts.cohort != nullptr) {
       const auto cohort = run.get_ordinals(cohorts.cohort + i);
-      step.rate = hn::GatherIndex(d, cohorts.rate, cohort);
+      step.lr = hn::GatherIndex(d, cohorts.lr, cohort);
       step.root_correction = hn::GatherIndex(d, cohorts.root_correction, cohort);
     }
     const Vector<T> value = run.get(values + i), m = run.get(first + i), v = run.get(second + i);
     Vector<T> next_m = m, next_v = v;
     Vector<T> next = step.next(value, run.get(gradients + i), next_m, next_v);
-    if (held != nullptr) {
-      const auto frozen = is<T>(held_frozen, run.get_held(held + i));
+    if (states != nullptr) {
+      const auto frozen = is<T>(EntryState::frozen, run.get_states(states + i));
       next = hn::IfThenElse(frozen, value, next);
       next_m = hn::IfThenElse(frozen, m, next_m);
       next_v = hn::IfThenElse(frozen, v, next_v);
@@ -235,27 +239,29 @@ template <class P> P* ahead(P* p, Index by) {
 }  // namespace
 
 template <class T>
-void sgd_step(Index n, T* values, const T* gradients, T* velocity, const Held* held, const SgdStep& step) {
+void sgd_step(Index n, T* values, const T* gradients, T* velocity, const EntryState* states,
+              const SgdStep& step) {
   for_numbers(n, cheap, [&](Index begin, Index end) {
-    best<T>().sgd(end - begin, values + begin, gradients + begin, ahead(velocity, begin), ahead(held, begin),
-                  step);
+    best<T>().sgd(end - begin, values + begin, gradients + begin, ahead(velocity, begin),
+                  ahead(states, begin), step);
   });
 }
 
 template <class T>
-void adam_step(Index n, T* values, const T* gradients, T* first, T* second, const Held* held,
+void adam_step(Index n, T* values, const T* gradients, T* first, T* second, const EntryState* states,
                const AdamStep& step, const AdamCohorts<T>& cohorts) {
   for_numbers(n, costly, [&](Index begin, Index end) {
     AdamCohorts<T> here = cohorts;
     here.cohort = ahead(cohorts.cohort, begin);
     best<T>().adam(end - begin, values + begin, gradients + begin, first + begin, second + begin,
-                   ahead(held, begin), step, here);
+                   ahead(states, begin), step, here);
   });
 }
 
-#define TAPER_UPDATE(T)                                                         \
-  template void sgd_step(Index, T*, const T*, T*, const Held*, const SgdStep&); \
-  template void adam_step(Index, T*, const T*, T*, T*, const Held*, const AdamStep&, const AdamCohorts<T>&);
+#define TAPER_UPDATE(T)                                                                    \
+  template void sgd_step(Index, T*, const T*, T*, const EntryState*, const SgdStep&);      \
+  template void adam_step(Index, T*, const T*, T*, T*, const EntryState*, const AdamStep&, \
+                          const AdamCohorts<T>&);
 TAPER_FOR_SCALARS(TAPER_UPDATE)
 
 }  // namespace taper::kernels

@@ -12,7 +12,7 @@ struct DropoutAttributes {
   double probability;
 };
 
-/// The scratch keeps the factors, 0 or 1 / (1 - probability), for the way back.
+/// The scratch keeps the factors, 0 or 1 / (1 - probability), for the backward pass.
 template <class T>
 const Op<T> dropout_op{{
     .name = "dropout",

@@ -9,8 +9,8 @@
 namespace taper {
 namespace {
 
-/// Copies a run of numbers, or adds it to what is there.
-template <class T> void leave(const T* from, Index count, T* to, bool add) {
+/// Copies a run of elements, or adds it to what is there.
+template <class T> void store_or_add(const T* from, Index count, T* to, bool add) {
   if (add) {
     kernels::scale<T>(count, T{1}, from, to, true);
   } else {
@@ -112,7 +112,7 @@ const Op<T> reshape_op{{
     .backward =
         [](const Backward<T>& b) {
           if (const Gradient<T> g = b.gradient(0))
-            leave(b.output_gradient().data(), b.output().size(), g.data, g.add);
+            store_or_add(b.output_gradient().data(), b.output().size(), g.data, g.add);
         },
     .attributes = attribute_fields<ReshapeAttributes>({{"dimensions", &ReshapeAttributes::dimensions}}),
     .structure = reshape_structure,
@@ -257,7 +257,8 @@ const Op<T> slice_op{{
                       run = (end - begin) * inner;
           if (!g.add) std::fill_n(g.data, x.size(), T{0});
           for (Index o = 0; o < outer; ++o) {
-            leave(b.output_gradient().data() + o * run, run, g.data + (o * x[axis] + begin) * inner, g.add);
+            store_or_add(b.output_gradient().data() + o * run, run, g.data + (o * x[axis] + begin) * inner,
+                         g.add);
           }
         },
     .attributes = attribute_fields<SliceAttributes>({{"axis", &SliceAttributes::axis},
@@ -334,8 +335,8 @@ const Op<T> concat_op{{
             const Index run = b.input(i).shape()[axis] * inner;
             if (const Gradient<T> g = b.gradient(i)) {
               for (Index o = 0; o < outer; ++o) {
-                leave(b.output_gradient().data() + o * y[axis] * inner + offset, run, g.data + o * run,
-                      g.add);
+                store_or_add(b.output_gradient().data() + o * y[axis] * inner + offset, run, g.data + o * run,
+                             g.add);
               }
             }
             offset += run;
@@ -415,7 +416,7 @@ const Op<T> gather_rows_op{{
             }
           };
           if (!many(positions.shape())) {
-            for_rows([&](const T* from, Index to) { leave(from, width, g.data + to, true); });
+            for_rows([&](const T* from, Index to) { store_or_add(from, width, g.data + to, true); });
             return;
           }
           T* const rest = b.scratch();

@@ -22,7 +22,8 @@ template <class T> MatrixRef<T> swapped(MatrixRef<T> x) {
 
 /// g = left right, or added to g.
 template <class T>
-void leave(Gradient<T> g, Index rows, Index columns, Index inner, MatrixRef<T> left, MatrixRef<T> right) {
+void store_or_add(Gradient<T> g, Index rows, Index columns, Index inner, MatrixRef<T> left,
+                  MatrixRef<T> right) {
   if (g) kernels::gemm<T>(rows, columns, inner, left, right, g.data, columns, g.add);
 }
 
@@ -84,11 +85,11 @@ const Op<T> matmul_op{{
           const MatrixRef<T> left = read<T>(b.input(0), ta), right = read<T>(b.input(1), tb);
           const MatrixRef<T> g = read<T>(b.output_gradient());
           const Gradient<T> ga = b.gradient(0);
-          ta ? leave(ga, inner, rows, columns, right, swapped(g))
-             : leave(ga, rows, inner, columns, g, swapped(right));
+          ta ? store_or_add(ga, inner, rows, columns, right, swapped(g))
+             : store_or_add(ga, rows, inner, columns, g, swapped(right));
           const Gradient<T> gb = b.gradient(1);
-          tb ? leave(gb, columns, inner, rows, swapped(g), left)
-             : leave(gb, inner, columns, rows, swapped(left), g);
+          tb ? store_or_add(gb, columns, inner, rows, swapped(g), left)
+             : store_or_add(gb, inner, columns, rows, swapped(left), g);
         },
     .attributes = attribute_fields<MatmulAttributes>(
         {{"transpose_a", &MatmulAttributes::transpose_a}, {"transpose_b", &MatmulAttributes::transpose_b}}),
@@ -186,8 +187,8 @@ const Op<T> affine_op{{
             gy = {b.scratch(), gy.shape()};
           }
           const MatrixRef<T> g = read<T>(gy);
-          leave(b.gradient(0), rows, inputs, outputs, g, read<T>(weight));
-          leave(b.gradient(1), outputs, inputs, rows, swapped(g), read<T>(x));
+          store_or_add(b.gradient(0), rows, inputs, outputs, g, read<T>(weight));
+          store_or_add(b.gradient(1), outputs, inputs, rows, swapped(g), read<T>(x));
           if (b.inputs() < 3) return;
           if (const Gradient<T> bias = b.gradient(2)) {
             T* const sums = bias.add ? b.scratch() + y.size() : bias.data;

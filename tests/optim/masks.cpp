@@ -321,11 +321,11 @@ class Ages : public optim::Optimizer<double> {
  protected:
   bool supports_frozen() const override { return true; }
   void update(const Segment& segment, double, const kernels::Clipping&) override {
-    const kernels::Held* const entries = entry_states(segment);
+    const kernels::EntryState* const entries = entry_states(segment);
     for (Index i = 0; i < segment.size; ++i) {
       double& age = state(0, segment)[i];
-      if (entries != nullptr && entries[i] == kernels::held_frozen) continue;
-      if (entries != nullptr && entries[i] == kernels::held_fresh) CHECK(age == 0);
+      if (entries != nullptr && entries[i] == kernels::EntryState::frozen) continue;
+      if (entries != nullptr && entries[i] == kernels::EntryState::restarted) CHECK(age == 0);
       values(segment)[i] = ++age;
     }
   }

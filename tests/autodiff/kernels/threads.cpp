@@ -9,7 +9,7 @@
 
 using taper::kernels::for_pieces;
 using taper::kernels::Index;
-using taper::kernels::Share;
+using taper::kernels::Schedule;
 
 namespace {
 
@@ -24,21 +24,21 @@ struct Threads {
 TEST_CASE("threads: an exception in any piece, of any thread, arrives at the caller") {
   for (const int count : {1, 2, 3}) {
     const Threads threads(count);
-    for (const Share share : {Share::even, Share::free}) {
+    for (const Schedule schedule : {Schedule::fixed, Schedule::dynamic}) {
       for (Index bad = 0; bad < 10; ++bad) {
         CAPTURE(bad);
         const auto run = [&](Index begin, Index) {
           if (begin == bad) throw std::runtime_error("piece " + std::to_string(begin));
         };
-        CHECK_THROWS_WITH_AS(for_pieces(10, 1, run, 0, share), ("piece " + std::to_string(bad)).c_str(),
+        CHECK_THROWS_WITH_AS(for_pieces(10, 1, run, 0, schedule), ("piece " + std::to_string(bad)).c_str(),
                              std::runtime_error);
       }
       CHECK_THROWS_AS(for_pieces(
-                          1000, 1, [](Index, Index) { throw std::bad_alloc(); }, 0, share),
+                          1000, 1, [](Index, Index) { throw std::bad_alloc(); }, 0, schedule),
                       std::bad_alloc);
       std::atomic<Index> sum{0};  // the threads are as good as before
       for_pieces(
-          1000, 7, [&](Index begin, Index end) { sum += end - begin; }, 0, share);
+          1000, 7, [&](Index begin, Index end) { sum += end - begin; }, 0, schedule);
       CHECK(sum == 1000);
     }
   }

@@ -12,7 +12,7 @@
 
 using namespace taper;
 using kernels::AdamStep;
-using kernels::Held;
+using kernels::EntryState;
 using kernels::SgdStep;
 
 namespace {
@@ -22,9 +22,9 @@ template <class T> constexpr double tolerance = sizeof(T) == 4 ? 1e-6 : 1e-14;
 /// Lengths around those of vectors, and one that several threads share.
 constexpr Index lengths[] = {0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 1000, 34001};
 
-std::vector<Held> random_marks(Rng& rng, Index n) {
-  std::vector<Held> held(static_cast<std::size_t>(n));
-  for (Held& mark : held) mark = static_cast<Held>(rng.below(3));
+std::vector<EntryState> random_marks(Rng& rng, Index n) {
+  std::vector<EntryState> held(static_cast<std::size_t>(n));
+  for (EntryState& mark : held) mark = static_cast<EntryState>(rng.below(3));
   return held;
 }
 
@@ -44,19 +44,19 @@ template <class T> T odd(Rng& rng) {
 }
 
 /// Puts odd numbers where the marks say frozen.
-template <class T> void spoil(Rng& rng, const std::vector<Held>& held, Tensor<T>& x) {
+template <class T> void spoil(Rng& rng, const std::vector<EntryState>& held, Tensor<T>& x) {
   for (Index i = 0; i < x.size(); ++i) {
-    if (held[static_cast<std::size_t>(i)] == kernels::held_frozen) x[i] = odd<T>(rng);
+    if (held[static_cast<std::size_t>(i)] == kernels::EntryState::frozen) x[i] = odd<T>(rng);
   }
 }
 
 /// How far apart the entries are that move, and infinite when one that is frozen has other bits than before.
 template <class T>
-double apart_where_held(const std::vector<Held>& held, const Tensor<T>& x, const Tensor<double>& expected,
-                        const Tensor<T>& before) {
+double apart_where_held(const std::vector<EntryState>& held, const Tensor<T>& x,
+                        const Tensor<double>& expected, const Tensor<T>& before) {
   double worst = 0;
   for (Index i = 0; i < x.size(); ++i) {
-    const bool frozen = held[static_cast<std::size_t>(i)] == kernels::held_frozen;
+    const bool frozen = held[static_cast<std::size_t>(i)] == kernels::EntryState::frozen;
     if (frozen) {
       if (std::memcmp(&x[i], &before[i], sizeof(T)) != 0) return HUGE_VAL;
     } else {
@@ -78,7 +78,7 @@ TEST_CASE_TEMPLATE("sgd_step: against a plain loop", T, float, double) {
         if (n > 1000 && kind > 1) continue;  // the long one is for the pieces
         CAPTURE(n);
         CAPTURE(kind);
-        const SgdStep step{.rate = 0.1,
+        const SgdStep step{.lr = 0.1,
                            .clipping = {.scale = kind & 1 ? 0.5 : 1},
                            .decay = kind & 2 ? 0.01 : 0,
                            .momentum = 0.9,
@@ -95,8 +95,8 @@ TEST_CASE_TEMPLATE("sgd_step: against a plain loop", T, float, double) {
                             ? gradient
                             : step.momentum * static_cast<double>(v[i]) + (1 - step.dampening) * gradient;
           expected[i] =
-              value - step.rate * (step.nesterov ? gradient + step.momentum * velocity[i] : velocity[i]);
-          without_momentum[i] = value - step.rate * gradient;
+              value - step.lr * (step.nesterov ? gradient + step.momentum * velocity[i] : velocity[i]);
+          without_momentum[i] = value - step.lr * gradient;
         }
         kernels::sgd_step<T>(n, x.data(), g.data(), v.data(), nullptr, step);
         CHECK(apart(x.view(), expected.view()) < tolerance<T>);
@@ -122,7 +122,7 @@ TEST_CASE_TEMPLATE("adam_step: against a plain loop, over several steps", T, flo
           const double beta1 = 0.9, beta2 = 0.999, rate = 0.01, decay = 0.1;
           const double coupled = kind & 1 ? 0.03 : 0, scale = kind & 2 ? 0.25 : 1;
           const Tensor<T> g = random_tensor<T>(rng, {n});
-          const AdamStep step{.rate = rate / (1 - std::pow(beta1, t)),
+          const AdamStep step{.lr = rate / (1 - std::pow(beta1, t)),
                               .clipping = {.scale = scale},
                               .coupled_decay = coupled,
                               .shrinkage = 1 - rate * decay,
@@ -156,14 +156,14 @@ TEST_CASE_TEMPLATE("sgd_step: frozen and fresh numbers against a plain loop", T,
         if (n > 1000 && kind > 1) continue;  // the long one is for the pieces
         CAPTURE(n);
         CAPTURE(kind);
-        const SgdStep step{.rate = 0.1,
+        const SgdStep step{.lr = 0.1,
                            .clipping = {.scale = kind & 1 ? 0.5 : 1},
                            .decay = 0.01,
                            .momentum = 0.9,
                            .dampening = kind & 2 ? 0.2 : 0,
                            .nesterov = (kind & 4) != 0,
                            .first = kind == 3};
-        const std::vector<Held> held = random_marks(rng, n);
+        const std::vector<EntryState> held = random_marks(rng, n);
         Tensor<T> x = random_tensor<T>(rng, {n}), v = random_tensor<T>(rng, {n}),
                   g = random_tensor<T>(rng, {n});
         spoil(rng, held, x), spoil(rng, held, v), spoil(rng, held, g);
@@ -172,12 +172,13 @@ TEST_CASE_TEMPLATE("sgd_step: frozen and fresh numbers against a plain loop", T,
         for (Index i = 0; i < n; ++i) {
           const double value = static_cast<double>(x[i]);
           const double gradient = static_cast<double>(g[i]) * step.clipping.scale + step.decay * value;
-          const bool starts = step.first || held[static_cast<std::size_t>(i)] == kernels::held_fresh;
+          const bool starts =
+              step.first || held[static_cast<std::size_t>(i)] == kernels::EntryState::restarted;
           velocity[i] =
               starts ? gradient : step.momentum * static_cast<double>(v[i]) + (1 - step.dampening) * gradient;
           expected[i] =
-              value - step.rate * (step.nesterov ? gradient + step.momentum * velocity[i] : velocity[i]);
-          without_momentum[i] = value - step.rate * gradient;
+              value - step.lr * (step.nesterov ? gradient + step.momentum * velocity[i] : velocity[i]);
+          without_momentum[i] = value - step.lr * gradient;
         }
         Tensor<T> plain = x;
         kernels::sgd_step<T>(n, x.data(), g.data(), v.data(), held.data(), step);
@@ -198,7 +199,7 @@ TEST_CASE_TEMPLATE("adam_step: frozen numbers and cohorts against a plain loop",
       for (const Index cohort_count : {0, 1, 2, 300}) {
         CAPTURE(n);
         CAPTURE(cohort_count);
-        const std::vector<Held> held = random_marks(rng, n);
+        const std::vector<EntryState> held = random_marks(rng, n);
         std::vector<kernels::Ordinal<T>> cohort(static_cast<std::size_t>(n));
         for (auto& place : cohort) {
           place = static_cast<kernels::Ordinal<T>>(cohort_count == 0 ? 0 : rng.below(cohort_count));
@@ -214,7 +215,7 @@ TEST_CASE_TEMPLATE("adam_step: frozen numbers and cohorts against a plain loop",
           root_corrections.push_back(static_cast<T>(1 / std::sqrt(1 - std::pow(beta2, c + 1))));
         }
         const AdamStep step{
-            .rate = cohort_count == 0 ? rate / (1 - std::pow(beta1, 5)) : 1e9,
+            .lr = cohort_count == 0 ? rate / (1 - std::pow(beta1, 5)) : 1e9,
             .clipping = {.scale = 0.5},
             .coupled_decay = coupled,
             .shrinkage = 1 - rate * decay,
@@ -249,14 +250,14 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those
                    double) {
   for_each_target([&](const char*) {
     Rng rng(5);
-    const SgdStep sgd{.rate = 0.1,
+    const SgdStep sgd{.lr = 0.1,
                       .clipping = {.scale = 0.7},
                       .decay = 0.01,
                       .momentum = 0.9,
                       .dampening = 0.1,
                       .nesterov = false,
                       .first = false};
-    const AdamStep adam{.rate = 0.02,
+    const AdamStep adam{.lr = 0.02,
                         .clipping = {.scale = 0.7},
                         .coupled_decay = 0.1,
                         .shrinkage = 0.99,
@@ -264,10 +265,10 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those
                         .beta2 = 0.99,
                         .root_correction = 1.5,
                         .epsilon = 1e-8};
-    const T rate = static_cast<T>(adam.rate), root_correction = static_cast<T>(adam.root_correction);
+    const T rate = static_cast<T>(adam.lr), root_correction = static_cast<T>(adam.root_correction);
     for (const Index n : lengths) {
       CAPTURE(n);
-      const std::vector<Held> held(static_cast<std::size_t>(n), kernels::held_free);
+      const std::vector<EntryState> held(static_cast<std::size_t>(n), kernels::EntryState::trainable);
       const std::vector<kernels::Ordinal<T>> cohort(static_cast<std::size_t>(n));
       Tensor<T> x = random_tensor<T>(rng, {n}), m = random_tensor<T>(rng, {n}),
                 v = random_tensor<T>(rng, {n}, 0, 1);
@@ -288,14 +289,14 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: with nothing frozen, the bits are those
 }
 
 TEST_CASE_TEMPLATE("sgd_step, adam_step: the same bits from any address", T, float, double) {
-  const SgdStep sgd{.rate = 0.1,
+  const SgdStep sgd{.lr = 0.1,
                     .clipping = {.scale = 0.7},
                     .decay = 0.01,
                     .momentum = 0.9,
                     .dampening = 0.1,
                     .nesterov = true,
                     .first = false};
-  const AdamStep adam{.rate = 0.02,
+  const AdamStep adam{.lr = 0.02,
                       .clipping = {.scale = 0.7},
                       .coupled_decay = 0.1,
                       .shrinkage = 0.99,
@@ -308,7 +309,7 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: the same bits from any address", T, flo
     for (const Index n : {1, 7, 16, 33, 65}) {
       CAPTURE(n);
       const auto size = static_cast<std::size_t>(n);
-      const std::vector<Held> held = random_marks(rng, n);
+      const std::vector<EntryState> held = random_marks(rng, n);
       std::vector<T> x(size), g(size), m(size), v(size);
       for (auto* block : {&x, &g, &m, &v}) {
         for (T& entry : *block) entry = static_cast<T>(rng.uniform(0.1, 1));
@@ -321,7 +322,7 @@ TEST_CASE_TEMPLATE("sgd_step, adam_step: the same bits from any address", T, flo
       };
       std::vector<T> x2 = moved(x), m2 = moved(m), v2 = moved(v);
       const std::vector<T> g2 = moved(g), guards = x2;
-      const std::vector<Held> held2 = moved(held);
+      const std::vector<EntryState> held2 = moved(held);
       kernels::sgd_step<T>(n, x.data(), g.data(), m.data(), held.data(), sgd);
       kernels::sgd_step<T>(n, x2.data() + 1, g2.data() + 1, m2.data() + 1, held2.data() + 1, sgd);
       kernels::adam_step<T>(n, x.data(), g.data(), m.data(), v.data(), held.data(), adam);
