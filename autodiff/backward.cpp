@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include <taper/autodiff/finite.hpp>
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/tape.hpp>
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <taper/autodiff/block.hpp>
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 
 namespace taper {
 namespace {

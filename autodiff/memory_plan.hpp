@@ -6,7 +6,7 @@
 
 #include <taper/autodiff/aligned.hpp>
 #include <taper/autodiff/arena.hpp>
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {

@@ -7,7 +7,7 @@
 
 #include <taper/autodiff/arity.hpp>
 #include <taper/autodiff/attributes.hpp>
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/structure.hpp>

@@ -10,7 +10,7 @@
 
 #include <taper/autodiff/arena.hpp>
 #include <taper/autodiff/block_bindings.hpp>
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/memory_plan.hpp>
 #include <taper/autodiff/names.hpp>
 #include <taper/autodiff/op.hpp>

@@ -1,4 +1,4 @@
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/binary.hpp>
 
 #ifndef TAPER_BINARY_TABLE  // once, before the targets

@@ -1,4 +1,4 @@
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
 
 #ifndef TAPER_GEMM_TABLE  // once, before the targets

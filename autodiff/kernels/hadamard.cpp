@@ -1,4 +1,4 @@
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/hadamard.hpp>
 
 #ifndef TAPER_HADAMARD_TABLE  // once, before the targets

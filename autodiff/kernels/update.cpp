@@ -1,4 +1,4 @@
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/update.hpp>
 
 #ifndef TAPER_UPDATE_TABLE  // once, before the targets

@@ -1,6 +1,6 @@
 #include <cmath>
 
-#include <taper/autodiff/instantiate.hpp>
+#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/loss.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
