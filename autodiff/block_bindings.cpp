@@ -1,6 +1,7 @@
 #include <taper/autodiff/block_bindings.hpp>
 
 #include <algorithm>
+#include <functional>
 
 namespace taper {
 namespace {
@@ -29,22 +30,59 @@ template <class T> bool follow_moves(Place<T>& place, Index size) {
 template <class T> void BlockBindings<T>::clear() {
   leaves_.clear();
   blocks_.clear();
+  parameters_.clear();
+  empty_.clear();
   buffers_.clear();
   assignments_.clear();
 }
 
 template <class T> std::uint32_t BlockBindings<T>::position_of(const std::shared_ptr<Block<T>>& block) {
+  if (!blocks_.empty() && blocks_.back().block == block)
+    return static_cast<std::uint32_t>(blocks_.size()) - 1;
   const auto known = std::ranges::find(blocks_, block, &Bound::block);
   const auto position = static_cast<std::uint32_t>(known - blocks_.begin());
   if (known == blocks_.end()) blocks_.push_back({block, block->version});
   return position;
 }
 
+/// The first parameter that begins behind this place.
+template <class T> auto BlockBindings<T>::first_behind(const T* value) const {
+  return std::ranges::upper_bound(parameters_, value, std::less<const T*>(),
+                                  [&](std::uint32_t leaf) -> const T* { return nodes_[leaf].value; });
+}
+
 template <class T>
 void BlockBindings<T>::add(std::uint32_t leaf, const std::shared_ptr<Block<T>>& block, Index offset) {
-  if (!nodes_[leaf].requires_grad) buffers_.push_back(leaf);
-  if (nodes_[leaf].shape.size() == 0) return;  // lies nowhere in particular
+  const bool is_empty = nodes_[leaf].shape.size() == 0;
+  if (!nodes_[leaf].requires_grad) {
+    buffers_.push_back(leaf);
+  } else if (is_empty) {
+    empty_.push_back(leaf);
+  } else {
+    parameters_.insert(first_behind(nodes_[leaf].value), leaf);  // mostly the end
+  }
+  if (is_empty) return;  // lies nowhere in particular
   leaves_.push_back({leaf, position_of(block), offset});
+}
+
+template <class T>
+std::optional<std::uint32_t> BlockBindings<T>::find_parameter(const T* value, const Shape& shape,
+                                                              std::uint32_t name) const {
+  if (shape.size() == 0) {
+    const auto same = [&](std::uint32_t leaf) {
+      return nodes_[leaf].label == name && nodes_[leaf].value == value && nodes_[leaf].shape == shape;
+    };
+    const auto found = std::ranges::find_if(empty_, same);
+    return found == empty_.end() ? std::nullopt : std::optional(*found);
+  }
+  const auto behind = first_behind(value);
+  if (behind != parameters_.begin()) {
+    const Node<T>& before = nodes_[*(behind - 1)];
+    if (std::less<const T*>()(value, before.value + before.shape.size())) return *(behind - 1);
+  }
+  if (behind != parameters_.end() && std::less<const T*>()(nodes_[*behind].value, value + shape.size()))
+    return *behind;
+  return {};
 }
 
 template <class T> const Node<T>* BlockBindings<T>::follow() {
@@ -65,6 +103,8 @@ template <class T> const Node<T>* BlockBindings<T>::follow() {
     leaves_[i].block = position_of(block);
     leaves_[i].offset = offset;
   }
+  std::ranges::sort(parameters_, std::less<const T*>(),
+                    [&](std::uint32_t leaf) -> const T* { return nodes_[leaf].value; });
   return nullptr;
 }
 

@@ -29,6 +29,9 @@ template <class T> class BlockBindings {
   /// destroyed; then nothing has been changed.
   const Node<T>* follow();
 
+  /// The parameter that lies at this place or overlaps it. Empty ones have no place of their own: they are
+  /// told apart by their names.
+  std::optional<std::uint32_t> find_parameter(const T* value, const Shape& shape, std::uint32_t name) const;
   /// The node that is the present value of the buffer at this place: its leaf, or what assign_later assigned
   /// to it last. Empty when there is no such leaf yet.
   std::optional<std::uint32_t> find_buffer(const Block<T>& block, Index offset, const Shape& shape) const;
@@ -54,11 +57,14 @@ template <class T> class BlockBindings {
     std::uint64_t version;  // of the block when its leaves were found there
   };
 
+  auto first_behind(const T* value) const;
   std::uint32_t position_of(const std::shared_ptr<Block<T>>& block);
 
   std::vector<Node<T>>& nodes_;
   std::vector<Leaf> leaves_;
   std::vector<Bound> blocks_;
+  std::vector<std::uint32_t> parameters_;                             // their leaves, by address
+  std::vector<std::uint32_t> empty_;                                  // those of parameters without elements
   std::vector<std::uint32_t> buffers_;                                // their leaves
   std::vector<std::pair<std::uint32_t, std::uint32_t>> assignments_;  // a leaf and the node it is assigned
 };

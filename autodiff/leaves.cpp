@@ -41,16 +41,12 @@ Var<T> Tape<T>::parameter(const std::shared_ptr<Block<T>>& block, Index offset, 
                 block->values.size());
   }
   T* const value = block->values.data() + offset;
-  for (const std::uint32_t leaf : leaves_) {
-    const Node<T>& bound = nodes_[leaf];
-    // Empty ones have no place of their own: they are told apart by their names.
-    if (bound.value == value && bound.shape == shape && (shape.size() > 0 || bound.label == name))
-      return at(leaf);
+  if (const auto known = bindings_.find_parameter(value, shape, name)) {
+    const Node<T>& bound = nodes_[*known];
+    if (bound.value == value && bound.shape == shape) return at(*known);
     // They would share gradient memory, and each would take it for its own.
-    if (value < bound.value + bound.shape.size() && bound.value < value + shape.size()) {
-      throw Error("parameter", shape, " from position ", offset, " on overlaps '", path(bound), "', ",
-                  bound.shape, ": expected the same place and shape, or another place");
-    }
+    throw Error("parameter", shape, " from position ", offset, " on overlaps '", path(bound), "', ",
+                bound.shape, ": expected the same place and shape, or another place");
   }
   Node<T>& node = append_leaf(shape, name, value);
   node.gradient = block->gradients.data() + offset;

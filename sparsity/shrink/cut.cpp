@@ -174,12 +174,16 @@ template <class T> class Biases {
     for (const Leaf<T>& weight : recording.weights) {
       if (weight.parameter->parametrization() == nullptr) there_.emplace(weight.node, weight.parameter);
     }
+    std::map<const nn::Parameter<T>*, std::size_t> nodes;
+    for (const Leaf<T>& weight : recording.weights) nodes.emplace(weight.parameter, weight.node);
     model.for_modules([&](const std::string&, nn::Module<T>& module) {
-      for (const Leaf<T>& weight : recording.weights) {
-        const std::optional<nn::Parameter<T>>* const place = module.bias_of(*weight.parameter);
+      OwnParameters own;
+      module.visit(own);
+      for (const nn::Parameter<T>* const weight : own.found) {
+        const std::optional<nn::Parameter<T>>* const place = module.bias_of(*weight);
         // What a model that may be changed shows of itself may be changed.
         if (place != nullptr && !place->has_value())
-          open_.emplace(weight.node, const_cast<std::optional<nn::Parameter<T>>*>(place));
+          open_.emplace(nodes.at(weight), const_cast<std::optional<nn::Parameter<T>>*>(place));
       }
     });
   }
@@ -213,6 +217,16 @@ template <class T> class Biases {
   const std::vector<std::pair<nn::Parameter<T>*, std::size_t>>& grown() const { return grown_; }
 
  private:
+  /// The parameters of a module itself, without those of the modules in it.
+  struct OwnParameters : nn::Visitor<T> {
+    std::vector<const nn::Parameter<T>*> found;
+    void operator()(std::string_view, const nn::Parameter<T>& parameter) override {
+      found.push_back(&parameter);
+    }
+    void operator()(std::string_view, const nn::Buffer<T>&) override {}
+    void operator()(std::string_view, const nn::Module<T>&) override {}
+  };
+
   bool missing(const Structure& rule, std::size_t node) const {
     return rule.bias >= static_cast<Index>(recording_.tape.nodes()[node].inputs);
   }
@@ -366,10 +380,8 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (ShrinkReport::Row& row : report.rows) {
     if (after.contains(row.name)) row.after = after[row.name];
   }
-  for (const auto& [name, shape] : after) {
-    const auto known = [&](const ShrinkReport::Row& row) { return row.name == name; };
-    if (std::ranges::none_of(report.rows, known)) report.grown.emplace_back(name, shape);
-  }
+  for (const ShrinkReport::Row& row : report.rows) after.erase(row.name);
+  for (const auto& [name, shape] : after) report.grown.emplace_back(name, shape);
   report.parameters_after = elements(copy);
   report.widths_after = widths(copy);
   return report;

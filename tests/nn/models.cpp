@@ -273,3 +273,18 @@ TEST_CASE("Buffer: running statistics move with the steps of a training, and wit
   CHECK_FALSE(same_bits(train::predict(net, x).view(), before.view()));
   CHECK_ERROR(centre.running = before.view(), "[buffer] a value 32x1: expected 3");
 }
+
+TEST_CASE("Module: a class of one's own may be written where it is used, in the parentheses of a call") {
+  const auto outputs = [](const auto& make) {
+    const nn::Sequential<double> net(make(), nn::Tanh(), make());
+    return train::predict(net, Tensor<double>({2, 4})).shape();
+  };
+  CHECK(outputs([] {
+          struct Mine : nn::Layer<double> {
+            nn::Linear<double> fc{4, 4};
+            void visit(nn::Visitor<double>& v) const override { v("fc", fc); }
+            Var<double> forward(Var<double> x) const override { return x + fc(x); }
+          };
+          return Mine();
+        }) == Shape{2, 4});
+}
