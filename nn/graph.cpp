@@ -1,6 +1,7 @@
 #include <taper/nn/graph.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <ostream>
 #include <set>
@@ -50,9 +51,25 @@ std::string place(const std::string& path) {
   return path.empty() ? "" : " (layer " + path + ")";
 }
 
+/// The shape of one row of an input.
+Shape one_row(const Shape& shape) {
+  if (shape.rank() < 1) throw Error("graph", "an input ", shape, ": expected rows");
+  return shape.with(0, 1);
+}
+
+[[noreturn]] void throw_no_inputs() {
+  throw Error("graph", "no inputs: expected one at least, which says on what tape");
+}
+
 [[noreturn]] void throw_depends_on_rows(const std::string& what) {
   throw Error("graph", what,
               " depends on the number of rows: expected a model that records the same for any");
+}
+
+template <class T> bool same_bits(View<const T> a, View<const T> b) {
+  return a.shape() == b.shape() &&
+         (a.size() == 0 ||
+          std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(T)) == 0);
 }
 
 /// The settings of an operation for any number of rows. Of a list of dimensions, the one that is the number
@@ -86,8 +103,10 @@ Attributes free_of_rows(const Node<T>& one, const Node<T>& other, const std::str
 /// Makes a program of a model that was recorded for two numbers of rows, and buffers of its constants.
 template <class T> class Tracer {
  public:
-  Tracer(const Recording<T>& one, const Recording<T>& other, typename Graph<T>::Parts& parts)
-      : one_(one), other_(other), parts_(parts) {}
+  /// The buffers from `constants` on are not the model's own.
+  Tracer(const Recording<T>& one, const Recording<T>& other, typename Graph<T>::Parts& parts,
+         std::size_t constants)
+      : one_(one), other_(other), parts_(parts), constants_(constants) {}
 
   typename Graph<T>::Program trace() {
     if (one_.tape.nodes().size() != other_.tape.nodes().size())
@@ -131,26 +150,29 @@ template <class T> class Tracer {
   }
 
   Value<T> constant(const Node<T>& node, const Node<T>& other) {
-    const Index size = node.shape.size();
-    if (node.shape != other.shape || !std::equal(node.value, node.value + size, other.value)) {
+    const View<const T> value(node.value, node.shape);
+    if (!same_bits<T>(value, {other.value, other.shape})) {
       throw_depends_on_rows("a constant " + node.shape.str());
     }
-    Index constants = 0;
-    for (std::size_t k = 0; k < parts_.buffers.size(); ++k) {
-      const auto& [name, buffer] = parts_.buffers[k];
-      if (!name.starts_with("constant")) continue;
-      ++constants;
-      if (buffer.shape() == node.shape && std::equal(node.value, node.value + size, buffer.value().begin()))
+    const auto taken = [&](const std::string& name) {
+      const auto has = [&](const auto& part) { return part.first == name; };
+      return std::ranges::any_of(parts_.parameters, has) || std::ranges::any_of(parts_.buffers, has);
+    };
+    for (std::size_t k = constants_; k < parts_.buffers.size(); ++k) {
+      if (same_bits<T>(parts_.buffers[k].second.value(), value))
         return {Kind<T>::buffer, static_cast<Index>(k)};
     }
+    std::size_t number = parts_.buffers.size() - constants_;
+    while (taken("constant" + std::to_string(number))) ++number;
     Buffer<T> buffer(node.shape);
-    buffer = View<const T>(node.value, node.shape);
-    parts_.buffers.emplace_back("constant" + std::to_string(constants), std::move(buffer));
+    buffer = value;
+    parts_.buffers.emplace_back("constant" + std::to_string(number), std::move(buffer));
     return {Kind<T>::buffer, static_cast<Index>(parts_.buffers.size()) - 1};
   }
 
   const Recording<T>&one_, &other_;
   typename Graph<T>::Parts& parts_;
+  std::size_t constants_;
   typename Graph<T>::Program program_;
   std::map<std::size_t, Value<T>> values_;
 };
@@ -195,9 +217,10 @@ template <class T> std::vector<std::string> lines(const Graph<T>& graph) {
         "input" + std::to_string(k) + "  " +
         rest.replace(0, rest.find_first_of("x") == rest.npos ? rest.size() : rest.find('x'), "?"));
   }
-  for (const auto& [name, parameter] : parts.parameters) {
-    std::string line = name + "  parameter " + parameter.shape().str();
-    parameter.for_leaves(name, [&](const std::string& path, const Parameter<T>& leaf) {
+  for (const auto& part : parts.parameters) {
+    const std::string& name = part.first;  // clang does not let a lambda capture a structured binding
+    std::string line = name + "  parameter " + part.second.shape().str();
+    part.second.for_leaves(name, [&](const std::string& path, const Parameter<T>& leaf) {
       if (path != name) line += ", " + path + " " + leaf.shape().str();
     });
     result.push_back(line);
@@ -235,53 +258,79 @@ template <class T> std::vector<std::string> lines(const Graph<T>& graph) {
 
 template <class T> Graph<T>::Graph(Parts parts) : parts_(std::move(parts)) {
   this->for_parameters([](const std::string&, const Parameter<T>&) {});  // throws for names that are taken
+  if (parts_.inputs.empty()) throw_no_inputs();
+  for (Shape& shape : parts_.inputs) shape = one_row(shape);
   check(parts_.evaluation);
   check(parts_.training);
-  for (const Mode mode : {Mode::evaluation, Mode::training}) {
-    Tape<T> tape(mode);
-    std::vector<Var<T>> given;
-    for (const Shape& shape : parts_.inputs) given.push_back(tape.input(shape.with(0, 1)));
-    record(given);
-  }
 }
 
+/// Nothing is computed: a program may come from a file, and ask for anything.
 template <class T> void Graph<T>::check(const Program& program) const {
-  const auto require = [&](const Value& value, std::size_t results) {
+  std::vector<Shape> results;
+  results.reserve(program.instructions.size());  // references to them stay
+  const auto shape_of = [&](const Value& value) -> const Shape& {
     const std::size_t counts[] = {parts_.inputs.size(), parts_.parameters.size(), parts_.buffers.size(),
-                                  results};
+                                  results.size()};
     const std::size_t count = counts[static_cast<std::size_t>(value.kind)];
-    if (value.index >= 0 && value.index < static_cast<Index>(count)) return;
-    throw Error("graph", "value ", value.index, " of ", count, ": expected one that there is");
-  };
-  for (std::size_t k = 0; k < program.instructions.size(); ++k) {
-    if (program.instructions[k].inputs.empty()) {
-      throw Error("graph", program.instructions[k].op->name, " without inputs: expected some");
+    if (value.index < 0 || value.index >= static_cast<Index>(count)) {
+      throw Error("graph", "value ", value.index, " of ", count, ": expected one that there is");
     }
-    for (const Value& input : program.instructions[k].inputs) require(input, k);
+    const auto k = static_cast<std::size_t>(value.index);
+    switch (value.kind) {
+      case Value::Kind::input:
+        return parts_.inputs[k];
+      case Value::Kind::parameter:
+        return parts_.parameters[k].second.shape();
+      case Value::Kind::buffer:
+        return parts_.buffers[k].second.shape();
+      default:
+        return results[k];
+    }
+  };
+  std::vector<const Shape*> shapes;
+  for (const Instruction& instruction : program.instructions) {
+    const Op<T>& op = *instruction.op;
+    shapes.clear();
+    for (const Value& input : instruction.inputs) shapes.push_back(&shape_of(input));
+    if (shapes.empty()) throw Error("graph", op.name, " without inputs: expected some");
+    const InLayer layer{instruction.path};
+    if (!op.arity.includes(static_cast<Index>(shapes.size()))) {
+      throw Error(op.name, shapes.size(), shapes.size() == 1 ? " input" : " inputs", ": expected ", op.arity,
+                  layer);
+    }
+    if (!op.attributes.fit(instruction.attributes)) {
+      throw Error(op.name, "settings of another operation, or none: expected its own", layer);
+    }
+    try {
+      results.push_back(op.shape(Signature{shapes, instruction.attributes}));
+    } catch (const Error& error) {
+      throw error.at(op.name, layer);
+    }
   }
-  for (const Value& output : program.outputs) require(output, program.instructions.size());
+  for (const Value& output : program.outputs) shape_of(output);
   for (const auto& [buffer, value] : program.assignments) {
     if (buffer.kind != Value::Kind::buffer) throw Error("graph", "an assignment to what is no buffer");
-    require(buffer, 0);
-    require(value, program.instructions.size());
+    const Shape &target = shape_of(buffer), &assigned = shape_of(value);
+    if (target != assigned) {
+      throw Error("graph", "a value ", assigned, " for buffer '",
+                  parts_.buffers[static_cast<std::size_t>(buffer.index)].first, "': expected ", target);
+    }
   }
 }
 
 template <class T> Graph<T> Graph<T>::trace(const Module<T>& model, const std::vector<Shape>& inputs) {
   Parts parts;
-  for (const Shape& shape : inputs) {
-    if (shape.rank() < 1) throw Error("graph", "an input ", shape, ": expected rows");
-    parts.inputs.push_back(shape.with(0, 1));
-  }
+  for (const Shape& shape : inputs) parts.inputs.push_back(one_row(shape));
   model.for_parameters([&](const std::string& name, const Parameter<T>& parameter) {
     parts.parameters.emplace_back(name, parameter);
   });
   model.for_buffers(
       [&](const std::string& name, const Buffer<T>& buffer) { parts.buffers.emplace_back(name, buffer); });
+  const std::size_t own = parts.buffers.size();
   for (const Mode mode : {Mode::evaluation, Mode::training}) {
     // Numbers of rows that no other dimension is likely to be.
     const Recording<T> one(model, inputs, 3, mode), other(model, inputs, 5, mode);
-    (mode == Mode::training ? parts.training : parts.evaluation) = Tracer<T>(one, other, parts).trace();
+    (mode == Mode::training ? parts.training : parts.evaluation) = Tracer<T>(one, other, parts, own).trace();
   }
   return Graph(std::move(parts));
 }
@@ -295,7 +344,7 @@ template <class T> std::vector<Var<T>> Graph<T>::run(std::span<const Var<T>> giv
     if (shape.rank() == expected.rank() && shape.with(0, 1) == expected) continue;
     throw Error("graph", "input ", k, ", ", shape, ": expected rows like ", expected);
   }
-  if (given.empty()) throw Error("graph", "no inputs: expected one at least, which says on what tape");
+  if (given.empty()) throw_no_inputs();
   Tape<T>& tape = given[0].tape();
   // The two differ at most where a layer asks for the mode: then it must be stated.
   const bool same = parts_.training.instructions.size() == parts_.evaluation.instructions.size() &&

@@ -43,8 +43,8 @@ template <class T> class Graph : public Layer<T> {
 
   /// A graph without anything.
   Graph() = default;
-  /// Throws Error for a value that there is not, for names that are taken, and for instructions that cannot
-  /// be recorded on such inputs.
+  /// Throws Error for a value that there is not, for names that are taken, and for instructions whose shapes
+  /// do not fit. Nothing is computed.
   explicit Graph(Parts parts);
   /// The graph of a model, with copies of its parameters and buffers; constants become buffers named
   /// "constant0" and so on. `inputs` are shapes with rows first, however many. The model is recorded for

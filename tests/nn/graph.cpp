@@ -1,5 +1,6 @@
 #include <taper/nn/graph.hpp>
 
+#include <cmath>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -122,6 +123,27 @@ TEST_CASE("Graph: is shrunk like the model, constants in the code too") {
   CHECK(report.max_abs_difference < 1e-14);
 }
 
+TEST_CASE("Graph: constants are told apart by their bits, and from buffers of the model") {
+  struct Constants : nn::Layer<double> {
+    nn::Buffer<double> running{Shape{2}};  // zero now
+    nn::Parameter<double> other{Shape{2}};
+    void visit(nn::Visitor<double>& v) const override { v("constant", running), v("constant1", other); }
+    Var<double> forward(Var<double> x) const override {
+      const auto constant = [&](double a, double b) {
+        return x.tape().constant(Tensor<double>({2}, {a, b}));
+      };
+      x = x + running.bind(x.tape()) + constant(0, 0) + other.bind(x.tape());
+      return max(x / constant(-0.0, 0), x * constant(std::nan(""), 1) + constant(0, 0));
+    }
+  } model;
+  nn::Graph<double> graph = nn::Graph<double>::trace(model, {{1, 2}});
+  std::vector<std::string> names;
+  for (const auto& [name, buffer] : graph.parts().buffers) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"constant", "constant0", "constant2", "constant3"});
+  const std::vector<Tensor<double>> x{Tensor<double>({1, 2}, {1, 2})};
+  check_same(outputs<double>(graph, x, Mode::evaluation), outputs<double>(model, x, Mode::evaluation));
+}
+
 TEST_CASE("Graph: prints and compares") {
   const nn::Sequential<double> net(nn::Linear<double>(3, 2), nn::LeakyReLU<double>(0.25),
                                    nn::Dropout<double>(0.5));
@@ -169,6 +191,22 @@ TEST_CASE("Graph: what it refuses") {
   parts = graph.parts();
   parts.inputs[0] = {1, 5};
   CHECK_ERROR(Graph(parts), "[affine]");
+  parts = graph.parts();
+  parts.training.instructions[0].inputs.resize(1);
+  parts.training.instructions[0].path = "fc";
+  CHECK_ERROR(Graph(parts), "[affine] 1 input: expected 2 to 3 inputs (layer fc)");
+  parts = graph.parts();
+  parts.training.instructions[0].attributes = {};
+  CHECK_ERROR(Graph(parts), "[affine] settings of another operation, or none");
+  parts = graph.parts();
+  parts.buffers.emplace_back("running", nn::Buffer<double>(Shape{3}));
+  parts.training.assignments.emplace_back(Graph::Value{Kind::buffer, 0}, Graph::Value{Kind::parameter, 1});
+  CHECK_ERROR(Graph(parts), "[graph] a value 2 for buffer 'running': expected 3");
+  parts.training.assignments[0].first = {Kind::parameter, 1};
+  CHECK_ERROR(Graph(parts), "[graph] an assignment to what is no buffer");
+  parts = graph.parts();
+  parts.inputs.clear();
+  CHECK_ERROR(Graph(parts), "[graph] no inputs");
   parts = graph.parts();
   parts.parameters[1].first = "weight";
   CHECK_ERROR(Graph(parts), "[nn] two parts named 'weight'");
