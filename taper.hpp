@@ -20,6 +20,7 @@
 #include <taper/data/synthetic.hpp>
 #include <taper/io/archive.hpp>
 #include <taper/io/load.hpp>
+#include <taper/io/model.hpp>
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/layers/activations.hpp>

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <taper/data/quote.hpp>
+#include <taper/io/architecture.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/model_tensors.hpp>
 
@@ -226,6 +227,13 @@ template <class T> void check_and_copy(Plan<T>& plan, const Archive& archive, co
 template <class T> LoadReport load(nn::Module<T>& model, const Archive& archive, const LoadOptions& options) {
   Plan<T> plan = make_plan(parts_of<T>(model), archive, options);
   require_fit(plan, archive, options);
+  if (options.architecture && !options.partial) {
+    const Comparison compared = compare_architecture<T>(model, archive, options.rename);
+    if (!compared.difference.empty()) {
+      archive.fail(compared.difference, ": expected a model that computes the same, or `architecture` off");
+    }
+    plan.report.same_architecture = compared.known;
+  }
   check_and_copy(plan, archive, options);
   return std::move(plan.report);
 }

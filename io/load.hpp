@@ -22,6 +22,10 @@ struct LoadOptions {
   /// Whether masks are loaded: a parameter without one in the file is then free as a whole. If not, those of
   /// the file are left out, and the model keeps its own.
   bool masks = true;
+  /// Whether the model must compute in evaluation what the file says, where it does (save_model) and the two
+  /// can be compared: the same operations with the same settings, in the same order. It is not asked for with
+  /// `partial`. The model is recorded for it.
+  bool architecture = true;
 };
 
 /// What has been loaded; names are the model's, except those left over.
@@ -32,23 +36,26 @@ struct LoadReport {
   std::vector<std::string> converted;  ///< those of another dtype in the file
   /// Parameters that the file has as one tensor and the model in factors, with the names of these.
   std::map<std::string, std::vector<std::string>> factorized;
+  /// Whether the model was compared with what the file says that it computes, and was the same. If not, the
+  /// names and shapes of its tensors are all that is known to fit.
+  bool same_architecture = false;
 };
 
 /// "4 loaded, 2 converted, missing "2.bias", left over "fc.bias"", and so on.
 std::ostream& operator<<(std::ostream& out, const LoadReport& report);
 
-/// Reads a file that `save` has written, or another program, into a model of the same structure: the same
-/// names with the same shapes and dtype, as far as the options do not allow for others. Values become the
-/// same to the bit and masks the same. A factorized parameter takes the tensor of the whole parameter, too:
-/// "0.weight" for "0.weight.u" and "0.weight.v" is decomposed as by Parameter::parametrize. The elements stay
-/// where they are in memory, so tapes and optimizers go on with the new ones.
+/// Reads a file that `save` or `save_model` has written, or another program, into a model of the same
+/// structure: the same names with the same shapes and dtype, as far as the options do not allow for others.
+/// Values become the same to the bit and masks the same. A factorized parameter takes the tensor of the whole
+/// parameter, too: "0.weight" for "0.weight.u" and "0.weight.v" is decomposed as by Parameter::parametrize.
+/// The elements stay where they are in memory, so tapes and optimizers go on with the new ones.
 ///
 /// Throws Error for a file that is missing, damaged or for another model, with all names that are missing,
-/// surplus or of another shape (the first of many); for a dtype or an element that cannot be converted; for
-/// two names that become one; for a tensor that does not decompose; and where `partial` finds nothing at all
-/// to load. The model is then as it was. The one exception is a file that another program writes to while its
-/// elements are copied, where the system cannot keep it from that (see FileBytes): the model has to be loaded
-/// again.
+/// surplus or of another shape (the first of many); for another architecture in the file, with the first
+/// difference; for a dtype or an element that cannot be converted; for two names that become one; for a
+/// tensor that does not decompose; and where `partial` finds nothing at all to load. The model is then as it
+/// was. The one exception is a file that another program writes to while its elements are copied, where the
+/// system cannot keep it from that (see FileBytes): the model has to be loaded again.
 template <class T>
 LoadReport load(nn::Module<T>& model, const std::string& path, const LoadOptions& options = {});
 /// The same from a file that is open.
