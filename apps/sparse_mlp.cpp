@@ -1,5 +1,5 @@
 // The main job: train a network sparse, shrink it to a small dense one that computes the same, train that
-// again.
+// again, and keep it.
 
 #include <iostream>
 #include <taper/taper.hpp>
@@ -7,13 +7,15 @@
 #include "common.hpp"
 #include "figures.hpp"
 #include "housing.hpp"
+#include "model_file.hpp"
+#include "output.hpp"
 
 using namespace taper;
 
 namespace {
 
 struct Options : apps::CommonOptions {
-  std::string plot;
+  std::string plot, model;
   bool no_shuffle = false;
   Index epochs = 200;
   Index batch_size = 128;
@@ -37,10 +39,23 @@ std::vector<apps::Pattern> patterns(nn::Sequential<float>& net) {
   return layers;
 }
 
+/// Writes the network, in the units of the table, and measures what the file holds.
+apps::Json saved(const nn::Sequential<float>& net, const apps::Housing& sets, const std::string& path) {
+  const data::Dataset<float>& test = sets.raw_test;
+  apps::save_model(apps::in_own_units(net, sets), {test.features, test.target}, path);
+  const nn::Graph<float> again = io::load_model<float>(path);
+  const Tensor<float> predicted = train::predict(again, test.x);
+  apps::Json report = {{"file", path}};
+  report.update(
+      apps::prediction_errors({predicted.begin(), predicted.end()}, {test.y.begin(), test.y.end()}));
+  return report;
+}
+
 void program(const Options& options) {
   set_threads(options.threads);
   manual_seed(options.seed);
-  const auto [train_set, test_set] = apps::load_housing(options);
+  const apps::Housing sets = apps::load_housing(options);
+  const data::Dataset<float>&train_set = sets.train, &test_set = sets.test;
 
   nn::Sequential<float> net = apps::housing_network();
   sparsity::factorize(net, sparsity::Groups::inputs);
@@ -68,23 +83,24 @@ void program(const Options& options) {
                                                 {.lr = options.lr, .weight_decay = options.refit_decay}, fit);
   const double phase2_mse = train::evaluate(small, test_set, nn::mse_loss);
 
-  apps::publish({{"data", options.folder() ? "california_housing" : "embedded"},
-                 {"rows", {{"train", train_set.rows()}, {"test", test_set.rows()}}},
-                 {"phase1",
-                  {{"parameters", report.parameters_before},
-                   {"widths", report.widths_before},
-                   {"test_mse", phase1_mse},
-                   {"penalty", penalty},
-                   {"seconds", phase1.seconds}}},
-                 {"shrunk",
-                  {{"parameters", report.parameters_after},
-                   {"widths", report.widths_after},
-                   {"inputs", report.inputs.front()},
-                   {"max_abs_difference", report.max_abs_difference},
-                   {"max_relative_difference", report.max_relative_difference},
-                   {"test_mse", shrunk_mse}}},
-                 {"phase2", {{"test_mse", phase2_mse}, {"seconds", phase2.seconds}}}},
-                options);
+  apps::Json figures{{"data", options.folder() ? "california_housing" : "embedded"},
+                     {"rows", {{"train", train_set.rows()}, {"test", test_set.rows()}}},
+                     {"phase1",
+                      {{"parameters", report.parameters_before},
+                       {"widths", report.widths_before},
+                       {"test_mse", phase1_mse},
+                       {"penalty", penalty},
+                       {"seconds", phase1.seconds}}},
+                     {"shrunk",
+                      {{"parameters", report.parameters_after},
+                       {"widths", report.widths_after},
+                       {"inputs", report.inputs.front()},
+                       {"max_abs_difference", report.max_abs_difference},
+                       {"max_relative_difference", report.max_relative_difference},
+                       {"test_mse", shrunk_mse}}},
+                     {"phase2", {{"test_mse", phase2_mse}, {"seconds", phase2.seconds}}}};
+  if (!options.model.empty()) figures["saved"] = saved(small, sets, options.model);
+  apps::publish(figures, options);
   if (!options.plot.empty() && options.prints()) std::cout << drawn << '\n';
 }
 
@@ -101,6 +117,12 @@ int main(int argc, char** argv) {
   command.option("--lr", options.lr, "Learning rate of Adam");
   command.option("--weight-decay", options.weight_decay, "Weight decay of phase 1: the group penalty");
   command.option("--refit-decay", options.refit_decay, "Weight decay of phase 2");
+  command.option("--save", options.model,
+                 "File to write the network to, as it is in the end: it takes the columns as they are in the "
+                 "table and gives the target in its own units (see predict)",
+                 [](const std::string& path) {
+                   return apps::can_be_written(path) ? nullptr : "a file that can be written";
+                 });
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
   return command.run(argc, argv, [&] { program(options); });

@@ -228,7 +228,7 @@ TEST_CASE("programs: standard output that cannot be written is one sentence and 
 
 TEST_CASE("programs: --version, and --json - alone on standard output") {
   for (const std::string program :
-       {"masked_quadratic", "sparse_mlp", "lasso_path", "mlp_path", "sparse_logistic"}) {
+       {"masked_quadratic", "sparse_mlp", "lasso_path", "mlp_path", "predict", "sparse_logistic"}) {
     CHECK(run(program, "--version").out == program + " (Taper) " + taper::version + "\n");
   }
   const Folder folder;
