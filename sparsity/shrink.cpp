@@ -55,7 +55,10 @@ Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>& model
   if (before != nullptr) {
     for (Index& column : inputs) column = before->columns()[static_cast<std::size_t>(column)];
   }
-  if (static_cast<Index>(inputs.size()) < width && !options.drop_inputs) {
+  bool all = static_cast<Index>(inputs.size()) == width;
+  for (Index column = 0; all && column < width; ++column)
+    all = inputs[static_cast<std::size_t>(column)] == column;
+  if (!all && !options.drop_inputs) {
     result.model.push_front(nn::Select<T>(inputs, width), "select");
   }
   compare<T>(model, result.model, with, with.drop_inputs, result.report);

@@ -39,12 +39,13 @@ template <class T> struct ShrinkOptions {
   Examples<T> examples = {};
   /// A unit that adds no more than this to any output of a layer that reads it, relative to the unit that
   /// adds most, counts as constant: by how much its value varies on the examples times its weight. Factors
-  /// that decay reach values far below it. 1e-5 with examples, 0 without.
+  /// that decay reach values far below it. 1e-5 with 32 rows of examples or more, else 0. What is constant on
+  /// all examples counts as constant: they must show what can vary.
   std::optional<double> threshold = {};
   /// The largest difference on the examples that is still rounding, relative to how much an output varies;
   /// more is an Error.
   double tolerance = 1e-4;
-  /// Whether entries that are frozen at values other than zero may go.
+  /// Whether entries that are frozen at values other than zero may go, and frozen biases take up constants.
   bool cut_frozen = false;
   /// Whether factorized weights stay factorized in the result, with their masks. Otherwise they are
   /// collapsed.
@@ -127,7 +128,9 @@ Shrunk<nn::Sequential<T>> shrink_chain(const nn::Sequential<T>& model, const Shr
 ///
 /// Both networks are compared on the examples, or on 256 rows of standard normal inputs without. Throws Error
 /// when they differ by more than the tolerance or an output is not finite; for a threshold or tolerance that
-/// is negative or not finite; for a threshold above 0 without examples; for a model whose copy shares
+/// is negative or not finite; for a threshold above 0 with fewer than 32 rows of examples; for examples of
+/// different numbers of rows; where only the original can be recorded for training, as a part that evaluation
+/// does not use does not fit any more; for a model whose copy shares
 /// parameters with it; and without examples for one whose input width its first matrix does not tell.
 ///
 /// In front of a Sequential, input columns that nobody reads are dropped by a Select, named "select".

@@ -16,10 +16,52 @@ template <class F> void for_entries(const Shape& shape, Index axis, const F& f) 
 
 }  // namespace
 
+template <class T> double Ranges<T>::Range::deviation(Index k) const {
+  const auto at = static_cast<std::size_t>(k);
+  const double middle = mean(k);
+  return std::max(static_cast<double>(most[at]) - middle, middle - static_cast<double>(least[at]));
+}
+
+template <class T> Ranges<T>::Ranges(const Tape<T>& tape, const AxisClasses<T>& classes) : tape_(tape) {
+  for (std::size_t node = 0; node < tape.nodes().size(); ++node) {
+    if (tape.nodes()[node].op == nullptr || classes.structure(node).pinned) continue;
+    const auto inputs = tape.inputs(tape.nodes()[node]);
+    for (const Contraction& sum : classes.structure(node).contractions) {
+      ranges_[{inputs[static_cast<std::size_t>(sum.input_a)], sum.axis_a}];
+      ranges_[{inputs[static_cast<std::size_t>(sum.input_b)], sum.axis_b}];
+    }
+  }
+}
+
+template <class T> void Ranges<T>::add() {
+  for (auto& [place, range] : ranges_) {
+    const Node<T>& node = tape_.nodes()[place.first];
+    const auto size = static_cast<std::size_t>(node.shape[place.second]);
+    range.count.resize(size);
+    range.sum.resize(size);
+    range.least.resize(size);
+    range.most.resize(size);
+    for_entries(node.shape, place.second, [&, &r = range](Index k, Index i) {
+      const auto at = static_cast<std::size_t>(k);
+      const T value = node.value[i];
+      if (r.count[at] == 0) r.least[at] = r.most[at] = value;
+      // The sum is one of differences from the least, so that large offsets do no harm.
+      if (value < r.least[at]) {
+        r.sum[at] += r.count[at] * (static_cast<double>(r.least[at]) - static_cast<double>(value));
+        r.least[at] = value;
+      }
+      r.most[at] = std::max(r.most[at], value);
+      r.sum[at] += static_cast<double>(value) - static_cast<double>(r.least[at]);
+      ++r.count[at];
+    });
+  }
+}
+
 template <class T>
-Analysis<T>::Analysis(const Tape<T>& tape, AxisClasses<T>& classes, const std::vector<std::size_t>& inputs,
-                      const std::vector<std::size_t>& outputs, Settings settings)
-    : tape_(tape), classes_(classes), settings_(std::move(settings)) {
+Analysis<T>::Analysis(const Tape<T>& tape, AxisClasses<T>& classes, const Ranges<T>& ranges,
+                      const std::vector<std::size_t>& inputs, const std::vector<std::size_t>& outputs,
+                      Settings settings)
+    : tape_(tape), classes_(classes), ranges_(ranges), settings_(std::move(settings)) {
   const std::size_t nodes = tape.nodes().size();
   varies_.resize(classes.count());
   needed_.resize(classes.count());
@@ -110,6 +152,7 @@ template <class T> bool Analysis<T>::zeroed(std::size_t index, Index axis, Index
     for (Index i = link.from.begin; i < link.from.end && zero; ++i) {
       if (link.from.class_of(i, link.classes) == k) zero = !varies(from, link.from.axis, i);
     }
+    if (!zero) continue;
     const Node<T>& factor = tape_.nodes()[from];
     for_entries(factor.shape, link.from.axis, [&](Index i, Index at) {
       if (link.from.class_of(i, link.classes) == k) zero = zero && factor.value[at] == 0;
@@ -133,7 +176,7 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
   product.weight_axis = b_is_weight ? sum.axis_b : sum.axis_a;
   product.data_axis = b_is_weight ? sum.axis_a : sum.axis_b;
   const Index weight_input = b_is_weight ? sum.input_b : sum.input_a;
-  const Node<T>&weight = tape_.nodes()[product.weight], &data = tape_.nodes()[product.data];
+  const Node<T>& weight = tape_.nodes()[product.weight];
   product.terms = weight.shape[product.weight_axis];
   for (const Link& link : classes_.structure(index).links) {
     if (link.input != weight_input) continue;
@@ -156,29 +199,7 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
     for (Index i = 0; i < weight.shape.size(); ++i) note(0, i);
   }
 
-  // Mean and deviation of each channel, and whether it is one value everywhere.
-  const auto terms = static_cast<std::size_t>(product.terms);
-  std::vector<double> deviation(terms), count(terms);
-  std::vector<T> first(terms);
-  product.level.resize(terms);
-  product.one_value.assign(terms, 1);
-  product.zero_.assign(terms, 1);
-  for_entries(data.shape, product.data_axis, [&](Index k, Index i) {
-    const auto channel = static_cast<std::size_t>(k);
-    const T value = data.value[i];
-    if (count[channel]++ == 0) first[channel] = value;
-    product.level[channel] += static_cast<double>(value) - static_cast<double>(first[channel]);
-    if (value != first[channel]) product.one_value[channel] = 0;
-    if (value != 0) product.zero_[channel] = 0;
-  });
-  for (std::size_t k = 0; k < terms; ++k) {
-    if (count[k] > 0) product.level[k] = static_cast<double>(first[k]) + product.level[k] / count[k];
-  }
-  for_entries(data.shape, product.data_axis, [&](Index k, Index i) {
-    const auto channel = static_cast<std::size_t>(k);
-    deviation[channel] =
-        std::max(deviation[channel], std::abs(static_cast<double>(data.value[i]) - product.level[channel]));
-  });
+  product.range = &ranges_.of(product.data, product.data_axis);
 
   const Index bias = classes_.structure(index).bias;
   const Node<T>* const given = bias < 0 || bias >= static_cast<Index>(inputs.size())
@@ -192,8 +213,8 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
                            : std::abs(static_cast<double>(given->value[o]));
     for (Index k = 0; k < product.terms; ++k) {
       const double size = product.largest[at(o, k)];
-      most = std::max(most, size * deviation[static_cast<std::size_t>(k)]);
-      magnitude = std::max(magnitude, size * std::abs(product.level[static_cast<std::size_t>(k)]));
+      most = std::max(most, size * product.range->deviation(k));
+      magnitude = std::max(magnitude, size * std::abs(product.range->mean(k)));
     }
     const bool fold = settings_.threshold > 0 && settings_.can_fold(index, o);
     // What is below the last bit of the sum is nothing, however little the others add.
@@ -201,15 +222,10 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
         fold ? std::max(settings_.threshold * most, std::numeric_limits<T>::epsilon() * magnitude) : 0;
     for (Index k = 0; k < product.terms; ++k) {
       const double size = product.largest[at(o, k)];
-      product.counts[at(o, k)] =
-          size != 0 && (least == 0 || size * deviation[static_cast<std::size_t>(k)] > least);
+      product.counts[at(o, k)] = size != 0 && (least == 0 || size * product.range->deviation(k) > least);
     }
   }
   products_[index].push_back(std::move(product));
-}
-
-template <class T> bool Analysis<T>::Product::zero(Index term) const {
-  return zero_[static_cast<std::size_t>(term)] != 0;
 }
 
 /// Backward: what is read, until nothing changes.
@@ -268,10 +284,11 @@ template <class T> void Analysis<T>::find_read(const std::vector<std::size_t>& o
         for (Index k = 0; k < terms; ++k) {
           std::string why = reader;
           const bool is_read = product == products_[index].end() || read(index, *product, k, why);
-          if (!is_read) continue;
+          // What stays for another reason is not folded: the sum goes on reading it.
+          if (!is_read && !stays(a, sum.axis_a, k)) continue;
           live(a);
           live(b);
-          changed |= need(a, sum.axis_a, k, why);
+          if (is_read) changed |= need(a, sum.axis_a, k, why);
         }
       }
     }
@@ -282,14 +299,14 @@ template <class T> void Analysis<T>::find_read(const std::vector<std::size_t>& o
 template <class T>
 bool Analysis<T>::read(std::size_t node, const Product& product, Index term, std::string& why) {
   const bool moves = varies(product.data, product.data_axis, term);
-  if (!moves && product.zero(term)) return false;
+  if (!moves && product.range->zero(term)) return false;
   for (Index o = 0; o < product.outputs; ++o) {
     const auto at = static_cast<std::size_t>(o * product.terms + term);
     if (product.largest[at] == 0) continue;
     if (product.output_axis >= 0 && !stays(node, product.output_axis, o)) continue;
     if (moves && product.counts[at] != 0) return true;
     if (moves) continue;  // as good as constant, and can be folded
-    if (!product.one_value[static_cast<std::size_t>(term)]) {
+    if (!product.range->one_value(term)) {
       why = "constant, with a value for each place, which no bias can take up";
       return true;
     }
@@ -320,13 +337,11 @@ template <class T> std::vector<double> Analysis<T>::folded(std::size_t node) {
     const Node<T>& weight = tape_.nodes()[product.weight];
     if (live_[node] == 0 || product.output_axis < 0 || weight.shape.rank() != 2) continue;
     for (Index k = 0; k < product.terms; ++k) {
-      if (stays(product.data, product.data_axis, k) || product.level[static_cast<std::size_t>(k)] == 0)
-        continue;
+      if (stays(product.data, product.data_axis, k) || product.range->mean(k) == 0) continue;
       for (Index o = 0; o < product.outputs; ++o) {
         if (!stays(node, product.output_axis, o)) continue;
         const Index at = product.linked_axis == 0 ? o * weight.shape[1] + k : k * weight.shape[1] + o;
-        const double change =
-            static_cast<double>(weight.value[at]) * product.level[static_cast<std::size_t>(k)];
+        const double change = static_cast<double>(weight.value[at]) * product.range->mean(k);
         if (change == 0) continue;
         result.resize(static_cast<std::size_t>(product.outputs));
         result[static_cast<std::size_t>(o)] += change;
@@ -336,6 +351,8 @@ template <class T> std::vector<double> Analysis<T>::folded(std::size_t node) {
   return result;
 }
 
+template class Ranges<float>;
+template class Ranges<double>;
 template class Analysis<float>;
 template class Analysis<double>;
 

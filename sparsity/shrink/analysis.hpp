@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,6 +9,34 @@
 #include <taper/sparsity/shrink/axes.hpp>
 
 namespace taper::sparsity::shrinking {
+
+/// What the channels that sums of products go over are on the examples: one entry for each index of the axis.
+template <class T> class Ranges {
+ public:
+  struct Range {
+    std::vector<T> least, most;
+    std::vector<double> sum, count;
+
+    double mean(Index k) const {
+      const auto at = static_cast<std::size_t>(k);
+      return count[at] == 0 ? 0 : static_cast<double>(least[at]) + sum[at] / count[at];
+    }
+    bool one_value(Index k) const {
+      return least[static_cast<std::size_t>(k)] == most[static_cast<std::size_t>(k)];
+    }
+    bool zero(Index k) const { return one_value(k) && least[static_cast<std::size_t>(k)] == 0; }
+    double deviation(Index k) const;
+  };
+
+  Ranges(const Tape<T>& tape, const AxisClasses<T>& classes);
+  /// Adds the values that are on the tape now.
+  void add();
+  const Range& of(std::size_t node, Index axis) const { return ranges_.at({node, axis}); }
+
+ private:
+  const Tape<T>& tape_;
+  std::map<std::pair<std::size_t, Index>, Range> ranges_;
+};
 
 /// Asks two questions of every channel of a recorded network. Is it constant, whatever the inputs? Forward,
 /// from the inputs. Does anybody read it? Backward, from the outputs, to a fixpoint over the classes of
@@ -19,14 +48,14 @@ template <class T> class Analysis {
     /// What adds no more than this to any output of a layer, relative to the channel that adds most, is as
     /// good as constant. Contributions are those on the recorded inputs.
     double threshold = 0;
-    /// Whether the bias that an operation adds, at this index of its own, can take up constants: -1 where it
-    /// cannot at all.
+    /// Whether the bias that an operation adds can take up constants at this index of its own.
     std::function<bool(std::size_t node, Index output)> can_fold;
   };
 
   /// `inputs` and `outputs` are positions on the tape; the classes' pins count as read.
-  Analysis(const Tape<T>& tape, AxisClasses<T>& classes, const std::vector<std::size_t>& inputs,
-           const std::vector<std::size_t>& outputs, Settings settings);
+  Analysis(const Tape<T>& tape, AxisClasses<T>& classes, const Ranges<T>& ranges,
+           const std::vector<std::size_t>& inputs, const std::vector<std::size_t>& outputs,
+           Settings settings);
 
   /// Whether a channel depends on the inputs of the network.
   bool varies(std::size_t node, Index axis, Index index) const {
@@ -52,10 +81,7 @@ template <class T> class Analysis {
     Index outputs = 1, terms = 0;
     std::vector<double> largest;  // weight by magnitude, outputs x terms
     std::vector<char> counts;     // whether a channel that varies counts, outputs x terms
-    std::vector<double> level;    // of each channel: its mean
-    std::vector<char> one_value;  // of each channel: the same everywhere
-    bool zero(Index term) const;  // whether the channel is zero
-    std::vector<char> zero_;
+    const typename Ranges<T>::Range* range = nullptr;  // of the channels
   };
 
   bool known(std::size_t node) const { return any_[node] == 0; }
@@ -69,6 +95,7 @@ template <class T> class Analysis {
 
   const Tape<T>& tape_;
   AxisClasses<T>& classes_;
+  const Ranges<T>& ranges_;
   Settings settings_;
   std::vector<char> varies_;                    // of each index of each axis
   std::vector<char> any_;                       // of each node: whether anything of it varies
@@ -78,6 +105,8 @@ template <class T> class Analysis {
   std::vector<std::string> why_;                // of each class
 };
 
+extern template class Ranges<float>;
+extern template class Ranges<double>;
 extern template class Analysis<float>;
 extern template class Analysis<double>;
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr Index most_rows = 1024;   // that are recorded to look at
 constexpr Index random_rows = 256;  // without examples
+constexpr Index least_rows = 32;    // for a threshold
 
 /// A parameter or a factor of one, where it stands on the tape.
 template <class T> struct Leaf {
@@ -26,25 +27,44 @@ template <class T> struct Leaf {
 template <class T> struct Recording {
   Tape<T> tape{Mode::evaluation};
   std::vector<std::size_t> inputs, outputs;
-  std::vector<Leaf<T>> weights;  // as they are computed with
-  std::vector<Leaf<T>> leaves;   // as they are stored
+  std::vector<Leaf<T>> weights;           // as they are computed with
+  std::vector<Leaf<T>> leaves;            // as they are stored
+  std::vector<Leaf<T>> computed_factors;  // factors that have factors themselves
   std::vector<std::pair<std::string, std::pair<nn::Buffer<T>*, std::size_t>>> buffers;
   std::size_t recorded = 0;  // nodes; what stands behind is not used
   std::vector<Index> uses;   // of each node
+
+  /// Calls f with the values of all examples on the tape, batch by batch.
+  template <class F> void for_batches(const std::vector<View<const T>>& examples, const F& f) {
+    const Index rows = examples.front().shape()[0];
+    for (Index begin = 0; begin < rows; begin += most_rows) {
+      load(examples, begin);
+      tape.replay();
+      f();
+    }
+  }
+
+  /// Puts examples from row `begin` on into the inputs; what is left of the last batch is filled from the
+  /// first row on.
+  void load(const std::vector<View<const T>>& examples, Index begin) {
+    for (std::size_t k = 0; k < examples.size(); ++k) {
+      const View<const T>& x = examples[k];
+      const View<T> input = tape.at(static_cast<Index>(inputs[k])).data();
+      const Index rows = x.shape()[0], width = x.size() / rows;
+      for (Index r = 0; r < input.shape()[0]; ++r) {
+        std::copy_n(x.data() + (begin + r) % rows * width, width, input.data() + r * width);
+      }
+    }
+  }
 
   Recording(nn::Module<T>& model, const std::vector<View<const T>>& examples) {
     const nn::ModuleScope<T> scope(tape, model);
     std::vector<Var<T>> given;
     for (const View<const T>& x : examples) {
-      const Index rows = x.shape()[0], taken = std::min(rows, most_rows);
-      const Var<T> input = tape.input(x.shape().with(0, taken));
-      const Index width = rows == 0 ? 0 : x.size() / rows;
-      for (Index r = 0; r < taken; ++r) {  // evenly from the first to the last
-        std::copy_n(x.data() + r * rows / taken * width, width, input.data().data() + r * width);
-      }
-      given.push_back(input);
-      inputs.push_back(static_cast<std::size_t>(input.index()));
+      given.push_back(tape.input(x.shape().with(0, std::min(x.shape()[0], most_rows))));
+      inputs.push_back(static_cast<std::size_t>(given.back().index()));
     }
+    load(examples, 0);
     for (const Var<T>& output : model.record(given))
       outputs.push_back(static_cast<std::size_t>(output.index()));
     recorded = tape.nodes().size();
@@ -56,6 +76,14 @@ template <class T> struct Recording {
       parameter.for_leaves(name, [&](const std::string& path, nn::Parameter<T>& leaf) {
         leaves.push_back({path, &leaf, position(leaf)});
       });
+      const auto note_factors = [&](nn::Parameter<T>& computed, const auto& again) -> void {
+        for (nn::Parameter<T>& factor : computed.factors()) {
+          if (factor.parametrization() == nullptr) continue;
+          computed_factors.push_back({name, &factor, position(factor)});
+          again(factor, again);
+        }
+      };
+      note_factors(parameter, note_factors);
     });
     model.for_buffers([&](const std::string& name, nn::Buffer<T>& buffer) {
       buffers.push_back({name, {&buffer, static_cast<std::size_t>(buffer.bind(tape).index())}});
@@ -123,6 +151,12 @@ template <class T> void require_own_parts(const nn::Module<T>& copy, const nn::M
     throw Error("shrink", "'", name,
                 "' is shared by the model and its copy: expected a model that owns its parts");
   });
+  original.for_buffers([&](const std::string&, const nn::Buffer<T>& buffer) { known.insert(&buffer); });
+  copy.for_buffers([&](const std::string& name, const nn::Buffer<T>& buffer) {
+    if (!known.contains(&buffer)) return;
+    throw Error("shrink", "'", name,
+                "' is shared by the model and its copy: expected a model that owns its parts");
+  });
 }
 
 /// Pins what must stay whatever is read.
@@ -159,9 +193,19 @@ void pin(const Recording<T>& recording, const ShrinkOptions<T>& options, bool dr
   }
   for (const Leaf<T>& leaf : recording.leaves) known.insert(leaf.node);
   for (const auto& [name, place] : recording.buffers) known.insert(place.second);
+  // A parametrization that can be cut makes its constants anew.
+  std::set<std::string> cuttable;
+  for (const Leaf<T>& weight : recording.weights) {
+    const auto* const map = weight.parameter->parametrization();
+    if (map != nullptr && map->can_be_cut()) cuttable.insert(weight.name);
+  }
+  const auto of_parametrization = [&](std::size_t node) {
+    const std::string path = recording.tape.path(nodes[node]);
+    return path.find('.') != path.npos && cuttable.contains(path.substr(0, path.rfind('.')));
+  };
   for (std::size_t node = 0; node < nodes.size(); ++node) {
     if (nodes[node].op != nullptr) continue;
-    if (!known.contains(node)) pin_all(node, "a constant in the code");
+    if (!known.contains(node) && !of_parametrization(node)) pin_all(node, "a constant in the code");
     if (node >= recording.recorded) pin_all(node, "not used in evaluation");
   }
 }
@@ -278,7 +322,9 @@ ShrinkOptions<T> with_examples(const nn::Module<T>& model, const ShrinkOptions<T
                                Tensor<T>& standard) {
   ShrinkOptions<T> result = options;
   if (!options.examples.empty()) {
-    result.threshold = options.threshold.value_or(1e-5);
+    const Shape& shape = options.examples.inputs().front().shape();
+    const bool enough = shape.rank() > 0 && shape[0] >= least_rows;
+    result.threshold = options.threshold.value_or(enough ? 1e-5 : 0);
     return result;
   }
   result.threshold = options.threshold.value_or(0);
@@ -288,10 +334,10 @@ ShrinkOptions<T> with_examples(const nn::Module<T>& model, const ShrinkOptions<T
         " without examples, whose scale decides what is small: expected examples, or a threshold of 0");
   }
   Index width = -1;
-  model.for_modules([&](const std::string&, const nn::Module<T>& module) {
-    const auto* const select = dynamic_cast<const nn::Select<T>*>(&module);
-    if (width < 0 && select != nullptr) width = select->width();
-  });
+  const auto* const chain = dynamic_cast<const nn::Sequential<T>*>(&model);
+  const auto* const select =
+      chain != nullptr && chain->size() > 0 ? dynamic_cast<const nn::Select<T>*>(&(*chain)[0]) : nullptr;
+  if (select != nullptr) width = select->width();
   model.for_parameters([&](const std::string&, const nn::Parameter<T>& parameter) {
     if (width < 0 && parameter.shape().rank() == 2) width = parameter.shape()[1];
   });
@@ -311,6 +357,15 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (const View<const T>& x : options.examples.inputs()) {
     if (x.shape().rank() < 1 || x.shape()[0] == 0)
       throw Error("shrink", "examples ", x.shape(), ": expected rows");
+    const Index rows = options.examples.inputs().front().shape()[0];
+    if (x.shape()[0] != rows)
+      throw Error("shrink", "examples ", x.shape(), ": expected ", rows, " rows, as the first have");
+  }
+  const Index rows_given =
+      options.examples.inputs().empty() ? 0 : options.examples.inputs().front().shape()[0];
+  if (threshold > 0 && rows_given < least_rows) {
+    throw Error("shrink", "a threshold ", threshold, " with ", rows_given, " rows of examples: expected ",
+                least_rows, " at least, which show what varies, or a threshold of 0");
   }
   require_own_parts(copy, original);
   if (!options.keep_factors) collapse(copy);
@@ -324,7 +379,9 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   AxisClasses<T> classes(tape);
   pin(recording, options, options.drop_inputs, classes);
   Biases<T> biases(copy, recording, options.cut_frozen);
-  Analysis<T> analysis(tape, classes, recording.inputs, recording.outputs,
+  Ranges<T> ranges(tape, classes);
+  recording.for_batches(examples, [&] { ranges.add(); });
+  Analysis<T> analysis(tape, classes, ranges, recording.inputs, recording.outputs,
                        {threshold, biases.can_fold(classes)});
   const Index rows = examples.empty() ? 0 : tape.nodes()[recording.inputs[0]].shape[0];
   report.multiply_adds_before = multiply_adds(tape, rows);
@@ -340,6 +397,7 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   }
   std::map<const nn::Parameter<T>*, KeptAxes> kept;
   for (const Leaf<T>& weight : recording.weights) kept[weight.parameter] = stays(weight.node);
+  for (const Leaf<T>& factor : recording.computed_factors) kept[factor.parameter] = stays(factor.node);
   for (const Leaf<T>& leaf : recording.leaves) {
     const KeptAxes& axes = kept[leaf.parameter] = stays(leaf.node);
     report.rows.push_back({leaf.name, leaf.parameter->shape(), {}, axes, false});
@@ -388,7 +446,7 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
 }
 
 template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<Index>& columns) {
-  Tensor<T> result({x.shape()[0], static_cast<Index>(columns.size())});
+  Tensor<T> result(x.shape().with(x.shape().rank() - 1, static_cast<Index>(columns.size())));
   for (std::size_t j = 0; j < columns.size(); ++j) {
     result.matrix().col(static_cast<Index>(j)) = x.matrix().col(columns[j]);
   }
@@ -428,6 +486,33 @@ std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<
   return result;
 }
 
+/// Throws Error where the original can be recorded for training and the smaller model cannot: what only
+/// training uses was not there to be looked at.
+template <class T>
+void require_training(const nn::Module<T>& original, const std::vector<View<const T>>& inputs,
+                      const nn::Module<T>& small, const std::vector<View<const T>>& given) {
+  const auto record = [](const nn::Module<T>& model, const std::vector<View<const T>>& examples) {
+    Tape<T> tape(Mode::training);
+    const nn::ModuleScope<T> scope(tape, model);
+    std::vector<Var<T>> variables;
+    for (const View<const T>& x : examples) {
+      variables.push_back(tape.constant({x.data(), x.shape().with(0, std::min<Index>(x.shape()[0], 2))}));
+    }
+    model.record(variables);
+  };
+  try {
+    record(original, inputs);
+  } catch (const Error&) {
+    return;
+  }
+  try {
+    record(small, given);
+  } catch (const Error& error) {
+    throw Error("shrink", "the smaller network cannot be recorded for training (", error.what(),
+                "): expected a model that uses all its parts in evaluation");
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -445,8 +530,12 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
   const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before);
   const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after);
   for (std::size_t k = 0; k < expected.size(); ++k) {
-    const auto want = expected[k].matrix().template cast<double>().eval();
-    const auto difference = (got[k].matrix().template cast<double>() - want).cwiseAbs().eval();
+    // One row for each example, whatever the rank.
+    const auto rows_of = [&](const Tensor<T>& all) {
+      return View<const T>(all.data(), {report.probes, all.size() / report.probes});
+    };
+    const auto want = rows_of(expected[k]).matrix().template cast<double>().eval();
+    const auto difference = (rows_of(got[k]).matrix().template cast<double>() - want).cwiseAbs().eval();
     if (!want.allFinite() || !difference.allFinite()) {
       throw Error("shrink",
                   "an output of the network is not finite: expected finite outputs on the examples");
@@ -462,6 +551,7 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
           std::max(report.max_relative_difference, largest / std::max(deviation, rounding / 1e-4));
     }
   }
+  require_training(original, examples, small, given);
   if (report.max_relative_difference > options.tolerance) {
     throw Error("shrink", "the smaller network differs by ", report.max_relative_difference,
                 " of what an output varies: expected at most ", options.tolerance,
