@@ -501,13 +501,13 @@ void require_training(const nn::Module<T>& original, const std::vector<View<cons
     model.record(variables);
   };
   try {
-    record(original, inputs);
-  } catch (const Error&) {
-    return;
-  }
-  try {
     record(small, given);
   } catch (const Error& error) {
+    try {
+      record(original, inputs);
+    } catch (const Error&) {
+      return;  // it could not be, either
+    }
     throw Error("shrink", "the smaller network cannot be recorded for training (", error.what(),
                 "): expected a model that uses all its parts in evaluation");
   }
