@@ -19,6 +19,7 @@
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/io/archive.hpp>
+#include <taper/io/checkpoint.hpp>
 #include <taper/io/load.hpp>
 #include <taper/io/model.hpp>
 #include <taper/io/save.hpp>

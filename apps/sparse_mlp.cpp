@@ -15,13 +15,14 @@ using namespace taper;
 namespace {
 
 struct Options : apps::CommonOptions {
-  std::string plot, model;
+  std::string plot, model, checkpoint;
   bool no_shuffle = false;
   Index epochs = 200;
   Index batch_size = 128;
   double lr = 2e-3;
   double weight_decay = 1e-3;
   double refit_decay = 1e-6;
+  double checkpoint_every = 60;
 };
 
 /// Which weights of each layer are not zero, up to what is left of decayed factors.
@@ -66,6 +67,11 @@ void program(const Options& options) {
       .seed = options.seed,
       .progress = options.quiet ? train::Progress::quiet : train::Progress::automatic,
       .title = "phase 1"};
+  const auto checkpoint = [&](const char* phase) -> train::Checkpoint<float> {
+    if (options.checkpoint.empty()) return {};
+    return io::checkpoint(options.checkpoint + phase, {.every = options.checkpoint_every});
+  };
+  fit.checkpoint = checkpoint(".phase1");
   const train::History phase1 = train::fit(
       net, train_set, nn::mse_loss,
       optim::Adam(net.parameters(), {.lr = options.lr, .weight_decay = options.weight_decay}), fit);
@@ -79,6 +85,7 @@ void program(const Options& options) {
   const double shrunk_mse = train::evaluate(small, test_set, nn::mse_loss);
 
   fit.title = "phase 2";
+  fit.checkpoint = checkpoint(".phase2");
   const train::History phase2 = sparsity::refit(small, train_set, nn::mse_loss,
                                                 {.lr = options.lr, .weight_decay = options.refit_decay}, fit);
   const double phase2_mse = train::evaluate(small, test_set, nn::mse_loss);
@@ -123,6 +130,12 @@ int main(int argc, char** argv) {
                  [](const std::string& path) {
                    return apps::can_be_written(path) ? nullptr : "a file that can be written";
                  });
+  command.option("--checkpoint", options.checkpoint,
+                 "Saves the training in PATH.phase1 and PATH.phase2, and goes on from there",
+                 [](const std::string& path) {
+                   return apps::can_be_written(path + ".phase1") ? nullptr : "a path that can be written to";
+                 });
+  command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
   return command.run(argc, argv, [&] { program(options); });

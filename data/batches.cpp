@@ -12,16 +12,18 @@
 namespace taper::data {
 
 template <class T>
-Batches<T>::Batches(const Dataset<T>& data, Index batch_size, bool shuffle, std::uint64_t seed)
-    : data_(&data), batch_size_(batch_size), shuffle_(shuffle), seed_(seed) {
+Batches<T>::Batches(std::vector<View<const T>> columns, Index batch_size, bool shuffle, std::uint64_t seed)
+    : columns_(std::move(columns)), batch_size_(batch_size), shuffle_(shuffle), seed_(seed) {
   if (batch_size < 1) throw Error("batches", "batch size ", batch_size, ": expected 1 or more");
-  check_rows(data, "batches");
-  if (data.rows() == 0) {
-    throw Error("batches", "a data set with x ", data.x.shape(), ": expected at least one row");
-  }
-  order_.resize(static_cast<std::size_t>(data.rows()));
+  check_columns<T>(columns_, "batches");
+  count_ = (rows() - 1) / batch_size + 1;
+  order_.resize(static_cast<std::size_t>(rows()));
   start_epoch(0);
 }
+
+template <class T>
+Batches<T>::Batches(const Dataset<T>& data, Index batch_size, bool shuffle, std::uint64_t seed)
+    : Batches({data.x.view(), data.y.view()}, batch_size, shuffle, seed) {}
 
 template <class T> void Batches<T>::start_epoch(Index epoch) {
   if (epoch < 0) throw Error("batches", "epoch ", epoch, ": expected 0 or more");
@@ -34,14 +36,16 @@ template <class T> void Batches<T>::start_epoch(Index epoch) {
 
 template <class T> Index Batches<T>::size(Index batch) const {
   if (batch < 0 || batch >= count()) throw Error("batches", "batch ", batch, ": expected 0 to ", count() - 1);
-  return std::min(batch_size_, data_->rows() - batch * batch_size_);
+  return std::min(batch_size_, rows() - batch * batch_size_);
 }
 
-template <class T> void Batches<T>::copy(Index batch, T* x, T* y) const {
+template <class T> void Batches<T>::copy(Index batch, std::span<T* const> to) const {
   const auto size = static_cast<std::size_t>(this->size(batch));
   const auto chosen = std::span(order_).subspan(static_cast<std::size_t>(batch * batch_size_), size);
-  gather(data_->x, chosen, x);
-  gather(data_->y, chosen, y);
+  if (to.size() != columns_.size()) {
+    throw Error("batches", to.size(), " places: expected ", columns_.size(), ", one for each column");
+  }
+  for (std::size_t i = 0; i < columns_.size(); ++i) gather(columns_[i], chosen, to[i]);
 }
 
 template class Batches<float>;

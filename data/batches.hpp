@@ -1,18 +1,22 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include <taper/data/dataset.hpp>
 
 namespace taper::data {
 
-/// Serves a data set in batches, epoch after epoch. It keeps a pointer to the data set, which must outlive it
-/// and keep its shapes. Only the constructor allocates.
+/// Serves data in batches, epoch after epoch: columns, which are tensors with one row for each example, such
+/// as inputs, targets and weights of samples. It keeps views of them, which must outlive it. Only the
+/// constructor allocates.
 template <class T> class Batches {
  public:
-  /// Ready for epoch 0. Throws Error for a batch size below 1, an empty data set, and one whose x and y do
-  /// not have the same number of rows.
+  /// Ready for epoch 0. Throws Error for a batch size below 1, and for columns that are none, empty or of
+  /// different lengths.
+  Batches(std::vector<View<const T>> columns, Index batch_size, bool shuffle, std::uint64_t seed);
+  /// The columns x and y of a data set.
   Batches(const Dataset<T>& data, Index batch_size, bool shuffle, std::uint64_t seed);
   Batches(Dataset<T>&&, Index, bool, std::uint64_t) = delete;
 
@@ -23,17 +27,19 @@ template <class T> class Batches {
   Index epoch() const { return epoch_; }
 
   /// Number of batches in an epoch; every row is in exactly one of them.
-  Index count() const { return (data_->rows() - 1) / batch_size_ + 1; }
+  Index count() const { return count_; }
   /// Number of rows in a batch: the batch size, or for the last batch what is left. Throws Error for a batch
   /// outside [0, count()).
   Index size(Index batch) const;
-  /// Writes the rows of a batch one after the other to x (size(batch) rows of data.x) and y (likewise).
-  /// Throws as size does.
-  void copy(Index batch, T* x, T* y) const;
+  /// Writes the rows of a batch one after the other, those of each column to its place in `to`. Throws as
+  /// size does, and for another number of places.
+  void copy(Index batch, std::span<T* const> to) const;
 
  private:
-  const Dataset<T>* data_;
-  Index batch_size_;
+  Index rows() const { return columns_.front().shape()[0]; }
+
+  std::vector<View<const T>> columns_;
+  Index batch_size_, count_ = 0;
   bool shuffle_;
   std::uint64_t seed_;
   Index epoch_ = 0;

@@ -77,8 +77,8 @@ template <class T> Dataset<T> rows(const Dataset<T>& data, std::span<const Index
   const auto n = static_cast<Index>(chosen.size());
   Dataset<T> result{Tensor<T>(data.x.shape().with(0, n)), Tensor<T>(data.y.shape().with(0, n)), data.features,
                     data.target};
-  gather(data.x, chosen, result.x.data());
-  gather(data.y, chosen, result.y.data());
+  gather(data.x.view(), chosen, result.x.data());
+  gather(data.y.view(), chosen, result.y.data());
   return result;
 }
 
@@ -88,6 +88,32 @@ template <class T> void check_rows(const Dataset<T>& data, const char* where) {
   if (x.rank() == 0 || y.rank() == 0 || x[0] != y[0]) {
     throw Error(where, "a data set with x ", x, " and y ", y, ": expected as many rows in both");
   }
+}
+
+template <class T> void check_columns(std::span<const View<const T>> columns, const char* where) {
+  if (columns.empty()) throw Error(where, "no columns: expected one at least");
+  const Shape& first = columns.front().shape();
+  for (const View<const T>& column : columns) {
+    const Shape& shape = column.shape();
+    if (shape.rank() > 0 && first.rank() > 0 && shape[0] == first[0] && shape[0] > 0) continue;
+    throw Error(where, "columns ", first, " and ", shape,
+                ": expected as many rows in all of them, at least one");
+  }
+}
+
+template <class T>
+std::vector<View<const T>> checked_columns(std::span<const View<const T>> columns, const char* where) {
+  check_columns(columns, where);
+  std::vector<View<const T>> result;
+  for (const View<const T>& column : columns) {
+    const Index bad = first_not_finite(column.data(), column.size());
+    if (bad >= 0) {
+      throw Error(where, "entry ", column[bad], " in row ", bad / (column.size() / column.shape()[0]),
+                  " of column ", result.size(), " (both counted from 0): expected a finite number");
+    }
+    result.push_back(as_rows(column));
+  }
+  return result;
 }
 
 template <class T> void check(const Dataset<T>& data, const char* where) {
@@ -121,6 +147,10 @@ template Dataset<float> rows(const Dataset<float>&, std::span<const Index>);
 template Dataset<double> rows(const Dataset<double>&, std::span<const Index>);
 template void check_rows(const Dataset<float>&, const char*);
 template void check_rows(const Dataset<double>&, const char*);
+template void check_columns(std::span<const View<const float>>, const char*);
+template void check_columns(std::span<const View<const double>>, const char*);
+template std::vector<View<const float>> checked_columns(std::span<const View<const float>>, const char*);
+template std::vector<View<const double>> checked_columns(std::span<const View<const double>>, const char*);
 template void check(const Dataset<float>&, const char*);
 template void check(const Dataset<double>&, const char*);
 template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);

@@ -47,6 +47,15 @@ template <class T> void check_rows(const Dataset<T>& data, const char* where);
 /// of x or y is not a finite number.
 template <class T> void check(const Dataset<T>& data, const char* where);
 
+/// Throws Error, in the name of `where`, unless there are columns and all of them have the same number of
+/// rows, at least one.
+template <class T> void check_columns(std::span<const View<const T>> columns, const char* where);
+
+/// The columns as a model sees them: a vector of n is a column, n x 1. Throws Error like check_columns, and
+/// also for an entry that is not a finite number.
+template <class T>
+std::vector<View<const T>> checked_columns(std::span<const View<const T>> columns, const char* where);
+
 /// Throws Error, in the name of `where`, unless both have the same feature names in the same order, so that a
 /// model trained on the one can be tested on the other.
 template <class T>
@@ -58,6 +67,12 @@ extern template Dataset<float> rows(const Dataset<float>&, std::span<const Index
 extern template Dataset<double> rows(const Dataset<double>&, std::span<const Index>);
 extern template void check_rows(const Dataset<float>&, const char*);
 extern template void check_rows(const Dataset<double>&, const char*);
+extern template void check_columns(std::span<const View<const float>>, const char*);
+extern template void check_columns(std::span<const View<const double>>, const char*);
+extern template std::vector<View<const float>> checked_columns(std::span<const View<const float>>,
+                                                               const char*);
+extern template std::vector<View<const double>> checked_columns(std::span<const View<const double>>,
+                                                                const char*);
 extern template void check(const Dataset<float>&, const char*);
 extern template void check(const Dataset<double>&, const char*);
 extern template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);

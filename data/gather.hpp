@@ -9,7 +9,7 @@ namespace taper::data {
 
 /// Copies the chosen rows (positions along the first dimension) of `from`, one after the other, to `to`. The
 /// caller has made sure that they exist and that `to` has room for them.
-template <class T> void gather(const Tensor<T>& from, std::span<const Index> chosen, T* to) {
+template <class T> void gather(View<const T> from, std::span<const Index> chosen, T* to) {
   const Index rows = from.shape()[0];
   const Index length = rows == 0 ? 0 : from.size() / rows;
   for (const Index row : chosen) to = std::copy_n(from.data() + row * length, length, to);

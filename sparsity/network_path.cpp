@@ -40,6 +40,9 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
                                           const std::type_identity_t<NetworkPathOptions<T>>& options) {
   const char* const where = "network_path";
   check_alphas(options.alphas, where);
+  if (options.fit.checkpoint.save) {
+    throw Error(where, "a checkpoint, which is of one training: expected none for a path of several");
+  }
   require_two_factors(factorized_weights(model, where), where);
   train::evaluate(model, validation, loss);  // what does not fit shows before the work is done
   std::vector<NetworkPoint<T>> path;

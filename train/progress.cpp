@@ -38,7 +38,7 @@ void ProgressDisplay::show(const Epoch& epoch, double seconds) {
     return;
   }
   drawn_ = seconds;
-  const double left = seconds * static_cast<double>(epochs_ - done) / static_cast<double>(done);
+  const double left = seconds * static_cast<double>(epochs_ - done) / static_cast<double>(done - first_);
   char text[64];
   std::snprintf(text, sizeof text, "%.1f s left", left);
   print(epoch, text);

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include <taper/train/fit.hpp>
+#include <taper/train/history.hpp>
 
 namespace taper::train {
 
@@ -23,6 +23,9 @@ class ProgressDisplay {
   ProgressDisplay(const ProgressDisplay&) = delete;
   ProgressDisplay& operator=(const ProgressDisplay&) = delete;
 
+  /// What the epochs before this one took says nothing of how long the others will: they have been run
+  /// before.
+  void start_at(Index epoch) { first_ = epoch; }
   /// `seconds` have passed since the start.
   void show(const Epoch& epoch, double seconds);
   /// Shows the last epoch, if it was passed over, and ends the line of a bar.
@@ -37,6 +40,7 @@ class ProgressDisplay {
   Index epochs_;
   std::FILE* out_;
   Index columns_;
+  Index first_ = 0;                 // epoch of this run
   Index width_ = 0;                 // of the bar's line as drawn last
   double drawn_ = -1;               // when the bar was last drawn; below 0: not yet
   std::optional<Epoch> not_shown_;  // the last epoch, when it was passed over

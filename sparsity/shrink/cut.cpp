@@ -503,9 +503,11 @@ void require_training(const nn::Module<T>& original, const std::vector<View<cons
   try {
     record(small, given);
   } catch (const Error& error) {
+    if (error.where() == "memory") throw;
     try {
       record(original, inputs);
-    } catch (const Error&) {
+    } catch (const Error& before) {
+      if (before.where() == "memory") throw;
       return;  // it could not be, either
     }
     throw Error("shrink", "the smaller network cannot be recorded for training (", error.what(),

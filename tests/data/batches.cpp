@@ -37,7 +37,7 @@ template <class T> std::vector<Index> served(const Batches<T>& batches, const Da
     constexpr T untouched = -12345;
     std::vector<T> x(static_cast<std::size_t>(size * length + 1), untouched);
     std::vector<T> y(static_cast<std::size_t>(size + 1), untouched);
-    batches.copy(batch, x.data(), y.data());
+    batches.copy(batch, std::vector<T*>{x.data(), y.data()});
     CHECK(x.back() == untouched);
     CHECK(y.back() == untouched);
     for (Index i = 0; i < size; ++i) {
@@ -110,8 +110,8 @@ TEST_CASE("batches: an epoch goes on in the middle as if it had never been left"
       Batches<double> again(data, 5, true, 9);
       again.start_epoch(epoch);
       std::vector<double> x(10), y(5), x_again(10), y_again(5);
-      batches.copy(batch, x.data(), y.data());
-      again.copy(batch, x_again.data(), y_again.data());
+      batches.copy(batch, std::vector<double*>{x.data(), y.data()});
+      again.copy(batch, std::vector<double*>{x_again.data(), y_again.data()});
       CHECK(x == x_again);
       CHECK(y == y_again);
     }
@@ -133,16 +133,54 @@ TEST_CASE_TEMPLATE("batches: misuse", T, float, double) {
   CHECK_ERROR(Batches<T>(data, 0, true, 0), "[batches] batch size 0: expected 1 or more");
   CHECK_ERROR(Batches<T>(data, -3, true, 0), "[batches] batch size -3");
   const Dataset<T> unfilled;
-  CHECK_ERROR(Batches<T>(unfilled, 1, true, 0), "[batches]", "x scalar");
+  CHECK_ERROR(Batches<T>(unfilled, 1, true, 0), "[batches] columns scalar and scalar");
   const Dataset<T> empty{Tensor<T>(Shape{0, 2}), Tensor<T>(Shape{0, 1}), {}, ""};
-  CHECK_ERROR(Batches<T>(empty, 1, true, 0), "[batches] a data set with x 0x2: expected at least one row");
+  CHECK_ERROR(Batches<T>(empty, 1, true, 0), "[batches] columns 0x2 and 0x2", "at least one");
   const Dataset<T> ragged{Tensor<T>(Shape{3, 2}), Tensor<T>(Shape{2, 1}), {}, ""};
-  CHECK_ERROR(Batches<T>(ragged, 1, true, 0), "[batches]", "x 3x2 and y 2x1: expected as many rows in both");
+  CHECK_ERROR(Batches<T>(ragged, 1, true, 0),
+              "[batches] columns 3x2 and 2x1: expected as many rows in all of them");
+  CHECK_ERROR(Batches<T>(std::vector<taper::View<const T>>(), 1, true, 0), "[batches] no columns");
 
   Batches<T> batches(data, 2, true, 0);
   CHECK_ERROR(batches.start_epoch(-1), "[batches] epoch -1: expected 0 or more");
   CHECK_ERROR(batches.size(3), "[batches] batch 3: expected 0 to 2");
   CHECK_ERROR(batches.size(-1), "[batches] batch -1");
-  CHECK_ERROR(batches.copy(3, nullptr, nullptr), "[batches] batch 3");
+  CHECK_ERROR(batches.copy(3, {}), "[batches] batch 3");
+  CHECK_ERROR(batches.copy(0, {}), "[batches] 0 places: expected 2, one for each column");
   CHECK(!std::is_constructible_v<Batches<T>, Dataset<T>&&, Index, bool, std::uint64_t>);  // it would dangle
+}
+
+TEST_CASE_TEMPLATE("batches: any number of columns, whose rows stay together", T, float, double) {
+  Rng rng(3);
+  for (int round = 0; round < 50; ++round) {
+    const Index n = 1 + rng.below(40);
+    std::vector<Tensor<T>> columns;
+    for (Index i = 1 + rng.below(4); i > 0; --i) {
+      Tensor<T>& column = columns.emplace_back(Shape{n, 1 + rng.below(3)});
+      const Index length = column.size() / n;
+      for (Index k = 0; k < column.size(); ++k) column[k] = static_cast<T>(k / length * 100 + i);
+    }
+    Batches<T> batches({columns.begin(), columns.end()}, 1 + rng.below(50), true, rng.bits());
+    std::vector<Index> order;
+    for (Index batch = 0; batch < batches.count(); ++batch) {
+      std::vector<Tensor<T>> rows;
+      std::vector<T*> places;
+      for (const Tensor<T>& column : columns) {
+        places.push_back(rows.emplace_back(column.shape().with(0, batches.size(batch))).data());
+      }
+      batches.copy(batch, places);
+      for (Index i = 0; i < batches.size(batch); ++i) {
+        for (std::size_t c = 0; c < columns.size(); ++c) {
+          const Index length = columns[c].size() / n;
+          const auto row = static_cast<Index>(rows[c][i * length]) / 100;
+          if (c == 0) order.push_back(row);
+          CHECK(row == order.back());
+          CHECK(std::equal(rows[c].data() + i * length, rows[c].data() + (i + 1) * length,
+                           columns[c].data() + row * length));
+        }
+      }
+    }
+    std::ranges::sort(order);
+    CHECK(order == file_order(n));
+  }
 }
