@@ -135,7 +135,7 @@ struct Training {
     }
   }
   void checked_step() {
-    tape.replay_with_gradient(loss);
+    tape.value_and_gradient(loss);
     check();
     adam.step();
   }
