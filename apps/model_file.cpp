@@ -4,6 +4,7 @@
 #include <cmath>
 #include <taper/autodiff/error.hpp>
 #include <taper/data/utf8.hpp>
+#include <taper/instantiate.hpp>
 
 #include "output.hpp"
 
@@ -49,7 +50,9 @@ Json prediction_errors(const std::vector<double>& predicted, const std::vector<d
   return {{"mse", squares / n}, {"rmse", std::sqrt(squares / n)}, {"mae", magnitudes / n}};
 }
 
-template void save_model(const nn::Graph<float>&, const ColumnNames&, const std::string&);
-template void save_model(const nn::Graph<double>&, const ColumnNames&, const std::string&);
+#define TAPER_INSTANTIATE(T) \
+  template void save_model(const nn::Graph<T>&, const ColumnNames&, const std::string&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::apps

@@ -26,7 +26,4 @@ ColumnNames column_names(const io::Archive& archive, const std::string& path);
 /// How far predictions are from what they should be: "mse", "rmse" and "mae".
 Json prediction_errors(const std::vector<double>& predicted, const std::vector<double>& expected);
 
-extern template void save_model(const nn::Graph<float>&, const ColumnNames&, const std::string&);
-extern template void save_model(const nn::Graph<double>&, const ColumnNames&, const std::string&);
-
 }  // namespace taper::apps

@@ -25,7 +25,7 @@ void* allocate_aligned(std::size_t bytes);
 /// Asks for memory that is not cleared.
 struct Uninitialized {};
 
-/// Owned, 64-byte-aligned memory for `size` plain numbers, zero at first; padded to whole cache lines. Throws
+/// Owned, 64-byte-aligned memory for `size` elements, zero at first; padded to whole cache lines. Throws
 /// Error when so much memory is not free.
 template <class T> class AlignedArray {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include <taper/autodiff/finite.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/tape.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <functional>
 
+#include <taper/instantiate.hpp>
+
 namespace taper {
 namespace {
 

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <taper/autodiff/block.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {
@@ -68,7 +67,5 @@ template <class T> class BlockBindings {
   std::vector<std::uint32_t> buffers_;                                // their leaves
   std::vector<std::pair<std::uint32_t, std::uint32_t>> assignments_;  // a leaf and the node it is assigned
 };
-
-TAPER_EXTERN_CLASS(BlockBindings)
 
 }  // namespace taper

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include <taper/instantiate.hpp>
+
 namespace taper {
 namespace {
 
@@ -43,7 +45,8 @@ template <class T> std::string difference(const Tape<T>& recording, const Tape<T
              : "has ended where the other has " + line(other, others[nodes.size()]);
 }
 
-template std::string difference(const Tape<float>&, const Tape<float>&);
-template std::string difference(const Tape<double>&, const Tape<double>&);
+#define TAPER_INSTANTIATE(T) template std::string difference(const Tape<T>&, const Tape<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -1,6 +1,7 @@
 #include <taper/autodiff/finite.hpp>
 
 #include <taper/autodiff/tape.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 
@@ -29,9 +30,10 @@ template <class T> void throw_not_finite_gradient(const Tape<T>& tape, const Nod
   }
 }
 
-template void throw_not_finite_value(const Tape<float>&, const Node<float>&);
-template void throw_not_finite_value(const Tape<double>&, const Node<double>&);
-template void throw_not_finite_gradient(const Tape<float>&, const Node<float>&);
-template void throw_not_finite_gradient(const Tape<double>&, const Node<double>&);
+#define TAPER_INSTANTIATE(T)                                            \
+  template void throw_not_finite_value(const Tape<T>&, const Node<T>&); \
+  template void throw_not_finite_gradient(const Tape<T>&, const Node<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

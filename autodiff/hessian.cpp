@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include <taper/autodiff/kernels/instantiate.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {

@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/tape.hpp>
+#include <taper/instantiate.hpp>
 
 #include <algorithm>
 

@@ -6,7 +6,6 @@
 
 #include <taper/autodiff/aligned.hpp>
 #include <taper/autodiff/arena.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 
 namespace taper {
@@ -92,7 +91,5 @@ template <class T> class MemoryPlan {
   std::vector<std::pair<std::uint32_t, T*>> overwritten_values_;
   bool keep_gradients_ = true;
 };
-
-TAPER_EXTERN_CLASS(MemoryPlan)
 
 }  // namespace taper

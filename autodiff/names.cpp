@@ -4,6 +4,10 @@
 
 namespace taper {
 
+Names::Names() {
+  clear();
+}
+
 void Names::clear() {
   count_ = 0;
   forget_objects();

@@ -15,7 +15,7 @@ class Names {
   using Id = std::uint32_t;
   static constexpr Id none = 0;
 
-  Names() { clear(); }
+  Names();
   void clear();
 
   Id add(std::string_view name, Id outer);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <taper/instantiate.hpp>
+
 namespace taper {
 namespace {
 

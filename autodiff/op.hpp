@@ -7,7 +7,6 @@
 
 #include <taper/autodiff/arity.hpp>
 #include <taper/autodiff/attributes.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/node.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/structure.hpp>
@@ -195,7 +194,5 @@ template <class T> class Op : public OpRecord<T> {
   /// The one of this name, or null.
   static const Op* find(std::string_view name);
 };
-
-TAPER_EXTERN_CLASS(Op)
 
 }  // namespace taper

@@ -4,6 +4,8 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/instantiate.hpp>
+
 namespace taper {
 namespace {
 
@@ -80,11 +82,11 @@ template <class T> void write_dot(std::ostream& out, const Tape<T>& tape) {
   out << "}\n";
 }
 
-template std::string line(const Tape<float>&, const Node<float>&);
-template std::string line(const Tape<double>&, const Node<double>&);
-template std::ostream& operator<<(std::ostream&, const Tape<float>&);
-template std::ostream& operator<<(std::ostream&, const Tape<double>&);
-template void write_dot(std::ostream&, const Tape<float>&);
-template void write_dot(std::ostream&, const Tape<double>&);
+#define TAPER_INSTANTIATE(T)                                        \
+  template std::string line(const Tape<T>&, const Node<T>&);        \
+  template std::ostream& operator<<(std::ostream&, const Tape<T>&); \
+  template void write_dot(std::ostream&, const Tape<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

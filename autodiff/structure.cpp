@@ -3,8 +3,21 @@
 #include <algorithm>
 
 #include <taper/autodiff/tape.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
+
+void Structure::same(Index input, Index input_axis, Index output_axis, Index size) {
+  links.push_back({input, {input_axis, 0, size}, {output_axis, 0, size}, size});
+}
+
+void Structure::contract(Index input_a, Index axis_a, Index input_b, Index axis_b) {
+  contractions.push_back({input_a, axis_a, input_b, axis_b});
+}
+
+void Structure::reduce(Index input, Index axis, Reduce by) {
+  reductions.push_back({input, axis, by});
+}
 
 bool Structure::is_literal(Index output_axis) const {
   return std::ranges::find(literal_axes, output_axis) != literal_axes.end();
@@ -37,9 +50,10 @@ template <class T> bool is_elementwise(const Tape<T>& tape, const Node<T>& node)
   return node.op != nullptr && structure_of(tape, node).elementwise;
 }
 
-template Structure structure_of(const Tape<float>&, const Node<float>&);
-template Structure structure_of(const Tape<double>&, const Node<double>&);
-template bool is_elementwise(const Tape<float>&, const Node<float>&);
-template bool is_elementwise(const Tape<double>&, const Node<double>&);
+#define TAPER_INSTANTIATE(T)                                       \
+  template Structure structure_of(const Tape<T>&, const Node<T>&); \
+  template bool is_elementwise(const Tape<T>&, const Node<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -89,13 +89,9 @@ struct Structure {
   // For the rules.
 
   /// Index i of the one axis goes with index i of the other; both have `size` of them.
-  void same(Index input, Index input_axis, Index output_axis, Index size) {
-    links.push_back({input, {input_axis, 0, size}, {output_axis, 0, size}, size});
-  }
-  void contract(Index input_a, Index axis_a, Index input_b, Index axis_b) {
-    contractions.push_back({input_a, axis_a, input_b, axis_b});
-  }
-  void reduce(Index input, Index axis, Reduce by) { reductions.push_back({input, axis, by}); }
+  void same(Index input, Index input_axis, Index output_axis, Index size);
+  void contract(Index input_a, Index axis_a, Index input_b, Index axis_b);
+  void reduce(Index input, Index axis, Reduce by);
   void preserve_zero(Index input) { zero_preserving |= 1u << input; }
 
   // For the readers.

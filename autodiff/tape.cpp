@@ -5,6 +5,7 @@
 
 #include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {

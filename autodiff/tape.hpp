@@ -10,7 +10,6 @@
 
 #include <taper/autodiff/arena.hpp>
 #include <taper/autodiff/block_bindings.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/memory_plan.hpp>
 #include <taper/autodiff/names.hpp>
 #include <taper/autodiff/op.hpp>
@@ -239,7 +238,5 @@ Var<T> apply(const Op<T>& op, std::initializer_list<Var<T>> inputs, const Attrib
 }
 
 static_assert(sizeof(Var<float>) == sizeof(void*) + 8);
-TAPER_EXTERN_CLASS(Var)
-TAPER_EXTERN_CLASS(Tape)
 
 }  // namespace taper

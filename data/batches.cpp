@@ -8,6 +8,7 @@
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/gather.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::data {
 
@@ -48,7 +49,6 @@ template <class T> void Batches<T>::copy(Index batch, std::span<T* const> to) co
   for (std::size_t i = 0; i < columns_.size(); ++i) gather(columns_[i], chosen, to[i]);
 }
 
-template class Batches<float>;
-template class Batches<double>;
+TAPER_INSTANTIATE_CLASS(Batches)
 
 }  // namespace taper::data

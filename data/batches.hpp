@@ -46,7 +46,4 @@ template <class T> class Batches {
   std::vector<Index> order_;
 };
 
-extern template class Batches<float>;
-extern template class Batches<double>;
-
 }  // namespace taper::data

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::data {
 namespace {
 
@@ -46,7 +48,8 @@ template <class T> std::uint64_t checksum(std::span<const View<const T>> columns
   return sum;
 }
 
-template std::uint64_t checksum(std::span<const View<const float>>);
-template std::uint64_t checksum(std::span<const View<const double>>);
+#define TAPER_INSTANTIATE(T) template std::uint64_t checksum(std::span<const View<const T>>);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::data

@@ -8,6 +8,7 @@
 #include <taper/autodiff/finite.hpp>
 #include <taper/data/gather.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::data {
 namespace {
@@ -141,19 +142,15 @@ void check_same_features(const Dataset<T>& data, const Dataset<T>& expected, con
               quote(*other));
 }
 
-template Dataset<float> to_dataset(const Table&, const std::string&);
-template Dataset<double> to_dataset(const Table&, const std::string&);
-template Dataset<float> rows(const Dataset<float>&, std::span<const Index>);
-template Dataset<double> rows(const Dataset<double>&, std::span<const Index>);
-template void check_rows(const Dataset<float>&, const char*);
-template void check_rows(const Dataset<double>&, const char*);
-template void check_columns(std::span<const View<const float>>, const char*);
-template void check_columns(std::span<const View<const double>>, const char*);
-template std::vector<View<const float>> checked_columns(std::span<const View<const float>>, const char*);
-template std::vector<View<const double>> checked_columns(std::span<const View<const double>>, const char*);
-template void check(const Dataset<float>&, const char*);
-template void check(const Dataset<double>&, const char*);
-template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);
-template void check_same_features(const Dataset<double>&, const Dataset<double>&, const char*);
+#define TAPER_INSTANTIATE(T)                                                                        \
+  template Dataset<T> to_dataset(const Table&, const std::string&);                                 \
+  template Dataset<T> rows(const Dataset<T>&, std::span<const Index>);                              \
+  template void check_rows(const Dataset<T>&, const char*);                                         \
+  template void check_columns(std::span<const View<const T>>, const char*);                         \
+  template std::vector<View<const T>> checked_columns(std::span<const View<const T>>, const char*); \
+  template void check(const Dataset<T>&, const char*);                                              \
+  template void check_same_features(const Dataset<T>&, const Dataset<T>&, const char*);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::data

@@ -61,21 +61,4 @@ std::vector<View<const T>> checked_columns(std::span<const View<const T>> column
 template <class T>
 void check_same_features(const Dataset<T>& data, const Dataset<T>& expected, const char* where);
 
-extern template Dataset<float> to_dataset(const Table&, const std::string&);
-extern template Dataset<double> to_dataset(const Table&, const std::string&);
-extern template Dataset<float> rows(const Dataset<float>&, std::span<const Index>);
-extern template Dataset<double> rows(const Dataset<double>&, std::span<const Index>);
-extern template void check_rows(const Dataset<float>&, const char*);
-extern template void check_rows(const Dataset<double>&, const char*);
-extern template void check_columns(std::span<const View<const float>>, const char*);
-extern template void check_columns(std::span<const View<const double>>, const char*);
-extern template std::vector<View<const float>> checked_columns(std::span<const View<const float>>,
-                                                               const char*);
-extern template std::vector<View<const double>> checked_columns(std::span<const View<const double>>,
-                                                                const char*);
-extern template void check(const Dataset<float>&, const char*);
-extern template void check(const Dataset<double>&, const char*);
-extern template void check_same_features(const Dataset<float>&, const Dataset<float>&, const char*);
-extern template void check_same_features(const Dataset<double>&, const Dataset<double>&, const char*);
-
 }  // namespace taper::data

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <taper/autodiff/error.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::data {
 namespace {
@@ -91,7 +92,6 @@ template <class T> void StandardScaler<T>::check_columns(View<T> x) const {
   }
 }
 
-template class StandardScaler<float>;
-template class StandardScaler<double>;
+TAPER_INSTANTIATE_CLASS(StandardScaler)
 
 }  // namespace taper::data

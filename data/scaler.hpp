@@ -32,7 +32,4 @@ template <class T> class StandardScaler {
   bool fitted_ = false;
 };
 
-extern template class StandardScaler<float>;
-extern template class StandardScaler<double>;
-
 }  // namespace taper::data

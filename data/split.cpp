@@ -8,6 +8,7 @@
 
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/random.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::data {
 
@@ -33,9 +34,9 @@ std::pair<Dataset<T>, Dataset<T>> train_test_split(const Dataset<T>& data, doubl
   return {rows(data, all.subspan(test)), rows(data, all.first(test))};
 }
 
-template std::pair<Dataset<float>, Dataset<float>> train_test_split(const Dataset<float>&, double,
-                                                                    std::uint64_t);
-template std::pair<Dataset<double>, Dataset<double>> train_test_split(const Dataset<double>&, double,
-                                                                      std::uint64_t);
+#define TAPER_INSTANTIATE(T) \
+  template std::pair<Dataset<T>, Dataset<T>> train_test_split(const Dataset<T>&, double, std::uint64_t);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::data

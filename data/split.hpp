@@ -15,9 +15,4 @@ template <class T>
 std::pair<Dataset<T>, Dataset<T>> train_test_split(const Dataset<T>& data, double test_fraction,
                                                    std::uint64_t seed);
 
-extern template std::pair<Dataset<float>, Dataset<float>> train_test_split(const Dataset<float>&, double,
-                                                                           std::uint64_t);
-extern template std::pair<Dataset<double>, Dataset<double>> train_test_split(const Dataset<double>&, double,
-                                                                             std::uint64_t);
-
 }  // namespace taper::data

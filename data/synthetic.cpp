@@ -10,6 +10,7 @@
 
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/random.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::data {
 namespace {
@@ -278,11 +279,11 @@ template <class T> Dataset<T> make_diabetes(const DiabetesOptions& options) {
   return data;
 }
 
-template Madelon<float> make_madelon(const MadelonOptions&);
-template Madelon<double> make_madelon(const MadelonOptions&);
-template Dataset<float> make_housing(const HousingOptions&);
-template Dataset<double> make_housing(const HousingOptions&);
-template Dataset<float> make_diabetes(const DiabetesOptions&);
-template Dataset<double> make_diabetes(const DiabetesOptions&);
+#define TAPER_INSTANTIATE(T)                               \
+  template Madelon<T> make_madelon(const MadelonOptions&); \
+  template Dataset<T> make_housing(const HousingOptions&); \
+  template Dataset<T> make_diabetes(const DiabetesOptions&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::data

@@ -100,11 +100,4 @@ struct DiabetesOptions {
 /// of its range.
 template <class T> Dataset<T> make_diabetes(const DiabetesOptions& options = {});
 
-extern template Madelon<float> make_madelon(const MadelonOptions&);
-extern template Madelon<double> make_madelon(const MadelonOptions&);
-extern template Dataset<float> make_housing(const HousingOptions&);
-extern template Dataset<double> make_housing(const HousingOptions&);
-extern template Dataset<float> make_diabetes(const DiabetesOptions&);
-extern template Dataset<double> make_diabetes(const DiabetesOptions&);
-
 }  // namespace taper::data

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <taper/data/quote.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/other_formats.hpp>
 
@@ -221,6 +222,14 @@ Archive::Archive(std::shared_ptr<const FileBytes> file, std::string source)
   check_offsets();
 }
 
+bool Archive::contains(const std::string& name) const {
+  return tensors_.contains(name);
+}
+
+const char* Archive::data(const StoredTensor& stored) const {
+  return bytes_->view().data() + data_ + stored.begin;
+}
+
 const StoredTensor& Archive::tensor(const std::string& name) const {
   const auto found = tensors_.find(name);
   if (found != tensors_.end()) return found->second;
@@ -314,8 +323,7 @@ void Archive::check_offsets() const {
   template Tensor<T> Archive::read(const std::string&, const ReadOptions&) const;                        \
   template const StoredTensor& Archive::require<T>(const std::string&, const Shape&, const ReadOptions&) \
       const;
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

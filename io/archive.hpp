@@ -57,7 +57,7 @@ class Archive {
   const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
   /// The texts that the file has beside its tensors, by name.
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  bool contains(const std::string& name) const;
 
   /// The tensor of this name. Throws Error when there is none.
   const StoredTensor& tensor(const std::string& name) const;
@@ -68,7 +68,7 @@ class Archive {
 
   /// Where the bytes of a tensor begin, at any address: `end - begin` of them, little-endian and row-major.
   /// See FileBytes for files that are written to meanwhile.
-  const char* data(const StoredTensor& stored) const { return bytes_->view().data() + data_ + stored.begin; }
+  const char* data(const StoredTensor& stored) const;
 
   /// Throws Error unless the tensor of this name, which must be there, has this dtype and shape and as many
   /// bytes as they take.
@@ -102,13 +102,5 @@ class Archive {
   std::map<std::string, StoredTensor> tensors_;
   std::map<std::string, std::string> metadata_;
 };
-
-#define TAPER_EXTERN(T)                                                                     \
-  extern template Tensor<T> Archive::read(const std::string&, const ReadOptions&) const;    \
-  extern template const StoredTensor& Archive::require<T>(const std::string&, const Shape&, \
-                                                          const ReadOptions&) const;
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
 
 }  // namespace taper::io

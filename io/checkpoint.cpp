@@ -6,6 +6,8 @@
 #include <optional>
 #include <system_error>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::io {
 namespace {
 
@@ -51,6 +53,10 @@ CheckpointFiles::CheckpointFiles(const std::string& path, const CheckpointOption
   std::error_code problem;
   const fs::path target = fs::canonical(path, problem);
   if (!problem) files_->path = target;
+}
+
+CheckpointFiles checkpoint(const std::string& path, const CheckpointOptions& options) {
+  return {path, options};
 }
 
 template <class T> void CheckpointFiles::resume(train::Trainer<T>& trainer) const {

@@ -48,9 +48,7 @@ class CheckpointFiles {
 /// the one before it loaded. Throws Error, from within the training, when all are damaged, when the newest is
 /// of another training (see Trainer::load_state), and when a file cannot be written; at once for options out
 /// of range.
-inline CheckpointFiles checkpoint(const std::string& path, const CheckpointOptions& options = {}) {
-  return {path, options};
-}
+CheckpointFiles checkpoint(const std::string& path, const CheckpointOptions& options = {});
 
 /// Writes a state as a safetensors file: "model.NAME" for each parameter and buffer and "model.NAME.mask" for
 /// the masks, which `load` takes with {.partial = true, .rename = {{"model.*", "*"}}}; "best.NAME",

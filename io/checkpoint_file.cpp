@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include <taper/data/checksum.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/io/archive.hpp>
 #include <taper/io/archive_writer.hpp>
 #include <taper/io/checkpoint.hpp>

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::io {
 namespace {
 
@@ -65,9 +67,10 @@ template <class T> void convert(std::string_view dtype, const char* from, Index 
   }
 }
 
-template Index find_overflow<float>(std::string_view, const char*, Index);
-template Index find_overflow<double>(std::string_view, const char*, Index);
-template void convert(std::string_view, const char*, Index, float*);
-template void convert(std::string_view, const char*, Index, double*);
+#define TAPER_INSTANTIATE(T)                                             \
+  template Index find_overflow<T>(std::string_view, const char*, Index); \
+  template void convert(std::string_view, const char*, Index, T*);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

@@ -27,9 +27,4 @@ template <class T> Index find_overflow(std::string_view dtype, const char* from,
 /// `from` need not be aligned.
 template <class T> void convert(std::string_view dtype, const char* from, Index count, T* to);
 
-extern template Index find_overflow<float>(std::string_view, const char*, Index);
-extern template Index find_overflow<double>(std::string_view, const char*, Index);
-extern template void convert(std::string_view, const char*, Index, float*);
-extern template void convert(std::string_view, const char*, Index, double*);
-
 }  // namespace taper::io

@@ -34,6 +34,8 @@ FileBytes::FileBytes(const std::string& path, const char* where) {
   bytes_ = copy_;
 }
 
+FileBytes::FileBytes(std::string bytes) : copy_(std::move(bytes)), bytes_(copy_) {}
+
 FileBytes::~FileBytes() {
   if (descriptor_ < 0) return;
   munmap(const_cast<char*>(bytes_.data()), bytes_.size());

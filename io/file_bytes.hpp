@@ -21,7 +21,7 @@ class FileBytes {
   /// Throws Error, in the name of `where`, when the file is missing, not a regular file or unreadable.
   FileBytes(const std::string& path, const char* where);
   /// Bytes that are in memory already.
-  explicit FileBytes(std::string bytes) : copy_(std::move(bytes)), bytes_(copy_) {}
+  explicit FileBytes(std::string bytes);
   FileBytes(const FileBytes&) = delete;
   FileBytes& operator=(const FileBytes&) = delete;
   ~FileBytes();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <taper/data/quote.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/model_tensors.hpp>
@@ -257,8 +258,7 @@ std::ostream& operator<<(std::ostream& out, const LoadReport& report) {
 #define TAPER_INSTANTIATE(T)                                                        \
   template LoadReport load(nn::Module<T>&, const std::string&, const LoadOptions&); \
   template LoadReport load(nn::Module<T>&, const Archive&, const LoadOptions&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

@@ -62,11 +62,4 @@ LoadReport load(nn::Module<T>& model, const std::string& path, const LoadOptions
 template <class T>
 LoadReport load(nn::Module<T>& model, const Archive& archive, const LoadOptions& options = {});
 
-#define TAPER_EXTERN(T)                                                                    \
-  extern template LoadReport load(nn::Module<T>&, const std::string&, const LoadOptions&); \
-  extern template LoadReport load(nn::Module<T>&, const Archive&, const LoadOptions&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::io

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include <taper/autodiff/ops.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/load.hpp>
 #include <taper/io/save.hpp>

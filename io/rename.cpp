@@ -69,4 +69,10 @@ Rename::Rename(std::vector<Pair> pairs) {
   };
 }
 
+Rename::Rename(std::initializer_list<Pair> pairs) : Rename(std::vector<Pair>(pairs)) {}
+
+std::string Rename::operator()(const std::string& name) const {
+  return function_ ? function_(name) : name;
+}
+
 }  // namespace taper::io

@@ -21,12 +21,12 @@ class Rename {
   Rename() = default;
   /// Throws Error for a pair whose second pattern has more stars than the first.
   Rename(std::vector<Pair> pairs);
-  Rename(std::initializer_list<Pair> pairs) : Rename(std::vector<Pair>(pairs)) {}
+  Rename(std::initializer_list<Pair> pairs);
   template <class Function>
   requires std::is_invocable_r_v<std::string, const Function&, const std::string&> Rename(Function function)
       : function_(std::move(function)) {}
 
-  std::string operator()(const std::string& name) const { return function_ ? function_(name) : name; }
+  std::string operator()(const std::string& name) const;
 
  private:
   std::function<std::string(const std::string&)> function_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include <taper/instantiate.hpp>
 #include <taper/io/archive_writer.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/model_tensors.hpp>
@@ -33,8 +34,7 @@ void save(const nn::Module<T>& model, const std::string& path,
 
 #define TAPER_INSTANTIATE(T) \
   template void save(const nn::Module<T>&, const std::string&, const std::map<std::string, std::string>&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

@@ -27,11 +27,4 @@ template <class T>
 void save(const nn::Module<T>& model, const std::string& path,
           const std::map<std::string, std::string>& metadata = {});
 
-#define TAPER_EXTERN(T)                                               \
-  extern template void save(const nn::Module<T>&, const std::string&, \
-                            const std::map<std::string, std::string>&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::io

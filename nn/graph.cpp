@@ -7,6 +7,8 @@
 #include <set>
 #include <sstream>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn {
 namespace {
 
@@ -335,7 +337,35 @@ template <class T> Graph<T> Graph<T>::trace(const Module<T>& model, const std::v
   return Graph(std::move(parts));
 }
 
-template <class T> std::vector<Var<T>> Graph<T>::run(std::span<const Var<T>> given) const {
+template <class T> const typename Graph<T>::Program& Graph<T>::program(const Tape<T>& tape) const {
+  // The two differ at most where a layer asks for the mode: then it must be stated.
+  const bool same = parts_.training.instructions.size() == parts_.evaluation.instructions.size() &&
+                    parts_.training.assignments.empty() &&
+                    std::ranges::equal(parts_.training.instructions, parts_.evaluation.instructions,
+                                       [](const Instruction& a, const Instruction& b) {
+                                         return a.op == b.op && a.inputs == b.inputs &&
+                                                a.op->attributes.same(a.attributes, b.attributes);
+                                       });
+  return !same && tape.training() ? parts_.training : parts_.evaluation;
+}
+
+template <class T>
+Var<T> Graph<T>::bind(const Value& value, std::span<const Var<T>> inputs,
+                      std::span<const Var<T>> results) const {
+  const auto k = static_cast<std::size_t>(value.index);
+  switch (value.kind) {
+    case Value::Kind::input:
+      return inputs[k];
+    case Value::Kind::parameter:
+      return parts_.parameters[k].second.bind(inputs[0].tape());
+    case Value::Kind::buffer:
+      return parts_.buffers[k].second.bind(inputs[0].tape());
+    default:
+      return results[k];
+  }
+}
+
+template <class T> std::vector<Var<T>> Graph<T>::record_all(std::span<const Var<T>> given) const {
   if (given.size() != parts_.inputs.size()) {
     throw Error("graph", given.size(), " inputs: expected ", parts_.inputs.size());
   }
@@ -346,40 +376,25 @@ template <class T> std::vector<Var<T>> Graph<T>::run(std::span<const Var<T>> giv
   }
   if (given.empty()) throw_no_inputs();
   Tape<T>& tape = given[0].tape();
-  // The two differ at most where a layer asks for the mode: then it must be stated.
-  const bool same = parts_.training.instructions.size() == parts_.evaluation.instructions.size() &&
-                    parts_.training.assignments.empty() &&
-                    std::ranges::equal(parts_.training.instructions, parts_.evaluation.instructions,
-                                       [](const Instruction& a, const Instruction& b) {
-                                         return a.op == b.op && a.inputs == b.inputs &&
-                                                a.op->attributes.same(a.attributes, b.attributes);
-                                       });
-  const Program& program = !same && tape.training() ? parts_.training : parts_.evaluation;
-  std::vector<Var<T>> results;
-  const auto bind = [&](const Value& value) {
-    const auto k = static_cast<std::size_t>(value.index);
-    switch (value.kind) {
-      case Value::Kind::input:
-        return given[k];
-      case Value::Kind::parameter:
-        return parts_.parameters[k].second.bind(tape);
-      case Value::Kind::buffer:
-        return parts_.buffers[k].second.bind(tape);
-      default:
-        return results[k];
-    }
-  };
-  std::vector<Var<T>> inputs;
-  for (const Instruction& instruction : program.instructions) {
+  std::vector<Var<T>> results, inputs;
+  for (const Instruction& instruction : program(tape).instructions) {
     const typename Tape<T>::Scope scope(tape, instruction.path);
     inputs.clear();
-    for (const Value& input : instruction.inputs) inputs.push_back(bind(input));
+    for (const Value& input : instruction.inputs) inputs.push_back(bind(input, given, results));
     results.push_back(tape.record(*instruction.op, inputs, instruction.attributes));
   }
+  return results;
+}
+
+template <class T> std::vector<Var<T>> Graph<T>::run(std::span<const Var<T>> given) const {
+  const std::vector<Var<T>> results = record_all(given);
+  Tape<T>& tape = given[0].tape();
+  const Program& recorded = program(tape);
   std::vector<Var<T>> outputs;
-  for (const Value& output : program.outputs) outputs.push_back(bind(output));
-  for (const auto& [buffer, value] : program.assignments) {
-    parts_.buffers[static_cast<std::size_t>(buffer.index)].second.assign_later(tape, bind(value));
+  for (const Value& output : recorded.outputs) outputs.push_back(bind(output, given, results));
+  for (const auto& [buffer, value] : recorded.assignments) {
+    parts_.buffers[static_cast<std::size_t>(buffer.index)].second.assign_later(tape,
+                                                                               bind(value, given, results));
   }
   return outputs;
 }
@@ -417,11 +432,11 @@ template <class T> std::string difference(const Graph<T>& graph, const Graph<T>&
   return {};
 }
 
-template class Graph<float>;
-template class Graph<double>;
-template std::ostream& operator<<(std::ostream&, const Graph<float>&);
-template std::ostream& operator<<(std::ostream&, const Graph<double>&);
-template std::string difference(const Graph<float>&, const Graph<float>&);
-template std::string difference(const Graph<double>&, const Graph<double>&);
+TAPER_INSTANTIATE_CLASS(Graph)
+#define TAPER_INSTANTIATE(T)                                         \
+  template std::ostream& operator<<(std::ostream&, const Graph<T>&); \
+  template std::string difference(const Graph<T>&, const Graph<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::nn

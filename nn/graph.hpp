@@ -54,6 +54,11 @@ template <class T> class Graph : public Layer<T> {
   static Graph trace(const Module<T>& model, const std::vector<Shape>& inputs);
 
   const Parts& parts() const { return parts_; }
+  /// The program that is recorded on a tape: that of its mode, where the two differ.
+  const Program& program(const Tape<T>& tape) const;
+  /// Records that program, and gives the results of all its instructions. Throws Error for inputs that are
+  /// not rows of those of the graph.
+  std::vector<Var<T>> record_all(std::span<const Var<T>> inputs) const;
 
   Var<T> forward(Var<T> x) const override;
   std::vector<Var<T>> record(std::span<const Var<T>> inputs) const override;
@@ -61,7 +66,8 @@ template <class T> class Graph : public Layer<T> {
   std::string describe() const override { return "Graph"; }
 
  private:
-  std::vector<Var<T>> run(std::span<const Var<T>> given) const;
+  Var<T> bind(const Value& value, std::span<const Var<T>> inputs, std::span<const Var<T>> results) const;
+  std::vector<Var<T>> run(std::span<const Var<T>> inputs) const;
   void check(const Program& program) const;
 
   Parts parts_;
@@ -73,12 +79,5 @@ template <class T> std::ostream& operator<<(std::ostream& out, const Graph<T>& g
 /// The first difference between two graphs in their instructions, names or shapes, as "has ... where the
 /// other has ..."; empty when there is none. Elements may differ.
 template <class T> std::string difference(const Graph<T>& graph, const Graph<T>& other);
-
-extern template class Graph<float>;
-extern template class Graph<double>;
-extern template std::ostream& operator<<(std::ostream&, const Graph<float>&);
-extern template std::ostream& operator<<(std::ostream&, const Graph<double>&);
-extern template std::string difference(const Graph<float>&, const Graph<float>&);
-extern template std::string difference(const Graph<double>&, const Graph<double>&);
 
 }  // namespace taper::nn

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn::init {
 namespace {
 
@@ -54,8 +56,7 @@ template <class T> void xavier_normal(View<T> weight, double gain, Rng& rng) {
   template void kaiming_normal(View<T>, double, Fan, Rng&);  \
   template void xavier_uniform(View<T>, double, Rng&);       \
   template void xavier_normal(View<T>, double, Rng&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::nn::init

@@ -14,6 +14,19 @@ void require_equal(const Mask& a, const Mask& b) {
 
 }  // namespace
 
+Mask::Mask() : Mask(Shape{}, true) {}
+
+Mask::Mask(const Shape& shape, bool free)
+    : shape_(shape), free_(static_cast<std::size_t>(shape.size()), free ? 1 : 0) {}
+
+Mask Mask::all_free(const Shape& shape) {
+  return Mask(shape, true);
+}
+
+Mask Mask::all_frozen(const Shape& shape) {
+  return Mask(shape, false);
+}
+
 Mask Mask::free(const Shape& shape, std::span<const Index> positions) {
   Mask mask(shape, false);
   for (const Index position : positions) {
@@ -24,6 +37,18 @@ Mask Mask::free(const Shape& shape, std::span<const Index> positions) {
     mask.free_[static_cast<std::size_t>(position)] = 1;
   }
   return mask;
+}
+
+Mask Mask::free(const Shape& shape, std::initializer_list<Index> positions) {
+  return free(shape, std::span(positions.begin(), positions.size()));
+}
+
+Mask Mask::frozen(const Shape& shape, std::span<const Index> positions) {
+  return ~free(shape, positions);
+}
+
+Mask Mask::frozen(const Shape& shape, std::initializer_list<Index> positions) {
+  return ~free(shape, positions);
 }
 
 void Mask::set(Index position, double truth) {

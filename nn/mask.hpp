@@ -22,9 +22,9 @@ namespace taper {
 class Mask {
  public:
   /// One entry, free.
-  Mask() : Mask(Shape{}, true) {}
-  static Mask all_free(const Shape& shape) { return Mask(shape, true); }
-  static Mask all_frozen(const Shape& shape) { return Mask(shape, false); }
+  Mask();
+  static Mask all_free(const Shape& shape);
+  static Mask all_frozen(const Shape& shape);
 
   /// Takes `true` and `false` only: whoever writes 0 and 1 may mean positions.
   template <std::same_as<bool> Truth> static Mask free(std::initializer_list<Truth> truths) {
@@ -38,13 +38,9 @@ class Mask {
   template <class Number> static Mask frozen(const std::vector<Number>& truths) { return ~of_list(truths); }
   /// Throws Error for a position outside of the shape.
   static Mask free(const Shape& shape, std::span<const Index> positions);
-  static Mask frozen(const Shape& shape, std::span<const Index> positions) { return ~free(shape, positions); }
-  static Mask free(const Shape& shape, std::initializer_list<Index> positions) {
-    return free(shape, std::span(positions.begin(), positions.size()));
-  }
-  static Mask frozen(const Shape& shape, std::initializer_list<Index> positions) {
-    return ~free(shape, positions);
-  }
+  static Mask frozen(const Shape& shape, std::span<const Index> positions);
+  static Mask free(const Shape& shape, std::initializer_list<Index> positions);
+  static Mask frozen(const Shape& shape, std::initializer_list<Index> positions);
   template <std::predicate<Index> Predicate> static Mask free(const Shape& shape, Predicate predicate) {
     Mask mask(shape, false);
     for (Index i = 0; i < mask.size(); ++i) mask.free_[static_cast<std::size_t>(i)] = predicate(i) ? 1 : 0;
@@ -92,8 +88,7 @@ class Mask {
   friend bool operator==(const Mask&, const Mask&) = default;
 
  private:
-  Mask(const Shape& shape, bool free)
-      : shape_(shape), free_(static_cast<std::size_t>(shape.size()), free ? 1 : 0) {}
+  Mask(const Shape& shape, bool free);
   template <class List> static Mask of_list(const List& truths) {
     Mask mask(Shape{static_cast<Index>(truths.size())}, false);
     Index position = 0;

@@ -1,3 +1,4 @@
+#include <taper/instantiate.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/module.hpp>
 
@@ -240,15 +241,13 @@ template <class T> Var<T> record_one(const Module<T>& model, Var<T> x, const cha
   throw Error(where, model.describe(), " with ", outputs.size(), " outputs: expected one");
 }
 
-template class Module<float>;
-template class Module<double>;
-template class Layer<float>;
-template class Layer<double>;
-template class ModuleScope<float>;
-template class ModuleScope<double>;
-template void detail::require_room(const Layer<float>&);
-template void detail::require_room(const Layer<double>&);
-template Var<float> record_one(const Module<float>&, Var<float>, const char*);
-template Var<double> record_one(const Module<double>&, Var<double>, const char*);
+TAPER_INSTANTIATE_CLASS(Module)
+TAPER_INSTANTIATE_CLASS(Layer)
+TAPER_INSTANTIATE_CLASS(ModuleScope)
+#define TAPER_INSTANTIATE(T)                           \
+  template void detail::require_room(const Layer<T>&); \
+  template Var<T> record_one(const Module<T>&, Var<T>, const char*);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::nn

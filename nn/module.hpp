@@ -120,11 +120,4 @@ template <class T> class ModuleScope {
 /// Records a model of one input and one output. Throws Error for another number of outputs.
 template <class T> Var<T> record_one(const Module<T>& model, Var<T> x, const char* where);
 
-extern template class Module<float>;
-extern template class Module<double>;
-extern template class Layer<float>;
-extern template class Layer<double>;
-extern template class ModuleScope<float>;
-extern template class ModuleScope<double>;
-
 }  // namespace taper::nn

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstring>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn {
 namespace {
 
@@ -368,14 +370,13 @@ template <class T> Index Parameters<T>::count() const {
   return total;
 }
 
-template Names::Id name_on(Tape<float>&, const void*, const char*, const Shape&);
-template Names::Id name_on(Tape<double>&, const void*, const char*, const Shape&);
-template void gather(View<const float>, const KeptAxes&, View<float>);
-template void gather(View<const double>, const KeptAxes&, View<double>);
+TAPER_INSTANTIATE_CLASS(Parameter)
+TAPER_INSTANTIATE_CLASS(Parameters)
+#define TAPER_INSTANTIATE(T)                                                    \
+  template Names::Id name_on(Tape<T>&, const void*, const char*, const Shape&); \
+  template void gather(View<const T>, const KeptAxes&, View<T>);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 template void gather(View<const std::uint8_t>, const KeptAxes&, View<std::uint8_t>);
-template class Parameter<float>;
-template class Parameter<double>;
-template class Parameters<float>;
-template class Parameters<double>;
 
 }  // namespace taper::nn

@@ -151,12 +151,4 @@ template <class T> class Parameters {
   std::vector<Entry> entries_;
 };
 
-extern template void gather(View<const float>, const KeptAxes&, View<float>);
-extern template void gather(View<const double>, const KeptAxes&, View<double>);
-extern template void gather(View<const std::uint8_t>, const KeptAxes&, View<std::uint8_t>);
-extern template class Parameter<float>;
-extern template class Parameter<double>;
-extern template class Parameters<float>;
-extern template class Parameters<double>;
-
 }  // namespace taper::nn

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn {
 
 template <class T>
@@ -153,11 +155,8 @@ std::shared_ptr<const Parametrization<T>> Hadamard<T>::cut(const Shape& shape, c
   return std::make_shared<Hadamard>(groups_, depth_, std::move(weights));
 }
 
-template class Parametrization<float>;
-template class Parametrization<double>;
-template class Simplex<float>;
-template class Simplex<double>;
-template class Hadamard<float>;
-template class Hadamard<double>;
+TAPER_INSTANTIATE_CLASS(Parametrization)
+TAPER_INSTANTIATE_CLASS(Simplex)
+TAPER_INSTANTIATE_CLASS(Hadamard)
 
 }  // namespace taper::nn

@@ -112,12 +112,4 @@ template <class T> class Hadamard : public Parametrization<T> {
   std::vector<T> units_;         // c_g^(1 / (D - 1)), the gate that stands for 1; none when all are 1
 };
 
-extern template class Parametrization<float>;
-extern template class Parametrization<double>;
-
-extern template class Simplex<float>;
-extern template class Simplex<double>;
-extern template class Hadamard<float>;
-extern template class Hadamard<double>;
-
 }  // namespace taper::nn

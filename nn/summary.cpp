@@ -4,6 +4,8 @@
 #include <iomanip>
 #include <ostream>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn {
 namespace {
 
@@ -62,7 +64,8 @@ std::ostream& operator<<(std::ostream& out, const Summary& summary) {
   return out;
 }
 
-template Summary summary(const Module<float>&, const Shape&);
-template Summary summary(const Module<double>&, const Shape&);
+#define TAPER_INSTANTIATE(T) template Summary summary(const Module<T>&, const Shape&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::nn

@@ -15,7 +15,7 @@ struct Summary {
     std::string description;  // "Linear(8, 32)"
     Shape output;             // of one pass with the given input
     bool computes = false;    // whether it records anything, so that `output` means something
-    Index parameters = 0;     // numbers that are trained, inside it too
+    Index parameters = 0;     // elements that are trained, inside it too
     Index multiply_adds = 0;  // of one pass, inside it too
   };
   std::vector<Row> rows;  // the model itself first, then its parts in their order
@@ -25,8 +25,5 @@ struct Summary {
 template <class T> Summary summary(const Module<T>& model, const Shape& input);
 
 std::ostream& operator<<(std::ostream& out, const Summary& summary);
-
-extern template Summary summary(const Module<float>&, const Shape&);
-extern template Summary summary(const Module<double>&, const Shape&);
 
 }  // namespace taper::nn

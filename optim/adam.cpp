@@ -3,6 +3,8 @@
 
 #include <taper/optim/adam.hpp>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::optim {
 
 template <class T>
@@ -145,9 +147,7 @@ AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
   }
 }
 
-template class Adam<float>;
-template class Adam<double>;
-template class AdamW<float>;
-template class AdamW<double>;
+TAPER_INSTANTIATE_CLASS(Adam)
+TAPER_INSTANTIATE_CLASS(AdamW)
 
 }  // namespace taper::optim

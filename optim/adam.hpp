@@ -73,9 +73,4 @@ template <class T> class AdamW : public Adam<T> {
   explicit AdamW(nn::Parameters<T> parameters, const AdamWOptions& options = {});
 };
 
-extern template class Adam<float>;
-extern template class Adam<double>;
-extern template class AdamW<float>;
-extern template class AdamW<double>;
-
 }  // namespace taper::optim

@@ -5,6 +5,8 @@
 #include <limits>
 #include <ostream>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::optim {
 namespace {
 
@@ -94,8 +96,7 @@ std::ostream& operator<<(std::ostream& out, const GradientCheck& check) {
   template double evaluate(const Function<T>&, std::span<T>, std::span<T>, const Mask&, Differences, \
                            const Box&, Index&);                                                      \
   template GradientCheck check_gradient(const Function<T>&, std::span<const T>);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::optim

@@ -117,12 +117,4 @@ template <class F, class Derived> GradientCheck check_gradient(F&& f, const Eige
   return check_gradient<typename X::Scalar>(make_function<X>(f, at), by_rows(at));
 }
 
-#define TAPER_EXTERN(T)                                                                                     \
-  extern template double evaluate(const Function<T>&, std::span<T>, std::span<T>, const Mask&, Differences, \
-                                  const Box&, Index&);                                                      \
-  extern template GradientCheck check_gradient(const Function<T>&, std::span<const T>);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::optim

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ostream>
 
+#include <taper/instantiate.hpp>
 #include <taper/optim/methods.hpp>
 
 namespace taper::optim {
@@ -189,8 +190,7 @@ Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradi
   template Outcome minimize(const nn::Parameters<T>&, const std::function<double()>&, \
                             const MinimizeOptions&);                                  \
   template Outcome minimize(const Function<T>&, std::span<T>, std::span<T>, const MinimizeOptions&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::optim

@@ -48,7 +48,7 @@ struct Iterate {
 };
 
 struct MinimizeOptions {
-  Method method = LBFGS{};
+  Method method = {};
   /// Which entries of x0 may move; all, when there is none. The others are constants of the problem: their
   /// gradient is never looked at, and they keep their bits.
   std::optional<Mask> mask = {};
@@ -136,13 +136,5 @@ auto minimize(F&& f, const Eigen::DenseBase<Derived>& x0, const MinimizeOptions&
   from_rows<X>(gradient, result.gradient);
   return result;
 }
-
-#define TAPER_EXTERN(T)                                                                      \
-  extern template Outcome minimize(const nn::Parameters<T>&, const std::function<double()>&, \
-                                   const MinimizeOptions&);                                  \
-  extern template Outcome minimize(const Function<T>&, std::span<T>, std::span<T>, const MinimizeOptions&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
 
 }  // namespace taper::optim

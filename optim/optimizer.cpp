@@ -8,6 +8,7 @@
 #include <taper/autodiff/finite.hpp>
 #include <taper/autodiff/kernels/denormals.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/optim/optimizer.hpp>
 
 namespace taper::optim {
@@ -358,7 +359,6 @@ template <class T> void Optimizer<T>::require_finite_gradients() const {
   }
 }
 
-template class Optimizer<float>;
-template class Optimizer<double>;
+TAPER_INSTANTIATE_CLASS(Optimizer)
 
 }  // namespace taper::optim

@@ -149,7 +149,4 @@ template <class T> class Optimizer {
 /// Throws the Error of a setting that is not at least zero (or, with `below_one`, not in [0, 1)).
 void require_setting(const char* where, const char* name, double value, bool below_one = false);
 
-extern template class Optimizer<float>;
-extern template class Optimizer<double>;
-
 }  // namespace taper::optim

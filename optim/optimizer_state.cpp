@@ -2,6 +2,8 @@
 
 #include <taper/optim/optimizer_state.hpp>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::optim {
 namespace {
 
@@ -74,11 +76,14 @@ template <class T> void OptimizerState<T>::add(std::string name, const Shape& sh
   entries.push_back(std::move(added));
 }
 
+template <class T> bool OptimizerState<T>::has(std::string_view name) const {
+  return std::ranges::any_of(entries, [&](const Entry& entry) { return entry.name == name; });
+}
+
 template <class T> void OptimizerState<T>::remove(std::string_view name) {
   entries.erase(entries.begin() + static_cast<std::ptrdiff_t>(find(entries, name)));
 }
 
-template struct OptimizerState<float>;
-template struct OptimizerState<double>;
+TAPER_INSTANTIATE_CLASS(OptimizerState)
 
 }  // namespace taper::optim

@@ -50,6 +50,7 @@ template <class T> struct OptimizerState {
 
   /// The entry of a parameter. Throws Error naming the known ones.
   const Entry& entry(std::string_view name) const;
+  bool has(std::string_view name) const;
   /// Keeps, of one axis of a parameter, the places in `kept`, in that order. Throws Error for an unknown
   /// name, an axis that the parameter does not have, and a place outside of it; nothing has changed then.
   void cut(std::string_view name, Index axis, std::span<const Index> kept);
@@ -60,8 +61,5 @@ template <class T> struct OptimizerState {
   /// Takes out a parameter. Throws Error for an unknown one.
   void remove(std::string_view name);
 };
-
-extern template struct OptimizerState<float>;
-extern template struct OptimizerState<double>;
 
 }  // namespace taper::optim

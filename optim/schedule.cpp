@@ -34,6 +34,13 @@ double half_cosine(double begin, double end, double passed) {
 
 }  // namespace
 
+Schedule Schedule::of_time(std::function<double(const TrainingTime&)> factor, bool per_step) {
+  Schedule result;
+  result.factor_ = std::move(factor);
+  result.per_step_ = per_step;
+  return result;
+}
+
 double Schedule::operator()(const TrainingTime& at) const {
   if (!factor_) throw Error("schedule", "an empty one: expected one that can be asked");
   return factor_(at);

@@ -47,12 +47,7 @@ class Schedule {
   }
 
   /// One that is asked with the whole time, before each step or once for each epoch.
-  static Schedule of_time(std::function<double(const TrainingTime&)> factor, bool per_step) {
-    Schedule result;
-    result.factor_ = std::move(factor);
-    result.per_step_ = per_step;
-    return result;
-  }
+  static Schedule of_time(std::function<double(const TrainingTime&)> factor, bool per_step);
 
   explicit operator bool() const { return static_cast<bool>(factor_); }
   /// Whether it changes from step to step, and not only from epoch to epoch.

@@ -1,4 +1,5 @@
 #include <taper/autodiff/kernels/update.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/optim/sgd.hpp>
 
 namespace taper::optim {
@@ -37,7 +38,6 @@ void SGD<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
                         .first = this->steps_ == 1});
 }
 
-template class SGD<float>;
-template class SGD<double>;
+TAPER_INSTANTIATE_CLASS(SGD)
 
 }  // namespace taper::optim

@@ -30,7 +30,4 @@ template <class T> class SGD : public Optimizer<T> {
   SGDOptions options_;
 };
 
-extern template class SGD<float>;
-extern template class SGD<double>;
-
 }  // namespace taper::optim

@@ -5,6 +5,7 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
@@ -175,8 +176,7 @@ Index revive(nn::Module<T>& model, const data::Dataset<T>& data,
                                       const std::type_identity_t<nn::Loss<T>>&, double, double);           \
   template Index revive(nn::Module<T>&, const data::Dataset<T>&, const std::type_identity_t<nn::Loss<T>>&, \
                         double, double, double);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

@@ -83,13 +83,4 @@ Index revive(nn::Module<T>& model, const data::Dataset<T>& data,
              const std::type_identity_t<nn::Loss<T>>& loss, double alpha, double tolerance = 0.01,
              double size = 1e-2);
 
-#define TAPER_EXTERN(T)                                                                                 \
-  extern template NetworkCertificate certify(nn::Module<T>&, const data::Dataset<T>&,                   \
-                                             const std::type_identity_t<nn::Loss<T>>&, double, double); \
-  extern template Index revive(nn::Module<T>&, const data::Dataset<T>&,                                 \
-                               const std::type_identity_t<nn::Loss<T>>&, double, double, double);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::sparsity

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <utility>
 
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/group_norms.hpp>
 
@@ -191,8 +192,7 @@ template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha)
   template Index factorize(nn::Module<T>&, Groups, const FactorizeOptions&); \
   template void collapse(nn::Module<T>&);                                    \
   template Penalty effective_penalty(nn::Module<T>&, double);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

@@ -85,12 +85,4 @@ struct Penalty {
 /// `weight_decay`.
 template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha);
 
-#define TAPER_EXTERN(T)                                                             \
-  extern template Index factorize(nn::Module<T>&, Groups, const FactorizeOptions&); \
-  extern template void collapse(nn::Module<T>&);                                    \
-  extern template Penalty effective_penalty(nn::Module<T>&, double);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::sparsity

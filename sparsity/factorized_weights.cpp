@@ -1,3 +1,4 @@
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
 
@@ -141,8 +142,7 @@ WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<Factori
   template void require_two_factors(const std::vector<FactorizedWeight<T>>&, const char*);           \
   template WeightGradients weight_gradients(nn::Module<T>&, const std::vector<FactorizedWeight<T>>&, \
                                             const data::Dataset<T>&, const nn::Loss<T>&, const char*);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

@@ -56,14 +56,14 @@ template <class T>
 WeightGradients weight_gradients(nn::Module<T>& model, const std::vector<FactorizedWeight<T>>& products,
                                  const data::Dataset<T>& data, const nn::Loss<T>& loss, const char* where);
 
-/// The Euclidean norm of each group of numbers that stand like the weight's.
-template <class T, class Numbers>
-std::vector<double> group_norms(const FactorizedWeight<T>& product, const Numbers& numbers) {
+/// The Euclidean norm of each group of values that stand like the weight's.
+template <class T, class Values>
+std::vector<double> group_norms(const FactorizedWeight<T>& product, const Values& values) {
   std::vector<double> result(product.frozen.size(), 0.0);
-  auto number = numbers.begin();
+  auto value = values.begin();
   for (const Index group : product.group) {
     double& norm = result[static_cast<std::size_t>(group)];
-    add_to_norm(norm, static_cast<double>(*number++));
+    add_to_norm(norm, static_cast<double>(*value++));
   }
   return result;
 }

@@ -5,6 +5,7 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
 
 namespace taper::sparsity {
@@ -93,9 +94,10 @@ std::vector<LayerImbalance> imbalance(nn::Module<T>& model, const data::Dataset<
   return result;
 }
 
-template std::vector<LayerImbalance> imbalance(nn::Module<float>&, const data::Dataset<float>&,
-                                               const nn::Loss<float>&, const ImbalanceOptions&);
-template std::vector<LayerImbalance> imbalance(nn::Module<double>&, const data::Dataset<double>&,
-                                               const nn::Loss<double>&, const ImbalanceOptions&);
+#define TAPER_INSTANTIATE(T)                                                              \
+  template std::vector<LayerImbalance> imbalance(nn::Module<T>&, const data::Dataset<T>&, \
+                                                 const nn::Loss<T>&, const ImbalanceOptions&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

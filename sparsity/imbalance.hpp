@@ -52,9 +52,4 @@ std::vector<LayerImbalance> imbalance(nn::Module<T>& model, const data::Dataset<
                                       const std::type_identity_t<nn::Loss<T>>& loss,
                                       const ImbalanceOptions& options = {});
 
-extern template std::vector<LayerImbalance> imbalance(nn::Module<float>&, const data::Dataset<float>&,
-                                                      const nn::Loss<float>&, const ImbalanceOptions&);
-extern template std::vector<LayerImbalance> imbalance(nn::Module<double>&, const data::Dataset<double>&,
-                                                      const nn::Loss<double>&, const ImbalanceOptions&);
-
 }  // namespace taper::sparsity

@@ -6,6 +6,7 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/instantiate.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/proximal.hpp>
@@ -106,8 +107,7 @@ template <class T> std::ostream& operator<<(std::ostream& out, const std::vector
       nn::Sequential<T>&, const data::Dataset<T>&, const data::Dataset<T>&,                          \
       const std::type_identity_t<nn::Loss<T>>&, const std::type_identity_t<NetworkPathOptions<T>>&); \
   template std::ostream& operator<<(std::ostream&, const std::vector<NetworkPoint<T>>&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

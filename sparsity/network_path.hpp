@@ -52,13 +52,4 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
 /// A table with a line for each point: penalty, size, losses, what is certified.
 template <class T> std::ostream& operator<<(std::ostream& out, const std::vector<NetworkPoint<T>>& path);
 
-#define TAPER_EXTERN(T)                                                                              \
-  extern template std::vector<NetworkPoint<T>> network_path(                                         \
-      nn::Sequential<T>&, const data::Dataset<T>&, const data::Dataset<T>&,                          \
-      const std::type_identity_t<nn::Loss<T>>&, const std::type_identity_t<NetworkPathOptions<T>>&); \
-  extern template std::ostream& operator<<(std::ostream&, const std::vector<NetworkPoint<T>>&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::sparsity

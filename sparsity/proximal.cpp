@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
 #include <taper/sparsity/group_norms.hpp>
@@ -99,9 +100,10 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
               " keeps the loss below its quadratic bound: expected a loss that is smooth there");
 }
 
-template ProximalStep proximal_step(nn::Module<float>&, const data::Dataset<float>&, const nn::Loss<float>&,
-                                    double, double);
-template ProximalStep proximal_step(nn::Module<double>&, const data::Dataset<double>&,
-                                    const nn::Loss<double>&, double, double);
+#define TAPER_INSTANTIATE(T)                                                                               \
+  template ProximalStep proximal_step(nn::Module<T>&, const data::Dataset<T>&, const nn::Loss<T>&, double, \
+                                      double);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

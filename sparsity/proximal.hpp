@@ -28,9 +28,4 @@ ProximalStep proximal_step(nn::Module<T>& model, const data::Dataset<T>& data,
                            const std::type_identity_t<nn::Loss<T>>& loss, double alpha,
                            double first_step = 1);
 
-extern template ProximalStep proximal_step(nn::Module<float>&, const data::Dataset<float>&,
-                                           const nn::Loss<float>&, double, double);
-extern template ProximalStep proximal_step(nn::Module<double>&, const data::Dataset<double>&,
-                                           const nn::Loss<double>&, double, double);
-
 }  // namespace taper::sparsity

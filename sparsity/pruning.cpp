@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include <taper/instantiate.hpp>
 #include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/pruning.hpp>
 
@@ -297,8 +298,7 @@ template <class T> Index drop_and_grow(nn::Module<T>& model, double fraction, co
   template Pruned prune_by_magnitude(nn::Module<T>&, double, const PruneOptions&); \
   template Pruned prune_n_of_m(nn::Module<T>&, Index, Index, const std::string&);  \
   template Index drop_and_grow(nn::Module<T>&, double, const std::string&);
-TAPER_INSTANTIATE(float)
-TAPER_INSTANTIATE(double)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

@@ -83,12 +83,4 @@ Index drop_and_grow(nn::Module<T>& model, double fraction, const std::string& ma
 /// end that is not positive.
 double drop_fraction(Index step, Index end, double initial);
 
-#define TAPER_EXTERN(T)                                                                   \
-  extern template Pruned prune_by_magnitude(nn::Module<T>&, double, const PruneOptions&); \
-  extern template Pruned prune_n_of_m(nn::Module<T>&, Index, Index, const std::string&);  \
-  extern template Index drop_and_grow(nn::Module<T>&, double, const std::string&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
-
 }  // namespace taper::sparsity

@@ -2,6 +2,8 @@
 
 #include <ostream>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::sparsity {
 namespace {
 
@@ -39,7 +41,8 @@ Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>& model
   for (std::size_t part = before == nullptr ? 0 : 1; part < model.size(); ++part) {
     inner.push_back_copy(model, part, model.name(part));
   }
-  Tensor<T> standard, columns;
+  std::vector<Tensor<T>> standard;
+  Tensor<T> columns;
   const ShrinkOptions<T> with = with_examples<T>(model, options, standard);
   ShrinkOptions<T> inside = with;
   inside.drop_inputs = true;
@@ -65,9 +68,10 @@ Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>& model
   return result;
 }
 
-template Shrunk<nn::Sequential<float>> shrinking::shrink_chain(const nn::Sequential<float>&,
-                                                               const ShrinkOptions<float>&);
-template Shrunk<nn::Sequential<double>> shrinking::shrink_chain(const nn::Sequential<double>&,
-                                                                const ShrinkOptions<double>&);
+#define TAPER_INSTANTIATE(T)                                                           \
+  template Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>&, \
+                                                             const ShrinkOptions<T>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::sparsity

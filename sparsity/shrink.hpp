@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <taper/autodiff/structure.hpp>
+#include <taper/nn/graph.hpp>
 #include <taper/nn/layers/select.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/optimizer_state.hpp>
@@ -73,6 +74,9 @@ struct ShrinkReport {
     Index count;
   };
   std::vector<Reason> reasons;
+  /// What a Graph lost as a whole, as neither of its programs reads it: parameters (or their factors) and
+  /// buffers.
+  std::vector<std::pair<std::string, Shape>> removed;
   /// Biases that are new, to take up constants.
   std::vector<std::pair<std::string, Shape>> grown;
   /// Constants that biases took up, by layer: how many outputs changed.
@@ -100,13 +104,15 @@ template <class M> struct Shrunk {
 namespace shrinking {
 
 /// The options with a threshold and examples, which lie in `standard` when none are given: 256 rows of
-/// standard normal inputs, as wide as the model's first Select or matrix says.
+/// standard normal inputs, like those of a Graph or as wide as the model's first Select or matrix says.
 template <class T>
 ShrinkOptions<T> with_examples(const nn::Module<T>& model, const ShrinkOptions<T>& options,
-                               Tensor<T>& standard);
-/// Cuts a copy of `original`. Both take options with examples.
+                               std::vector<Tensor<T>>& standard);
+/// Cuts a copy of `original`, whose operations can be recorded with other sizes or not. Both take options
+/// with examples.
 template <class T>
-ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const ShrinkOptions<T>& options);
+ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const ShrinkOptions<T>& options,
+                 bool sizes_can_change = false);
 /// Compares two models on the examples, of which the second takes the columns that the report lists, or all
 /// of them. Throws Error where they differ by more than the tolerance.
 template <class T>
@@ -116,6 +122,8 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
 template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<Index>& columns);
 template <class T>
 Shrunk<nn::Sequential<T>> shrink_chain(const nn::Sequential<T>& model, const ShrinkOptions<T>& options);
+template <class T>
+Shrunk<nn::Graph<T>> shrink_graph(const nn::Graph<T>& model, const ShrinkOptions<T>& options);
 
 }  // namespace shrinking
 
@@ -133,13 +141,18 @@ Shrunk<nn::Sequential<T>> shrink_chain(const nn::Sequential<T>& model, const Shr
 /// does not use does not fit any more; for a model whose copy shares
 /// parameters with it; and without examples for one whose input width its first matrix does not tell.
 ///
-/// In front of a Sequential, input columns that nobody reads are dropped by a Select, named "select".
+/// In front of a Sequential, input columns that nobody reads are dropped by a Select, named "select". Sizes
+/// that stand in the code of a model (the ends of a slice, the dimensions of a reshape) stay, and what
+/// depends on them is kept whole; a Graph of the model (Graph::trace) has them as data, and is cut there,
+/// too.
 template <class M, class T = typename M::Scalar>
 Shrunk<M> shrink(const M& model, const std::type_identity_t<ShrinkOptions<T>>& options = {}) {
   if constexpr (std::same_as<M, nn::Sequential<T>>) {
     return shrinking::shrink_chain<T>(model, options);
+  } else if constexpr (std::same_as<M, nn::Graph<T>>) {
+    return shrinking::shrink_graph<T>(model, options);
   } else {
-    Tensor<T> standard;
+    std::vector<Tensor<T>> standard;
     const ShrinkOptions<T> with = shrinking::with_examples<T>(model, options, standard);
     Shrunk<M> result{model, {}};
     result.report = shrinking::cut<T>(result.model, model, with);
@@ -160,21 +173,11 @@ optim::OptimizerState<T> carry(const optim::OptimizerState<T>& state, const Shri
       result.cut(row.name, axis, row.kept[static_cast<std::size_t>(axis)]);
     }
   }
+  for (const auto& [name, shape] : report.removed) {
+    if (result.has(name)) result.remove(name);
+  }
   for (const auto& [name, shape] : report.grown) result.add(name, shape);
   return result;
 }
-
-#define TAPER_EXTERN(T)                                                                                    \
-  extern template ShrinkOptions<T> shrinking::with_examples(const nn::Module<T>&, const ShrinkOptions<T>&, \
-                                                            Tensor<T>&);                                   \
-  extern template ShrinkReport shrinking::cut(nn::Module<T>&, const nn::Module<T>&,                        \
-                                              const ShrinkOptions<T>&);                                    \
-  extern template void shrinking::compare(const nn::Module<T>&, const nn::Module<T>&,                      \
-                                          const ShrinkOptions<T>&, bool, ShrinkReport&);                   \
-  extern template Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>&,              \
-                                                                    const ShrinkOptions<T>&);
-TAPER_EXTERN(float)
-TAPER_EXTERN(double)
-#undef TAPER_EXTERN
 
 }  // namespace taper::sparsity

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <taper/instantiate.hpp>
 #include <taper/train/trainer/recorded_step.hpp>
 
 namespace taper::train {

@@ -1,5 +1,7 @@
 #include <taper/train/fit.hpp>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::train {
 namespace {
 

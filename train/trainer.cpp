@@ -1,5 +1,6 @@
 #include <taper/train/trainer.hpp>
 
+#include <taper/instantiate.hpp>
 #include <taper/train/trainer/state.hpp>
 
 namespace taper::train {

@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/binary.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_BINARY_TABLE  // once, before the targets
 #define TAPER_BINARY_TABLE

@@ -4,7 +4,7 @@
 
 namespace taper::kernels {
 
-/// The functions of two numbers, which binary-list.hpp describes.
+/// The functions of two elements, which binary-list.hpp describes.
 enum class Binary {
 #define TAPER_BINARY(name, ...) name,
 #define TAPER_BINARY_SYMMETRIC(name, ...) name,

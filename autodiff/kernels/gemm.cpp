@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_GEMM_TABLE  // once, before the targets
 #define TAPER_GEMM_TABLE

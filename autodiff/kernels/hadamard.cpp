@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/hadamard.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_HADAMARD_TABLE  // once, before the targets
 #define TAPER_HADAMARD_TABLE

@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/loss.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_LOSS_TABLE  // once, before the targets
 #define TAPER_LOSS_TABLE

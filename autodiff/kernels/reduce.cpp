@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_REDUCE_TABLE  // once, before the targets
 #define TAPER_REDUCE_TABLE

@@ -40,24 +40,24 @@ void for_pieces(Index count, Index piece, const F& f, Index alone = 0, Schedule 
       schedule);
 }
 
-/// A piece of a loop over numbers as cheap as a sum of two. Measured by bench/elementwise (two cores of a
-/// Xeon with AVX-512, numbers in cache): asking a second thread takes 2.5 us, so that with two the sums of
+/// A piece of a loop over elements as cheap as a sum of two. Measured by bench/elementwise (two cores of a
+/// Xeon with AVX-512, elements in cache): asking a second thread takes 2.5 us, so that with two the sums of
 /// 32768 floats take as long as with one (5.1 and 5.3 us), those of 65536 are 1.2 times as fast, those of
 /// 131072 1.5 times; of softplus, which costs five times as much, 8192 take as long, 16384 are 1.1 times as
 /// fast. So two pieces are what one thread does alone.
 inline constexpr Index elementwise_piece = Index{1} << 14;
 
-/// What one number of a loop costs, in numbers of a cheap one.
+/// What one element of a loop costs, in cheap ones.
 inline constexpr Index cheap = 1;
 inline constexpr Index costly = 4;  ///< with an exponential, a logarithm or a root
 
-/// Splits a loop over n numbers among threads; f(begin, end) handles a run.
+/// Splits a loop over n elements among threads; f(begin, end) handles a run.
 template <class F> void for_numbers(Index n, Index cost, const F& f) {
   const Index piece = elementwise_piece / cost;
   for_pieces(n, piece, f, 2 * piece);
 }
 
-/// Splits a loop over `outer` slices of `work` cheap numbers each among threads; f(o) handles one slice.
+/// Splits a loop over `outer` slices of `work` cheap elements each among threads; f(o) handles one slice.
 template <class F> void for_slices(Index outer, Index work, const F& f) {
   const Index piece = std::max<Index>(1, elementwise_piece / std::max<Index>(work, 1));
   for_pieces(

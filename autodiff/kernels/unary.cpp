@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/unary.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_UNARY_TABLE  // once, before the targets
 #define TAPER_UNARY_TABLE

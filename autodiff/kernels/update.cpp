@@ -1,5 +1,5 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/update.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_UPDATE_TABLE  // once, before the targets
 #define TAPER_UPDATE_TABLE

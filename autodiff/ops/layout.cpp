@@ -1,10 +1,10 @@
 #include <cmath>
 
-#include <taper/autodiff/kernels/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/architecture/read.hpp>
 
@@ -132,7 +133,9 @@ Comparison compare_architecture(const nn::Module<T>& model, const Archive& archi
   }
 }
 
-template Comparison compare_architecture(const nn::Module<float>&, const Archive&, const Rename&);
-template Comparison compare_architecture(const nn::Module<double>&, const Archive&, const Rename&);
+#define TAPER_INSTANTIATE(T) \
+  template Comparison compare_architecture(const nn::Module<T>&, const Archive&, const Rename&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

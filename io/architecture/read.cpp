@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/model.hpp>
@@ -253,7 +254,8 @@ std::string scalar_of_model(const Archive& archive) {
   return source.scalar();
 }
 
-template nn::Graph<float> graph_of(const Archive&, bool);
-template nn::Graph<double> graph_of(const Archive&, bool);
+#define TAPER_INSTANTIATE(T) template nn::Graph<T> graph_of(const Archive&, bool);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::io

@@ -5,6 +5,7 @@
 #include <typeinfo>
 #include <utility>
 
+#include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/dtype.hpp>
 

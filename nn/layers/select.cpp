@@ -1,5 +1,7 @@
 #include <taper/nn/layers/select.hpp>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::nn {
 
 template <class T>
@@ -28,7 +30,6 @@ template <class T> Var<T> Select<T>::forward(Var<T> x) const {
   return runs.size() == 1 ? runs.front() : concat(std::span<const Var<T>>(runs), last);
 }
 
-template class Select<float>;
-template class Select<double>;
+TAPER_INSTANTIATE_CLASS(Select)
 
 }  // namespace taper::nn

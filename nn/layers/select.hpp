@@ -25,7 +25,4 @@ template <class T = float> class Select : public Layer<T> {
   Index width_;
 };
 
-extern template class Select<float>;
-extern template class Select<double>;
-
 }  // namespace taper::nn

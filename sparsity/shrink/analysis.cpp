@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::sparsity::shrinking {
 namespace {
 
@@ -351,9 +353,7 @@ template <class T> std::vector<double> Analysis<T>::folded(std::size_t node) {
   return result;
 }
 
-template class Ranges<float>;
-template class Ranges<double>;
-template class Analysis<float>;
-template class Analysis<double>;
+TAPER_INSTANTIATE_CLASS(Ranges)
+TAPER_INSTANTIATE_CLASS(Analysis)
 
 }  // namespace taper::sparsity::shrinking

@@ -105,9 +105,4 @@ template <class T> class Analysis {
   std::vector<std::string> why_;                // of each class
 };
 
-extern template class Ranges<float>;
-extern template class Ranges<double>;
-extern template class Analysis<float>;
-extern template class Analysis<double>;
-
 }  // namespace taper::sparsity::shrinking

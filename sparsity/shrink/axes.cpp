@@ -2,9 +2,13 @@
 
 #include <algorithm>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::sparsity::shrinking {
 
-template <class T> AxisClasses<T>::AxisClasses(const Tape<T>& tape) : tape_(tape) {
+template <class T>
+AxisClasses<T>::AxisClasses(const Tape<T>& tape, bool sizes_can_change)
+    : tape_(tape), sizes_can_change_(sizes_can_change) {
   std::size_t count = 0;
   for (const Node<T>& node : tape.nodes()) {
     first_.push_back(count);
@@ -64,6 +68,9 @@ template <class T> void AxisClasses<T>::follow(std::size_t index) {
   const Structure& rule = structures_[index];
   const auto inputs = tape_.inputs(node);
   const std::string name(node.op->name);
+  const auto literal = [&](Index axis) {
+    return rule.is_literal(axis) && !(sizes_can_change_ && node.op->cut_attributes != nullptr);
+  };
   const auto shape = [&](std::size_t input) { return tape_.nodes()[inputs[input]].shape; };
 
   std::vector<bool> named_output(static_cast<std::size_t>(node.shape.rank()), false);
@@ -101,8 +108,7 @@ template <class T> void AxisClasses<T>::follow(std::size_t index) {
     meet(link.from.axis, shape(input)[link.from.axis], link.from, inputs[input]);
     meet(link.to.axis, node.shape[link.to.axis], link.to, index);
     // What a literal range does not take in moves it, too.
-    if (rule.is_literal(link.to.axis))
-      pin(inputs[input], link.from.axis, "sizes given in the code to " + name);
+    if (literal(link.to.axis)) pin(inputs[input], link.from.axis, "sizes given in the code to " + name);
   }
   for (const Contraction& sum : rule.contractions) {
     const auto a = static_cast<std::size_t>(sum.input_a), b = static_cast<std::size_t>(sum.input_b);
@@ -123,11 +129,10 @@ template <class T> void AxisClasses<T>::follow(std::size_t index) {
   }
   for (Index axis = 0; axis < node.shape.rank(); ++axis) {
     if (!named_output[static_cast<std::size_t>(axis)]) pin(index, axis, "made whole by " + name);
-    if (rule.is_literal(axis)) pin(index, axis, "sizes given in the code to " + name);
+    if (literal(axis)) pin(index, axis, "sizes given in the code to " + name);
   }
 }
 
-template class AxisClasses<float>;
-template class AxisClasses<double>;
+TAPER_INSTANTIATE_CLASS(AxisClasses)
 
 }  // namespace taper::sparsity::shrinking

@@ -14,8 +14,8 @@ namespace taper::sparsity::shrinking {
 template <class T> class AxisClasses {
  public:
   /// Ties what the operations' structure rules tie. Pins what they do not name, and what they name with
-  /// literal sizes.
-  explicit AxisClasses(const Tape<T>& tape);
+  /// literal sizes, unless the operations that have these can be recorded with others.
+  explicit AxisClasses(const Tape<T>& tape, bool sizes_can_change = false);
 
   /// The number of an index of an axis of a node, and how many there are.
   std::size_t id(std::size_t node, Index axis, Index index) const {
@@ -44,14 +44,12 @@ template <class T> class AxisClasses {
   std::size_t reason_id(const std::string& reason);
 
   const Tape<T>& tape_;
+  bool sizes_can_change_;
   std::vector<std::size_t> first_;   // of each node, the number of its first index
   std::vector<std::size_t> parent_;  // of a union-find forest
   std::vector<std::size_t> reason_;  // of each root; 0 is none
   std::vector<std::string> reasons_{""};
   std::vector<Structure> structures_;  // of each node; empty for leaves
 };
-
-extern template class AxisClasses<float>;
-extern template class AxisClasses<double>;
 
 }  // namespace taper::sparsity::shrinking

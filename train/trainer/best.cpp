@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::train {
 namespace {
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include <taper/autodiff/finite.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::train {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <taper/autodiff/difference.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::train {
 

@@ -1,5 +1,6 @@
 #include <taper/train/trainer/setup.hpp>
 
+#include <taper/instantiate.hpp>
 #include <taper/train/evaluate.hpp>
 
 namespace taper::train {

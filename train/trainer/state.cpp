@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <taper/instantiate.hpp>
+
 namespace taper::train {
 namespace {
 

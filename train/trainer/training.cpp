@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <taper/data/checksum.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/train/diverged.hpp>
 
 namespace taper::train {
@@ -179,7 +180,6 @@ template <class T> std::uint64_t Training<T>::checksum() const {
   return *known_checksum;
 }
 
-template struct Training<float>;
-template struct Training<double>;
+TAPER_INSTANTIATE_CLASS(Training)
 
 }  // namespace taper::train

@@ -1,0 +1,134 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <taper/instantiate.hpp>
+#include <taper/sparsity/shrink.hpp>
+#include <taper/sparsity/shrink/recording.hpp>
+
+namespace taper::sparsity::shrinking {
+
+template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<Index>& columns) {
+  Tensor<T> result(x.shape().with(x.shape().rank() - 1, static_cast<Index>(columns.size())));
+  for (std::size_t j = 0; j < columns.size(); ++j) {
+    result.matrix().col(static_cast<Index>(j)) = x.matrix().col(columns[j]);
+  }
+  return result;
+}
+
+namespace {
+
+/// All outputs of a model for all rows, in batches.
+template <class T>
+std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<View<const T>>& inputs,
+                                  Index& multiply_adds_of_a_row) {
+  std::vector<Tensor<T>> result;
+  const Index rows = inputs.empty() ? 0 : inputs[0].shape()[0];
+  Tape<T> tape(Mode::evaluation);
+  for (Index begin = 0; begin < rows; begin += most_rows) {
+    const Index count = std::min(most_rows, rows - begin);
+    tape.clear();
+    const nn::ModuleScope<T> scope(tape, model);
+    std::vector<Var<T>> given;
+    for (const View<const T>& x : inputs) {
+      const Index width = x.size() / rows;
+      given.push_back(tape.constant({x.data() + begin * width, x.shape().with(0, count)}, "x"));
+    }
+    const std::vector<Var<T>> outputs = model.record(given);
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
+      const View<const T> value = outputs[k].value();
+      if (value.shape().rank() < 1 || value.shape()[0] != count) {
+        throw Error("shrink", "an output ", value.shape(), " for ", count,
+                    " rows: expected one row for each");
+      }
+      if (begin == 0) result.emplace_back(value.shape().with(0, rows));
+      std::copy(value.begin(), value.end(), result[k].data() + begin * (value.size() / count));
+    }
+    if (begin == 0) multiply_adds_of_a_row = multiply_adds(tape, count);
+  }
+  return result;
+}
+
+/// Throws Error where the original can be recorded for training and the smaller model cannot: what only
+/// training uses was not there to be looked at.
+template <class T>
+void require_training(const nn::Module<T>& original, const std::vector<View<const T>>& inputs,
+                      const nn::Module<T>& small, const std::vector<View<const T>>& given) {
+  const auto record = [](const nn::Module<T>& model, const std::vector<View<const T>>& examples) {
+    Tape<T> tape(Mode::training);
+    const nn::ModuleScope<T> scope(tape, model);
+    std::vector<Var<T>> variables;
+    for (const View<const T>& x : examples) {
+      variables.push_back(tape.constant({x.data(), x.shape().with(0, std::min<Index>(x.shape()[0], 2))}));
+    }
+    model.record(variables);
+  };
+  try {
+    record(small, given);
+  } catch (const Error& error) {
+    if (error.where() == "memory") throw;
+    try {
+      record(original, inputs);
+    } catch (const Error& before) {
+      if (before.where() == "memory") throw;
+      return;  // it could not be, either
+    }
+    throw Error("shrink", "the smaller network cannot be recorded for training (", error.what(),
+                "): expected a model that uses all its parts in evaluation");
+  }
+}
+
+}  // namespace
+
+template <class T>
+void compare(const nn::Module<T>& original, const nn::Module<T>& small, const ShrinkOptions<T>& options,
+             bool selected, ShrinkReport& report) {
+  const std::vector<View<const T>>& examples = options.examples.inputs();
+  std::vector<Tensor<T>> columns;
+  std::vector<View<const T>> given = examples;
+  columns.reserve(given.size());
+  for (std::size_t k = 0; k < given.size() && selected; ++k) {
+    if (given[k].shape().rank() == 2)
+      given[k] = columns.emplace_back(select_columns(given[k], report.inputs[k]));
+  }
+  report.probes = examples.empty() ? 0 : examples[0].shape()[0];
+  const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before);
+  const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after);
+  for (std::size_t k = 0; k < expected.size(); ++k) {
+    // One row for each example, whatever the rank.
+    const auto rows_of = [&](const Tensor<T>& all) {
+      return View<const T>(all.data(), {report.probes, all.size() / report.probes});
+    };
+    const auto want = rows_of(expected[k]).matrix().template cast<double>().eval();
+    const auto difference = (rows_of(got[k]).matrix().template cast<double>() - want).cwiseAbs().eval();
+    if (!want.allFinite() || !difference.allFinite()) {
+      throw Error("shrink",
+                  "an output of the network is not finite: expected finite outputs on the examples");
+    }
+    for (Index column = 0; column < want.cols(); ++column) {
+      const double largest = difference.col(column).maxCoeff(), size = want.col(column).cwiseAbs().maxCoeff();
+      const double deviation = (want.col(column).array() - want.col(column).mean()).abs().maxCoeff();
+      report.max_abs_difference = std::max(report.max_abs_difference, largest);
+      // What an output that hardly varies loses to rounding is no difference.
+      const double rounding = 64 * static_cast<double>(std::numeric_limits<T>::epsilon()) * size;
+      if (largest == 0) continue;
+      report.max_relative_difference =
+          std::max(report.max_relative_difference, largest / std::max(deviation, rounding / 1e-4));
+    }
+  }
+  require_training(original, examples, small, given);
+  if (report.max_relative_difference > options.tolerance) {
+    throw Error("shrink", "the smaller network differs by ", report.max_relative_difference,
+                " of what an output varies: expected at most ", options.tolerance,
+                "; a lower threshold cuts less");
+  }
+}
+
+#define TAPER_INSTANTIATE(T)                                                                       \
+  template Tensor<T> select_columns(View<const T>, const std::vector<Index>&);                     \
+  template void compare(const nn::Module<T>&, const nn::Module<T>&, const ShrinkOptions<T>&, bool, \
+                        ShrinkReport&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::sparsity::shrinking
