@@ -7,6 +7,7 @@
 #include <set>
 #include <sstream>
 
+#include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
 
 namespace taper::nn {
@@ -40,13 +41,27 @@ template <class T> struct Recording {
     model.for_buffers([&](const std::string&, const Buffer<T>& buffer) {
       const T* const place = buffer.value().data();
       for (std::size_t node = 0; node < recorded; ++node) {
-        if (tape.nodes()[node].op == nullptr && tape.nodes()[node].value == place) {
+        const Node<T>& leaf = tape.nodes()[node];
+        // Empty ones may all be at the same place.
+        if (leaf.op == nullptr && leaf.value == place && leaf.shape == buffer.shape()) {
           leaves.emplace(node, Value<T>{Kind<T>::buffer, buffers});
         }
       }
       ++buffers;
     });
   }
+};
+
+/// Puts the random generators back where they were: looking at a model draws no numbers from them.
+class KeepRandomState {
+ public:
+  KeepRandomState() = default;
+  KeepRandomState(const KeepRandomState&) = delete;
+  KeepRandomState& operator=(const KeepRandomState&) = delete;
+  ~KeepRandomState() { set_random_state(state_); }
+
+ private:
+  RandomState state_ = random_state();
 };
 
 std::string place(const std::string& path) {
@@ -152,6 +167,10 @@ template <class T> class Tracer {
   }
 
   Value<T> constant(const Node<T>& node, const Node<T>& other) {
+    if (node.requires_grad) {
+      throw Error("graph", "'", one_.tape.path(node), "' ", node.shape,
+                  ", which requires a gradient: expected parameters of the model, each as a whole");
+    }
     const View<const T> value(node.value, node.shape);
     if (!same_bits<T>(value, {other.value, other.shape})) {
       throw_depends_on_rows("a constant " + node.shape.str());
@@ -207,6 +226,17 @@ std::string line(const Graph<T>& graph, const typename Graph<T>::Instruction& in
       [&](std::string_view name, const AttributeValue& value) { text << ", " << name << '=' << value; });
   text << ')';
   return text.str();
+}
+
+/// Whether two programs compute the same in the same way.
+template <class T> bool same(const typename Graph<T>::Program& a, const typename Graph<T>::Program& b) {
+  using Instruction = typename Graph<T>::Instruction;
+  const auto same_instruction = [](const Instruction& one, const Instruction& other) {
+    return one.op == other.op && one.inputs == other.inputs &&
+           one.op->attributes.same(one.attributes, other.attributes);
+  };
+  return a.outputs == b.outputs && a.assignments == b.assignments &&
+         std::ranges::equal(a.instructions, b.instructions, same_instruction);
 }
 
 /// All that there is to compare, line by line.
@@ -266,7 +296,7 @@ template <class T> Graph<T>::Graph(Parts parts) : parts_(std::move(parts)) {
   check(parts_.training);
 }
 
-/// Nothing is computed: a program may come from a file, and ask for anything.
+/// By shapes alone: the program may come from an untrusted file, so nothing is computed or allocated for it.
 template <class T> void Graph<T>::check(const Program& program) const {
   std::vector<Shape> results;
   results.reserve(program.instructions.size());  // references to them stay
@@ -291,6 +321,10 @@ template <class T> void Graph<T>::check(const Program& program) const {
   };
   std::vector<const Shape*> shapes;
   for (const Instruction& instruction : program.instructions) {
+    if (instruction.op == nullptr) {
+      throw Error("graph", "an instruction without an operation", InLayer{instruction.path},
+                  ": expected one");
+    }
     const Op<T>& op = *instruction.op;
     shapes.clear();
     for (const Value& input : instruction.inputs) shapes.push_back(&shape_of(input));
@@ -321,6 +355,7 @@ template <class T> void Graph<T>::check(const Program& program) const {
 }
 
 template <class T> Graph<T> Graph<T>::trace(const Module<T>& model, const std::vector<Shape>& inputs) {
+  const KeepRandomState keep;
   Parts parts;
   for (const Shape& shape : inputs) parts.inputs.push_back(one_row(shape));
   model.for_parameters([&](const std::string& name, const Parameter<T>& parameter) {
@@ -339,14 +374,8 @@ template <class T> Graph<T> Graph<T>::trace(const Module<T>& model, const std::v
 
 template <class T> const typename Graph<T>::Program& Graph<T>::program(const Tape<T>& tape) const {
   // The two differ at most where a layer asks for the mode: then it must be stated.
-  const bool same = parts_.training.instructions.size() == parts_.evaluation.instructions.size() &&
-                    parts_.training.assignments.empty() &&
-                    std::ranges::equal(parts_.training.instructions, parts_.evaluation.instructions,
-                                       [](const Instruction& a, const Instruction& b) {
-                                         return a.op == b.op && a.inputs == b.inputs &&
-                                                a.op->attributes.same(a.attributes, b.attributes);
-                                       });
-  return !same && tape.training() ? parts_.training : parts_.evaluation;
+  const bool differ = !same<T>(parts_.training, parts_.evaluation);
+  return differ && tape.training() ? parts_.training : parts_.evaluation;
 }
 
 template <class T>

@@ -48,9 +48,14 @@ template <class T> class Graph : public Layer<T> {
   explicit Graph(Parts parts);
   /// The graph of a model, with copies of its parameters and buffers; constants become buffers named
   /// "constant0" and so on. `inputs` are shapes with rows first, however many. The model is recorded for
-  /// training and for evaluation, and for two numbers of rows. Throws Error where it records another
-  /// computation for another number of rows (other than a dimension of a reshape), and for constants that
-  /// depend on it.
+  /// training and for evaluation, and for two numbers of rows, which leaves the random generators as they
+  /// were. Throws Error where it records another computation for another number of rows (other than a
+  /// dimension of a reshape), for constants that depend on it, and for what it trains without naming it, such
+  /// as a factor of a parameter that is used by itself.
+  ///
+  /// In training, the random numbers of an operation depend on how many operations a tape has before it: a
+  /// graph draws those of the model unless the model records results that nothing uses, or binds a factorized
+  /// parameter before an operation that draws and uses it only behind that.
   static Graph trace(const Module<T>& model, const std::vector<Shape>& inputs);
 
   const Parts& parts() const { return parts_; }

@@ -144,6 +144,73 @@ TEST_CASE("Graph: constants are told apart by their bits, and from buffers of th
   check_same(outputs<double>(graph, x, Mode::evaluation), outputs<double>(model, x, Mode::evaluation));
 }
 
+TEST_CASE("Graph: training that differs from evaluation in its outputs alone") {
+  struct Swapped : nn::Module<double> {
+    std::vector<Var<double>> record(std::span<const Var<double>> x) const override {
+      const Var<double> a = relu(x[0]), b = tanh(a);
+      return x[0].tape().training() ? std::vector{b, a} : std::vector{a, b};
+    }
+  };
+  struct Direct : nn::Layer<double> {  // no instruction in either
+    nn::Buffer<double> trained{Tensor<double>({1, 2}, {1, 2})}, evaluated{Tensor<double>({1, 2}, {3, 4})};
+    void visit(nn::Visitor<double>& v) const override { v("trained", trained), v("evaluated", evaluated); }
+    Var<double> forward(Var<double> x) const override {
+      return (x.tape().training() ? trained : evaluated).bind(x.tape());
+    }
+  };
+  const std::vector<Tensor<double>> x{normal_tensor<double>({4, 2}, 1)};
+  const Swapped swapped;
+  const Direct direct;
+  for (const nn::Module<double>* model :
+       std::initializer_list<const nn::Module<double>*>{&swapped, &direct}) {
+    const auto graph = nn::Graph<double>::trace(*model, {{1, 2}});
+    for (const Mode mode : {Mode::evaluation, Mode::training}) {
+      check_same(outputs<double>(graph, x, mode), outputs<double>(*model, x, mode));
+    }
+    Tape<double> unstated;
+    CHECK_ERROR(graph.record(std::vector{unstated.input({1, 2})}), "[tape] a recording without a mode");
+  }
+  // What is assigned and stated in both modes does not depend on the mode.
+  struct Counts : nn::Layer<double> {
+    nn::Buffer<double> count{Shape{}};
+    void visit(nn::Visitor<double>& v) const override { v("count", count); }
+    Var<double> forward(Var<double> y) const override {
+      count.assign_later(y.tape(), count.bind(y.tape()) + 1.0);
+      return relu(y);
+    }
+  };
+  const auto counts = nn::Graph<double>::trace(Counts(), {{1, 2}});
+  Tape<double> tape;
+  counts(tape.constant(x[0]));
+  tape.update_buffers();
+  CHECK(counts.parts().buffers[0].second.value()[0] == 1);
+}
+
+TEST_CASE("Graph: empty buffers of several shapes, rows without columns") {
+  struct Empty : nn::Layer<double> {
+    nn::Buffer<double> none{Shape{0}}, wide{Shape{0, 3}};
+    void visit(nn::Visitor<double>& v) const override { v("none", none), v("wide", wide); }
+    Var<double> forward(Var<double> x) const override {
+      const Var<double> product = matmul(x, wide.bind(x.tape()));
+      return product + sum(none.bind(x.tape()));
+    }
+  } model;
+  const auto graph = nn::Graph<double>::trace(model, {{1, 0}});
+  CHECK(graph.parts().evaluation.instructions[0].inputs[1].index == 1);
+  const std::vector<Tensor<double>> x{Tensor<double>({4, 0})};
+  check_same(outputs<double>(graph, x, Mode::evaluation), outputs<double>(model, x, Mode::evaluation));
+}
+
+TEST_CASE("Graph: tracing draws no random numbers, also where it ends with an Error") {
+  manual_seed(3);
+  const nn::Sequential<double> net(nn::Linear<double>(3, 2), nn::Dropout<double>(0.5));
+  const RandomState before = random_state();
+  nn::Graph<double>::trace(net, {{1, 3}});
+  CHECK(random_state() == before);
+  CHECK_ERROR(nn::Graph<double>::trace(net, {{1, 4}}), "[affine]");
+  CHECK(random_state() == before);
+}
+
 TEST_CASE("Graph: prints and compares") {
   const nn::Sequential<double> net(nn::Linear<double>(3, 2), nn::LeakyReLU<double>(0.25),
                                    nn::Dropout<double>(0.5));
@@ -205,6 +272,9 @@ TEST_CASE("Graph: what it refuses") {
   parts.training.assignments[0].first = {Kind::parameter, 1};
   CHECK_ERROR(Graph(parts), "[graph] an assignment to what is no buffer");
   parts = graph.parts();
+  parts.evaluation.instructions[0].op = nullptr;
+  CHECK_ERROR(Graph(parts), "[graph] an instruction without an operation: expected one");
+  parts = graph.parts();
   parts.inputs.clear();
   CHECK_ERROR(Graph(parts), "[graph] no inputs");
   parts = graph.parts();
@@ -226,4 +296,16 @@ TEST_CASE("Graph: what it refuses") {
               "[graph] the setting 'end' of slice depends on the number of rows");
   CHECK_ERROR(Graph::trace(Rows(2), {{1, 3}}), "[graph] the operation relu depends on the number of rows");
   CHECK_ERROR(Graph::trace(fc, {Shape{}}), "[graph] an input scalar: expected rows");
+
+  // As a constant, a factor that is used by itself would no longer be trained.
+  struct Gated : nn::Layer<double> {
+    nn::Linear<double> fc{3, 2};
+    void visit(nn::Visitor<double>& v) const override { v("fc", fc); }
+    Var<double> forward(Var<double> x) const override {
+      return fc(x) * sum(fc.weight.factors()[1].bind(x.tape()));
+    }
+  } gated;
+  gated.fc.weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::inputs));
+  CHECK_ERROR(Graph::trace(gated, {{1, 3}}),
+              "[graph] 'fc.weight.v' 3, which requires a gradient: expected parameters of the model");
 }
