@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include <taper/instantiate.hpp>
+#include <taper/io/checkpoint_file.hpp>
 
 namespace taper::io {
 namespace {
@@ -26,6 +27,13 @@ struct CheckpointFiles::Files {
   fs::path before(Index number) const {
     fs::path name = path;
     return number == 0 ? name : name += '.' + std::to_string(number);
+  }
+
+  /// Renaming a link would leave the place that it leads to.
+  void follow_link() {
+    std::error_code problem;
+    const fs::path target = fs::canonical(path, problem);
+    if (!problem) path = target;
   }
 
   /// Makes room for a new one. Ended in between, it has lost none but the oldest: there is none at `path`
@@ -49,10 +57,7 @@ CheckpointFiles::CheckpointFiles(const std::string& path, const CheckpointOption
   if (!(options.every >= 0)) {
     throw Error("checkpoint", options.every, " seconds from one to the next: expected 0 or more");
   }
-  // Renaming a link would leave the place that it leads to.
-  std::error_code problem;
-  const fs::path target = fs::canonical(path, problem);
-  if (!problem) files_->path = target;
+  files_->follow_link();
 }
 
 CheckpointFiles checkpoint(const std::string& path, const CheckpointOptions& options) {
@@ -64,26 +69,34 @@ template <class T> void CheckpointFiles::resume(train::Trainer<T>& trainer) cons
     throw Error("checkpoint", files_->path.string(),
                 " is of a training that is done: expected a checkpoint for each training");
   }
-  std::string damage;
+  std::optional<Error> damage;
   for (Index number = 0; number < files_->options.keep; ++number) {
     const fs::path path = files_->before(number);
     std::error_code problem;
     if (!fs::exists(path, problem) && !problem) continue;
-    std::optional<train::TrainerState<T>> state;
-    try {
-      state = read_checkpoint<T>(path.string());
-    } catch (const Error& error) {
-      if (damage.empty()) damage = error.what();
+    std::optional<Error> found;
+    const auto state = read_unless_damaged<T>(path.string(), found);
+    if (!state) {
+      if (!damage) damage = found;
       continue;
     }
-    trainer.load_state(*state);
+    if (state->epoch > trainer.epochs()) {
+      throw Error("checkpoint", path.string(), " is of a training after ", state->epoch, " epochs: expected ",
+                  trainer.epochs(), " at most");
+    }
+    try {
+      trainer.load_state(*state);
+    } catch (const Error& error) {
+      throw Error("checkpoint", path.string(), " does not fit this training, ", error.what());
+    }
     files_->is_done = trainer.is_done();
     files_->saved = Clock::now();
     return;
   }
-  if (!damage.empty()) {
-    throw Error("checkpoint", damage,
-                " - and there is no older one: move it away to train from the beginning");
+  if (damage) {
+    throw Error("checkpoint", damage->given(), ", and there is no older one: expected ",
+                damage->expected().empty() ? "a checkpoint" : damage->expected(),
+                "; moved away, training begins anew");
   }
   files_->saved = Clock::time_point::min();
   save(trainer);
@@ -96,6 +109,7 @@ template <class T> void CheckpointFiles::save(const train::Trainer<T>& trainer) 
       is_first || std::chrono::duration<double>(now - files_->saved).count() >= files_->options.every;
   if (!is_due && !trainer.is_done()) return;
   const train::TrainerState<T> state = trainer.state();
+  files_->follow_link();  // where there was nothing before, there may be a file now
   files_->rotate();
   write_checkpoint(state, files_->path.string());
   files_->saved = now;

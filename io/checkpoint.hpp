@@ -45,9 +45,10 @@ class CheckpointFiles {
 /// are 0 after loading. A training saves when it begins, every so many seconds, and when it is done.
 ///
 /// Each file appears as a whole or not at all (see AtomicFile). A damaged or missing one is passed over, and
-/// the one before it loaded. Throws Error, from within the training, when all are damaged, when the newest is
-/// of another training (see Trainer::load_state), and when a file cannot be written; at once for options out
-/// of range.
+/// the one before it loaded. Throws Error, from within the training, when all are damaged; when the newest is
+/// a safetensors file of something else, a checkpoint of another training (see Trainer::load_state) or
+/// version, or one of more epochs than FitOptions::epochs; and when a file cannot be written. Throws Error at
+/// once for options out of range.
 CheckpointFiles checkpoint(const std::string& path, const CheckpointOptions& options = {});
 
 /// Writes a state as a safetensors file: "model.NAME" for each parameter and buffer and "model.NAME.mask" for

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <taper/io/archive.hpp>
 #include <taper/io/archive_writer.hpp>
 #include <taper/io/checkpoint.hpp>
+#include <taper/io/checkpoint_file.hpp>
 #include <taper/io/dtype.hpp>
 #include <taper/io/model_tensors.hpp>
 
@@ -123,11 +125,16 @@ template <class T> class Writer {
   Checksum checksum_;
 };
 
+/// Whether a file has anything of a checkpoint. If not, another program has written it, or `save`.
+bool is_checkpoint(const Archive& archive) {
+  return archive.metadata().contains(text_name) || archive.metadata().contains(checksum_name);
+}
+
 /// The text of a checkpoint. Throws Error when its contents are not those that were written.
-Json checked_text(const Archive& archive) {
+std::string checked_text(const Archive& archive) {
   const auto text = archive.metadata().find(text_name), sum = archive.metadata().find(checksum_name);
   if (text == archive.metadata().end() || sum == archive.metadata().end()) {
-    archive.fail("is no checkpoint: expected one");
+    archive.fail("has one half of a checkpoint's texts: expected both");
   }
   Checksum checksum(text->second);
   archive.while_unchanged([&] {
@@ -138,11 +145,13 @@ Json checked_text(const Archive& archive) {
   if (checksum.text() != sum->second) {
     archive.fail("has the checksum ", checksum.text(), ": expected ", sum->second, ", as it was written");
   }
-  return Json::parse(text->second);
+  return text->second;
 }
 
+/// The mask of this name. A tensor of numbers is none, but a parameter that is called so.
 Mask mask_in(const Archive& archive, const std::string& name, const Shape& shape) {
-  if (!archive.contains(name)) return Mask::all_free(shape);
+  const auto found = archive.tensors().find(name);
+  if (found == archive.tensors().end() || is_floating(found->second.dtype)) return Mask::all_free(shape);
   const char* const entries = archive.data(archive.require(name, "BOOL", shape));
   return Mask::free(shape, [=](Index i) { return entries[i] != 0; });
 }
@@ -165,7 +174,10 @@ void read_optimizer(const Archive& archive, const Json& text, optim::OptimizerSt
     }
     const std::string steps = optimizer_name("steps", entry.name);
     if (!archive.contains(steps)) continue;
-    for (const double made : archive.read<double>(steps)) entry.steps.push_back(static_cast<Index>(made));
+    for (const double made : archive.read<double>(steps)) {
+      if (!(std::abs(made) <= 0x1p53)) archive.fail("has ", made, " steps: expected a number of steps");
+      entry.steps.push_back(static_cast<Index>(made));
+    }
   }
 }
 
@@ -195,8 +207,7 @@ void read_history(const Archive& archive, const Json& text, train::History& hist
   }
 }
 
-template <class T> train::TrainerState<T> read(const Archive& archive) {
-  const Json text = checked_text(archive);
+template <class T> train::TrainerState<T> state_in(const Archive& archive, const Json& text) {
   if (text.at("version").get<int>() != version) {
     archive.fail("is a checkpoint of version ", text.at("version").dump(), ": expected ", version);
   }
@@ -217,6 +228,8 @@ template <class T> train::TrainerState<T> read(const Archive& archive) {
   for (const Json& name : text.at("parameters")) {
     auto& part = state.parameters.emplace_back();
     name.get_to(part.name);
+    const std::string& dtype = archive.tensor(model_name(part.name)).dtype;
+    if (dtype != dtype_of<T>) archive.fail("has a model of ", dtype, ": expected ", dtype_of<T>);
     part.value = archive.template read<T>(model_name(part.name));
     part.mask = mask_in(archive, mask_name(model_name(part.name)), part.value.shape());
   }
@@ -231,10 +244,30 @@ template <class T> train::TrainerState<T> read(const Archive& archive) {
   return state;
 }
 
+template <class T> train::TrainerState<T> read(const Archive& archive, const std::string& text) {
+  try {
+    return state_in<T>(archive, Json::parse(text));
+  } catch (const nlohmann::json::exception&) {
+    archive.fail("has a text that is no checkpoint's: expected one that write_checkpoint has written");
+  }
+}
+
+template <class T> std::string written_text(const train::TrainerState<T>& state) {
+  try {
+    return text_of(state).dump();
+  } catch (const nlohmann::json::exception&) {
+    throw Error("checkpoint", "a model with names that are not UTF-8: expected text");
+  }
+}
+
+[[noreturn]] void fail_as_other(const Archive& archive) {
+  archive.fail("is no checkpoint: expected one");
+}
+
 }  // namespace
 
 template <class T> void write_checkpoint(const train::TrainerState<T>& state, const std::string& path) {
-  Writer<T> writer(text_of(state).dump());
+  Writer<T> writer(written_text(state));
   // Large elements first: see ArchiveWriter.
   Tensor<double> history(Shape{static_cast<Index>(state.history.epochs.size()), 3});
   double* row = history.data();
@@ -277,16 +310,31 @@ template <class T> void write_checkpoint(const train::TrainerState<T>& state, co
 
 template <class T> train::TrainerState<T> read_checkpoint(const std::string& path) {
   const Archive archive(path);
-  try {
-    return read<T>(archive);
-  } catch (const nlohmann::json::exception&) {
-    archive.fail("has a text that is no checkpoint's: expected one that write_checkpoint has written");
-  }
+  if (!is_checkpoint(archive)) fail_as_other(archive);
+  return read<T>(archive, checked_text(archive));
 }
 
-#define TAPER_INSTANTIATE(T)                                                         \
-  template void write_checkpoint(const train::TrainerState<T>&, const std::string&); \
-  template train::TrainerState<T> read_checkpoint(const std::string&);
+template <class T>
+std::optional<train::TrainerState<T>> read_unless_damaged(const std::string& path,
+                                                          std::optional<Error>& damage) {
+  std::optional<Archive> archive;
+  std::string text;
+  try {
+    archive.emplace(path);
+    if (is_checkpoint(*archive)) text = checked_text(*archive);
+  } catch (const Error& error) {
+    damage = error;
+    return {};
+  }
+  if (!is_checkpoint(*archive)) fail_as_other(*archive);
+  return read<T>(*archive, text);
+}
+
+#define TAPER_INSTANTIATE(T)                                                             \
+  template void write_checkpoint(const train::TrainerState<T>&, const std::string&);     \
+  template train::TrainerState<T> read_checkpoint(const std::string&);                   \
+  template std::optional<train::TrainerState<T>> read_unless_damaged(const std::string&, \
+                                                                     std::optional<Error>&);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 

@@ -36,6 +36,7 @@ template <class T> const Epoch& Trainer<T>::run_epoch() {
 }
 
 template <class T> const History& Trainer<T>::run(Index epochs) {
+  if (epochs < 0) throw Error("fit", epochs, " epochs: expected 0 or more");
   for (Index i = 0; i < epochs && history().stopped.empty(); ++i) run_epoch();
   training_->check_last_step();
   return history();
@@ -56,6 +57,10 @@ template <class T> Index Trainer<T>::epoch() const {
 
 template <class T> Index Trainer<T>::batch() const {
   return training_->batch;
+}
+
+template <class T> Index Trainer<T>::epochs() const {
+  return training_->options.epochs;
 }
 
 template <class T> bool Trainer<T>::is_done() const {

@@ -64,8 +64,8 @@ template <class T> class Trainer {
   double step();
   /// Makes all steps to the end of the present epoch, also from the middle of it.
   const Epoch& run_epoch();
-  /// Runs so many more epochs; one that has begun counts as one. Ends early when a callback or early stopping
-  /// says so (History::stopped), and does nothing after that.
+  /// Runs so many more epochs, 0 or more; one that has begun counts as one. Ends early when a callback or
+  /// early stopping says so (History::stopped), and does nothing after that. Throws Error for fewer.
   const History& run(Index epochs);
   /// Runs to the end of FitOptions::epochs.
   const History& run();
@@ -76,6 +76,8 @@ template <class T> class Trainer {
   /// The epoch and the batch that the next step begins with, from 0.
   Index epoch() const;
   Index batch() const;
+  /// How many FitOptions::epochs says.
+  Index epochs() const;
   /// Whether all epochs have been run, or it has stopped before.
   bool is_done() const;
   const History& history() const;

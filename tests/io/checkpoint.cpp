@@ -4,12 +4,16 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iomanip>
 #include <sstream>
 #include <string>
 
 #include <taper/autodiff/threads.hpp>
+#include <taper/data/checksum.hpp>
 #include <taper/io/archive.hpp>
+#include <taper/io/archive_writer.hpp>
 #include <taper/io/load.hpp>
+#include <taper/io/save.hpp>
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/sgd.hpp>
@@ -93,7 +97,9 @@ TEST_CASE_TEMPLATE("checkpoint: a state becomes a file and a state again, to the
   io::write_checkpoint(trainer.state(), path);
   CHECK(io::read_checkpoint<T>(path).history.stopped == "a callback asked for it");
   using Other = std::conditional_t<std::is_same_v<T, float>, double, float>;
-  CHECK_ERROR(io::read_checkpoint<Other>(path), "of dtype", "expected");
+  CHECK_ERROR(
+      io::read_checkpoint<Other>(path), "[load] ",
+      std::is_same_v<T, float> ? "has a model of F32: expected F64" : "has a model of F64: expected F32");
 }
 
 TEST_CASE("checkpoint: the model in it can be loaded alone, with its masks") {
@@ -206,14 +212,97 @@ TEST_CASE("checkpoint: files are rotated, and a damaged or missing newest one is
   }
   for (const char* name : {"run", "run.1", "run.2"}) write(folder / name, flipped);
   Everything<double> all;
-  CHECK_ERROR(fit(all, 5), "[checkpoint] [load]", "run has the checksum", "no older one");
+  CHECK_ERROR(fit(all, 5), "[checkpoint] /", "run has the checksum", ", and there is no older one: expected ",
+              "as it was written; moved away, training begins anew");
   CHECK(bytes_of(path) == flipped);
   // One of a training with other settings is not damaged.
   write(path, good);
   write(folder / "run.1", one_before);
   Everything<double> other;
   other.options.seed = 8;
-  CHECK_ERROR(fit(other, 5), "[trainer] a state of a training with the seed 7: expected 8");
+  CHECK_ERROR(fit(other, 5), "[checkpoint] /",
+              "run does not fit this training, [trainer] a state of a training with the seed 7: expected 8");
+  Everything<double> less;
+  CHECK_ERROR(fit(less, 2), "run is of a training after 3 epochs: expected 2 at most");
+  Everything<double> plain;
+  optim::SGD<double> sgd(plain.model.parameters(), {.lr = 0.01});
+  plain.options.checkpoint = io::checkpoint(path);
+  CHECK_ERROR(train::fit(plain.model, plain.columns.views(), plain.step(), sgd, plain.options),
+              "[trainer] a state of a training with the optimizer adam: expected sgd");
+}
+
+TEST_CASE("checkpoint: a whole file of something else is neither passed over nor rotated away") {
+  const Folder folder;
+  const fs::path path = folder / "run";
+  const auto fit = [&](Everything<double>& all) {
+    all.options.checkpoint = io::checkpoint(path, {.every = 0});
+    train::fit(all.model, all.columns.views(), all.step(), *all.adam, all.options);
+  };
+  Everything<double> first;
+  fit(first);
+  const auto refused = [&](const char* words) {
+    const std::string bytes = bytes_of(path), before = bytes_of(folder / "run.1");
+    Everything<double> all;
+    CHECK_ERROR(fit(all), words);
+    CHECK(bytes_of(path) == bytes);
+    CHECK(bytes_of(folder / "run.1") == before);
+  };
+  const io::Archive archive(bytes_of(path), "run");
+  const std::string text = archive.metadata().at("checkpoint"), sum = archive.metadata().at("checksum");
+  // A version that is to come. The checksum is that of the text and those of the tensors, added up.
+  std::string newer = text;
+  newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
+  std::ostringstream other_sum;
+  other_sum << std::hex << std::setw(16) << std::setfill('0')
+            << std::stoull(sum, nullptr, 16) - data::checksum(text) + data::checksum(newer);
+  io::ArchiveWriter writer("test");
+  for (const auto& [name, stored] : archive.tensors()) {
+    const std::vector<Index> dimensions(stored.shape.begin(), stored.shape.end());
+    writer.add(name, stored.dtype.c_str(), Shape(dimensions.data(), static_cast<Index>(dimensions.size())),
+               archive.data(stored));
+  }
+  writer.write(path, {{"checkpoint", newer}, {"checksum", other_sum.str()}});
+  refused("run is a checkpoint of version 2: expected 1");
+  // The model of the training, saved where its checkpoints are.
+  io::save(first.model, path);
+  refused("run is no checkpoint: expected one");
+  io::save(first.model, path, {{"checkpoint", text}, {"checksum", sum}});
+  Everything<double> passed;
+  fit(passed);  // that is damaged
+  CHECK(same_bits(passed.model.out.weight.value(), first.model.out.weight.value()));
+  // One of another scalar.
+  Everything<float> other;
+  train::Trainer<float> trainer = other.trainer();
+  io::write_checkpoint(trainer.state(), path);
+  refused("run has a model of F32: expected F64");
+}
+
+TEST_CASE("checkpoint: parameters with names that look like masks, and names that are no text") {
+  struct Named : nn::Layer<double> {
+    nn::Parameter<double> scale{Shape{2}}, shift{Shape{2}};
+    std::string first, second;
+    Named(const char* a, const char* b) : first(a), second(b) {}
+    void visit(nn::Visitor<double>& v) const override { v(first, scale), v(second, shift); }
+    Var<double> forward(Var<double> x) const override {
+      return x * scale.bind(x.tape()) + shift.bind(x.tape());
+    }
+  };
+  const Folder folder;
+  const data::Dataset<double> set{normal_tensor<double>({6, 2}, 1), normal_tensor<double>({6, 2}, 2), {}, {}};
+  const auto fit = [&](Named& model, Index epochs) {
+    train::fit(model, set, nn::mse_loss, optim::Adam<double>(model.parameters()),
+               {.epochs = epochs,
+                .progress = train::Progress::quiet,
+                .checkpoint = io::checkpoint(folder / "run", {.every = 0})});
+  };
+  Named half("w", "w.mask"), rest("w", "w.mask");
+  fit(half, 2);
+  fit(rest, 4);
+  CHECK(io::read_checkpoint<double>(folder / "run").epoch == 4);
+  for (const char* name : {"run", "run.1"}) fs::remove(folder / name);
+  Named odd("w\xff", "b");
+  CHECK_ERROR(fit(odd, 1), "[checkpoint] a model with names that are not UTF-8: expected text");
+  CHECK_FALSE(fs::exists(folder / "run"));
 }
 
 TEST_CASE("checkpoint: a training that is done loads its end, and a checkpoint is for one training") {
@@ -275,4 +364,13 @@ TEST_CASE("checkpoint: one file is kept where one is asked for, behind a link to
   CHECK(fs::is_symlink(folder / "link"));
   CHECK(io::read_checkpoint<double>(folder.path / "far" / "target").epoch == 6);
   CHECK_FALSE(fs::exists(folder.path / "far" / "target.1"));
+  // Also a link to where there is nothing at first.
+  fs::remove(folder.path / "far" / "target");
+  Everything<double> anew;
+  anew.options.checkpoint = io::checkpoint(folder / "link", {.every = 0});
+  train::fit(anew.model, anew.columns.views(), anew.step(), *anew.adam, anew.options);
+  CHECK(fs::is_symlink(folder / "link"));
+  CHECK_FALSE(fs::exists(folder / "link.1"));
+  CHECK(io::read_checkpoint<double>(folder.path / "far" / "target").epoch == 6);
+  CHECK(io::read_checkpoint<double>(folder.path / "far" / "target.1").batch == 5);
 }

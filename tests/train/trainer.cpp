@@ -411,6 +411,16 @@ TEST_CASE("trainer: the last step is looked at where it ends, and a trainer can 
   CHECK_FALSE(trainer.is_done());
 }
 
+TEST_CASE("trainer: no epochs, and fewer") {
+  const auto set = plane(10);
+  nn::Linear<double> model(2, 1);
+  optim::SGD<double> sgd(model.parameters(), {.lr = 0.1});
+  train::Trainer<double> trainer(model, set, nn::mse_loss, sgd, {.epochs = 3, .progress = unseen});
+  CHECK(trainer.epochs() == 3);
+  CHECK(trainer.run(0).epochs.empty());
+  CHECK_ERROR(trainer.run(-1), "[fit] -1 epochs: expected 0 or more");
+}
+
 TEST_CASE("trainer: early stopping and callbacks end it, and it stays ended after loading") {
   Everything<double> all;
   all.options.callbacks = {[](const train::Epoch& epoch) { return epoch.number < 2; }};

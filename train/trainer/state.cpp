@@ -87,7 +87,11 @@ template <class T> void check(const Training<T>& training, const TrainerState<T>
     throw Error("trainer", "a state with a history of ", state.history.epochs.size(), " epochs: expected ",
                 state.epoch);
   }
-  require_settings(state.optimizer.settings, training.optimizer.settings());
+  const Settings expected = training.optimizer.settings();
+  if (state.optimizer.settings != expected) {  // of another kind, perhaps, which says more
+    require_same("the optimizer", state.optimizer.kind, training.optimizer.state().kind);
+  }
+  require_settings(state.optimizer.settings, expected);
   for (const Rng::State& words : {state.seeds, state.random.weights, state.random.tapes}) {
     Rng(0).set_state(words);  // throws for one that no generator has
   }
