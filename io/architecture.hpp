@@ -24,9 +24,9 @@
 ///      "training": "evaluation"}                                       // the same, or a program of its own
 ///
 /// "%0" is the result of the first instruction. Settings have the types of AttributeValue: whole numbers,
-/// real ones ("inf", "-inf" and "nan" are texts), true and false, words, lists. All of them are there, and
-/// nothing else: what a reader does not know could change what the model computes. Whoever adds to this
-/// counts the version up.
+/// real ones ("inf", "-inf" and "nan" are texts), true and false, words, lists. Every setting is there, and
+/// nothing else may be: something unknown could change what the model computes. A change of this format
+/// increases the version.
 namespace taper::io {
 
 /// The newest version that is known, which is the one that is written.
@@ -39,10 +39,10 @@ inline constexpr const char* architecture_key = "taper.model";
 /// Simplex, and those of factors; settings that are pointers; names that are no UTF-8 or begin with "%".
 template <class T> std::string architecture_of(const nn::Graph<T>& graph);
 
-/// The graph that a file describes, with elements that are still to be loaded: its tensors have been looked
-/// at, so that not more memory is taken than they need. Throws Error, with the path, for a file without an
-/// architecture or with one that is damaged, of a newer version, of another scalar (unless `convert`), or
-/// that does not fit together; operations and settings that are not known are named.
+/// The graph that a file describes, whose elements are still to be loaded. The shapes of its tensors are
+/// compared with the file first, so that it takes no more memory than they need. Throws Error, with the path,
+/// for a file without an architecture or with one that is damaged, of a newer version, of another scalar
+/// (unless `convert`), or that does not fit together; operations and settings that are not known are named.
 template <class T> nn::Graph<T> graph_of(const Archive& archive, bool convert);
 
 /// Whether a model computes what a file says.

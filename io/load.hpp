@@ -23,8 +23,8 @@ struct LoadOptions {
   /// the file are left out, and the model keeps its own.
   bool masks = true;
   /// Whether the model must compute in evaluation what the file says, where it does (save_model) and the two
-  /// can be compared: the same operations with the same settings, in the same order. It is not asked for with
-  /// `partial`. The model is recorded for it.
+  /// can be compared: the same operations with the same settings, in the same order. With `partial` they are
+  /// not compared. To compare them, the model is recorded.
   bool architecture = true;
 };
 

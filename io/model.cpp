@@ -1,12 +1,13 @@
 #include <taper/io/model.hpp>
 
 #include <tuple>
+#include <utility>
 
 #include <taper/autodiff/ops.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/load.hpp>
-#include <taper/io/save.hpp>
+#include <taper/io/model_tensors.hpp>
 
 namespace taper::io {
 namespace {
@@ -33,7 +34,7 @@ void save_model(const nn::Graph<T>& graph, const std::string& path,
                 const std::map<std::string, std::string>& metadata) {
   std::map<std::string, std::string> all = metadata;
   all[architecture_key] = architecture_of(graph);
-  save(graph, path, all);
+  write_model(graph, path, std::move(all));
 }
 
 template <class T>

@@ -10,7 +10,7 @@
 namespace taper::io {
 
 /// Writes a model with its architecture: a file as `save` writes it, which other programs read by the names
-/// of the tensors, whose metadata have under "taper.model" what the model computes (see architecture.hpp).
+/// of the tensors. Its metadata hold, under "taper.model", what the model computes (see architecture.hpp).
 /// The file appears as a whole or not at all.
 ///
 /// Throws Error like `save`, and for what has no form in a file: parametrizations other than Hadamard and
@@ -34,9 +34,9 @@ struct ModelOptions {
 /// masks and factors. Operations that a program has made are known where their records are.
 ///
 /// Throws Error for a file that is missing, damaged or without an architecture; for an architecture of a
-/// newer version; and for operations and settings that are not known, which it names. What a file asks for is
-/// looked at before memory is taken: a graph takes what its tensors do. What it computes, and how much memory
-/// that takes, is the file's word: a model from somebody else may ask for anything when it runs.
+/// newer version; and for operations and settings that are not known, which it names. The sizes in a file are
+/// checked before memory is allocated: a graph takes as much of it as its tensors. Running it is another
+/// matter: a model from an untrusted source may compute for any time and allocate any amount of memory.
 template <class T> nn::Graph<T> load_model(const std::string& path, const ModelOptions& options = {});
 /// The same from a file that is open.
 template <class T> nn::Graph<T> load_model(const Archive& archive, const ModelOptions& options = {});

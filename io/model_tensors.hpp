@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -54,6 +55,11 @@ template <class T, class Module> std::vector<ModelPart<T>> parts_of(Module& mode
   });
   return result;
 }
+
+/// Writes what is in a model with these metadata: what `save` and `save_model` do.
+template <class T>
+void write_model(const nn::Module<T>& model, const std::string& path,
+                 std::map<std::string, std::string> metadata);
 
 /// The tensor that says which entries of another one are free, as BOOL.
 inline std::string mask_name(const std::string& name) {

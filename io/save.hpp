@@ -21,8 +21,9 @@ namespace taper::io {
 ///
 /// The file appears as a whole or not at all (see AtomicFile), so a failed save leaves an older file as it
 /// was. Throws Error when that cannot be done, when the path leads to something else than a file, for names
-/// and texts that are no UTF-8, for names that are needed twice, and for so many parameters that the header
-/// would pass what readers take.
+/// and texts that are no UTF-8, for names that are needed twice, for so many parameters that the header would
+/// pass what readers take, and for metadata with the architecture of a model ("taper.model"), which might be
+/// of another one: only save_model writes that.
 template <class T>
 void save(const nn::Module<T>& model, const std::string& path,
           const std::map<std::string, std::string>& metadata = {});

@@ -271,6 +271,14 @@ TEST_CASE("save_model: the tensors are those of save, and metadata may be added"
   CHECK(architecture["training"]["outputs"] == JsonText::parse(R"(["%2"])"));
   header.erase("__metadata__"), expected.erase("__metadata__");
   CHECK(header == expected);
+  // Metadata of another model's file do not bring its architecture along.
+  const auto metadata = io::Archive(file.path()).metadata();
+  CHECK_ERROR(io::save(nn::Linear<double>(3, 2), plain.path(), metadata),
+              "[save] metadata with \"taper.model\": expected none");
+  CHECK(data::read_bytes(plain.path(), "test") == numbers);
+  io::save_model(nn::Linear<double>(3, 2), {{1, 3}}, file.path(), metadata);
+  CHECK(io::load_model<double>(file.path()).parts().evaluation.instructions.size() == 1);
+  CHECK(io::Archive(file.path()).metadata().at("note") == "from a test");
   CHECK(bytes.ends_with(numbers.substr(numbers.size() - 8 * 8)));
   // The same in training: said once.
   const nn::Linear<double> linear(3, 2);
