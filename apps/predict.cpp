@@ -7,6 +7,7 @@
 #include <cmath>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/data/written_out.hpp>
 #include <taper/train/fit.hpp>
 
 #include "model_file.hpp"
@@ -42,6 +43,16 @@ std::vector<data::Column> chosen(data::Table table, const std::vector<std::strin
   if (names.empty()) {
     columns = std::move(table.columns);
   } else {
+    std::vector<std::string> missing;
+    for (const std::string& name : names) {
+      if (!has(table, name)) missing.push_back(name);
+    }
+    if (!missing.empty()) {
+      std::vector<std::string> present;
+      for (const data::Column& column : table.columns) present.push_back(column.name);
+      throw Error("predict", "no column ", data::quote_some(missing), " in a table of ",
+                  data::quote_some(present), ": expected all that the model reads");
+    }
     for (const std::string& name : names) columns.push_back(table.take(name));
   }
   if (static_cast<Index>(columns.size()) != width) {
@@ -67,6 +78,11 @@ std::vector<std::string> take_unread(data::Table& table, const std::vector<std::
 
 /// The columns of LIBSVM, which has none behind the last that is not zero.
 data::Table table_of(data::SparseSet set, const std::string& source, Index width) {
+  // Before they take memory: the width is the word of a file.
+  if (width > data::most_cells_small) {
+    throw Error("predict", "a model of ", width, " columns: expected at most ", data::most_cells_small);
+  }
+  data::check_written_out(set.rows, width, static_cast<Index>(set.values.size()), "predict", source);
   while (set.columns() < width) {
     set.features.push_back("V" + std::to_string(set.columns() + 1));
     set.starts.push_back(set.starts.back());
@@ -161,6 +177,12 @@ template <class T> void predict(const Options& options, const io::Archive& archi
   if (y.shape().rank() != 2) {
     throw Error("predict", options.model, " predicts ", y.shape(), ": expected a row for each row");
   }
+  const auto wrong = std::ranges::find_if(y, [](T number) { return !std::isfinite(number); });
+  if (wrong != y.end()) {
+    const auto row = static_cast<std::size_t>((wrong - y.begin()) / y.shape()[1]);
+    throw Error("predict", options.model, " predicts ", *wrong, " for row ", problem.rows[row],
+                ": expected a finite number");
+  }
 
   Index parameters = 0;
   model.for_parameters([&](const std::string& name, const nn::Parameter<T>& parameter) {
@@ -175,7 +197,14 @@ template <class T> void predict(const Options& options, const io::Archive& archi
                   " numbers for each row: expected one ", "to compare with ", quote(problem.target));
     }
     // As the model was trained: targets are numbers of its scalar.
-    for (double& value : problem.expected) value = static_cast<double>(static_cast<T>(value));
+    for (std::size_t i = 0; i < problem.expected.size(); ++i) {
+      const auto value = static_cast<double>(static_cast<T>(problem.expected[i]));
+      if (!std::isfinite(value)) {
+        throw Error("predict", "column ", quote(problem.target), " has ", problem.expected[i], " in row ",
+                    problem.rows[i], ": expected a number that the model could predict");
+      }
+      problem.expected[i] = value;
+    }
     report["target"] = problem.target;
     report.update(apps::prediction_errors({y.begin(), y.end()}, problem.expected));
   }

@@ -69,7 +69,9 @@ void program(const Options& options) {
       .title = "phase 1"};
   const auto checkpoint = [&](const char* phase) -> train::Checkpoint<float> {
     if (options.checkpoint.empty()) return {};
-    return io::checkpoint(options.checkpoint + phase, {.every = options.checkpoint_every});
+    const std::string path = options.checkpoint + phase;
+    apps::note_file(path), apps::note_file(path + ".1");  // where nothing else may be written
+    return io::checkpoint(path, {.every = options.checkpoint_every});
   };
   fit.checkpoint = checkpoint(".phase1");
   const train::History phase1 = train::fit(
@@ -133,7 +135,9 @@ int main(int argc, char** argv) {
   command.option("--checkpoint", options.checkpoint,
                  "Saves the training in PATH.phase1 and PATH.phase2, and goes on from there",
                  [](const std::string& path) {
-                   return apps::can_be_written(path + ".phase1") ? nullptr : "a path that can be written to";
+                   return !path.empty() && apps::can_be_written(path + ".phase1")
+                              ? nullptr
+                              : "a path that can be written to";
                  });
   command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
   apps::add_plot_option(command, options.plot);

@@ -49,7 +49,20 @@ TEST_CASE("sparse_mlp --checkpoint: another training is an error, and so is a pa
   REQUIRE(run("sparse_mlp", options).status == 0);
   const Run other = run("sparse_mlp", options + " --lr 1e-3");
   CHECK(other.status == 2);
+  CHECK(other.err.starts_with("sparse_mlp: [checkpoint] " + (folder / "run.phase1") +
+                              " does not fit this training, "));
   CHECK(other.err.find("a state of an optimizer with lr 0.002: expected 0.001") != std::string::npos);
+  // Nothing else is written where the checkpoints are.
+  const std::string before = text(folder / "run.phase1");
+  for (const char* option : {" --save '", " --json '"}) {
+    const Run over = run("sparse_mlp", options + option + (folder / "run.phase1") + "'");
+    CHECK(over.status == 2);
+    CHECK(over.err.find("has read or written: expected another") != std::string::npos);
+  }
+  CHECK(text(folder / "run.phase1") == before);
+  const Run unset = run("sparse_mlp", "--checkpoint ''");
+  CHECK(unset.status == 2);
+  CHECK(unset.err.find("--checkpoint: '': expected a path that can be written to") != std::string::npos);
   const Run nowhere = run("sparse_mlp", "--checkpoint /nowhere/at/all");
   CHECK(nowhere.status == 2);
   CHECK(nowhere.err.find("--checkpoint: '/nowhere/at/all': expected a path that can be written to") !=

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include <taper/autodiff/ops.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/io/model.hpp>
@@ -115,6 +116,12 @@ TEST_CASE("predict: what sparse_mlp saved computes the same, in the units of the
              csv_of(test).replace(csv_of(test).find(test.features[3]), test.features[3].size(), "something"));
   CHECK(run("predict", "--model '" + model + "' --csv '" + other + "'").err.find("no column") !=
         std::string::npos);
+  write_text(other, "latitude,longitude\n1,2\n");
+  const Run narrow = run("predict", "--model '" + model + "' --csv '" + other + "'");
+  CHECK(narrow.err ==
+        "predict: no column \"housing_median_age\", \"total_rooms\", \"total_bedrooms\", \"population\", "
+        "\"households\", \"median_income\" in a table of \"latitude\", \"longitude\": expected all that the "
+        "model reads\n");
 }
 
 TEST_CASE("predict: models of anybody's, in double, with rows that are left out") {
@@ -139,6 +146,35 @@ TEST_CASE("predict: models of anybody's, in double, with rows that are left out"
         Json({0.5, 6.5}));
   write_text(table, "7 1:3\n8 1:2\n");
   CHECK(figures("predict", "--model '" + model + "' --csv '" + table + "'")["mse"] == 0.5 * (0.25 + 12.25));
+
+  // What the model cannot take, predict or be compared with.
+  const auto fails = [&](const std::string& rows, const std::string& words) {
+    write_text(table, "a,b,y\n" + rows);
+    const Run result = run("predict", arguments);
+    INFO(result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(result.err.find(words) != std::string::npos);
+  };
+  fails("1,2,3\n1e308,-1e308,3\n", "predicts inf for row 2: expected a finite number");
+  nn::Linear<float> narrow(2, 1);
+  io::save_model(narrow, {{1, 2}}, model);
+  fails("1,2,3\n1e39,2,3\n", "column \"a\" has 1e+39 in row 2: expected a number that the model can take");
+  fails("1,2,3\n1,2,1e39\n", "column \"y\" has 1e+39 in row 2: expected a number that the model could");
+  // LIBSVM is filled up to the columns of the model, as far as that makes sense.
+  struct Copies : nn::Layer<double> {
+    Var<double> forward(Var<double> x) const override { return relu(x); }
+  };
+  for (const Index width : {Index{1} << 30, Index{1} << 24}) {
+    nn::Graph<double>::Parts parts = nn::Graph<double>::trace(Copies(), {{1, 2}}).parts();
+    parts.inputs[0] = {1, width};
+    io::save_model(nn::Graph<double>(parts), model);
+    write_text(table, "7 1:3\n8 1:2\n");
+    const Run result = run("predict", "--model '" + model + "' --csv '" + table + "'");
+    CHECK(result.status == 2);
+    CHECK(result.err.find(width > (1 << 28) ? "columns: expected at most 268435456" : "is too sparse") !=
+          std::string::npos);
+  }
 
   // Several outputs.
   nn::Sequential<float> wide(nn::Linear<float>(1, 2), nn::Tanh<float>());
