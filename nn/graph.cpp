@@ -198,11 +198,22 @@ template <class T> class Tracer {
   std::map<std::size_t, Value<T>> values_;
 };
 
+/// Not the name of any parameter or buffer.
+template <class T> std::string input_name(const Graph<T>& graph, Index index) {
+  std::string name = "input" + std::to_string(index);
+  const auto is_taken = [&](const auto& part) { return part.first == name; };
+  while (std::ranges::any_of(graph.parts().parameters, is_taken) ||
+         std::ranges::any_of(graph.parts().buffers, is_taken)) {
+    name += '_';
+  }
+  return name;
+}
+
 template <class T> std::string name_of(const Graph<T>& graph, Value<T> value) {
   const auto k = static_cast<std::size_t>(value.index);
   switch (value.kind) {
     case Kind<T>::input:
-      return "input" + std::to_string(value.index);
+      return input_name(graph, value.index);
     case Kind<T>::parameter:
       return graph.parts().parameters[k].first;
     case Kind<T>::buffer:
@@ -246,7 +257,7 @@ template <class T> std::vector<std::string> lines(const Graph<T>& graph) {
   for (std::size_t k = 0; k < parts.inputs.size(); ++k) {
     std::string rest = parts.inputs[k].str();
     result.push_back(
-        "input" + std::to_string(k) + "  " +
+        input_name(graph, static_cast<Index>(k)) + "  " +
         rest.replace(0, rest.find_first_of("x") == rest.npos ? rest.size() : rest.find('x'), "?"));
   }
   for (const auto& part : parts.parameters) {

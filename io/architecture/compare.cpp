@@ -20,8 +20,8 @@ template <class T> struct Description {
   std::vector<std::string> lines;
   std::map<std::string, std::string> factors;  // by the name of the parameter
 
-  /// Writes a program, without instructions that nothing needs. Inputs go by their number: their names in a
-  /// file are its own.
+  /// Writes a program, without instructions that nothing needs. Inputs go by their number, as their names in
+  /// a file are its own, and "%" begins no name of a parameter or buffer.
   void add(const Program& program, const LeafNames<T>& names) {
     const auto is_result = [](const Value& value) { return value.kind == Value::Kind::result; };
     std::set<Index> needed;
@@ -36,7 +36,7 @@ template <class T> struct Description {
     }
     std::map<Index, std::string> results;
     const auto name_of = [&](const Value& value) {
-      if (value.kind == Value::Kind::input) return "input" + std::to_string(value.index);
+      if (value.kind == Value::Kind::input) return "%input" + std::to_string(value.index);
       return is_result(value) ? results.at(value.index) : names(value);
     };
     for (const Index k : needed) {

@@ -603,6 +603,18 @@ TEST_CASE("load: numbers of another architecture are refused, with the first dif
   CHECK(report.same_architecture);
   CHECK(report.converted.size() == 4);
 
+  // A parameter that is called like an input is none.
+  struct Named : nn::Layer<double> {
+    bool is_square;
+    nn::Parameter<double> scale{Shape{1, 3}};
+    explicit Named(bool square) : is_square(square) {}
+    void visit(nn::Visitor<double>& v) const override { v("input0", scale); }
+    Var<double> forward(Var<double> x) const override { return x * (is_square ? x : scale.bind(x.tape())); }
+  } scaled(false);
+  io::save_model(Named(true), {{1, 3}}, file.path());
+  CHECK_ERROR(io::load(scaled, file.path()),
+              "has %0 = mul(%input0, %input0) where the model has %0 = mul(%input0, input0)");
+
   // Factors of the same shapes that are tied in another way.
   nn::Linear<double> one(3, 2), other(3, 2);
   one.weight.parametrize(

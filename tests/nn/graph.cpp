@@ -236,6 +236,19 @@ TEST_CASE("Graph: prints and compares") {
   CHECK(difference(graph, graph).empty());
   Tape<double> unstated;
   CHECK_ERROR(graph(unstated.input({1, 3})), "[tape] a recording without a mode");
+
+  // A parameter that is called like an input.
+  struct Named : nn::Layer<double> {
+    bool is_square;
+    nn::Parameter<double> scale{Shape{1, 3}};
+    explicit Named(bool square) : is_square(square) {}
+    void visit(nn::Visitor<double>& v) const override { v("input0", scale); }
+    Var<double> forward(Var<double> x) const override { return x * (is_square ? x : scale.bind(x.tape())); }
+  };
+  const auto square = nn::Graph<double>::trace(Named(true), {{1, 3}}),
+             scaled = nn::Graph<double>::trace(Named(false), {{1, 3}});
+  CHECK(difference(square, scaled) ==
+        "has %0 = mul(input0_, input0_) where the other has %0 = mul(input0_, input0)");
 }
 
 TEST_CASE("Graph: what it refuses") {
