@@ -3,8 +3,10 @@
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include <taper/data/checksum.hpp>
+#include <taper/data/quote.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/io/archive.hpp>
 #include <taper/io/archive_writer.hpp>
@@ -156,18 +158,29 @@ Mask mask_in(const Archive& archive, const std::string& name, const Shape& shape
   return Mask::free(shape, [=](Index i) { return entries[i] != 0; });
 }
 
+/// A list of names, each of them once: a tensor of the file is read for each.
+std::vector<std::string> distinct_names(const Archive& archive, const Json& list) {
+  std::set<std::string> seen;
+  for (const Json& name : list) {
+    if (!seen.insert(name.get<std::string>()).second) {
+      archive.fail("has ", data::quote(name.get<std::string>()), " twice in its text: expected it once");
+    }
+  }
+  return list.get<std::vector<std::string>>();
+}
+
 template <class T>
 void read_optimizer(const Archive& archive, const Json& text, optim::OptimizerState<T>& optimizer) {
   text.at("kind").get_to(optimizer.kind);
   text.at("steps").get_to(optimizer.steps);
   text.at("lr_factor").get_to(optimizer.lr_factor);
-  text.at("tensors").get_to(optimizer.tensor_names);
+  optimizer.tensor_names = distinct_names(archive, text.at("tensors"));
   for (const Json& setting : text.at("settings")) {
     optimizer.settings.push_back({setting.at(0).get<std::string>(), setting.at(1).get<double>()});
   }
-  for (const Json& name : text.at("parameters")) {
+  for (const std::string& name : distinct_names(archive, text.at("parameters"))) {
     auto& entry = optimizer.entries.emplace_back();
-    name.get_to(entry.name);
+    entry.name = name;
     entry.shape = archive.template read<T>(model_name(entry.name)).shape();
     for (const std::string& tensor : optimizer.tensor_names) {
       entry.tensors.push_back(archive.template read<T>(optimizer_name(tensor, entry.name)));
@@ -225,17 +238,17 @@ template <class T> train::TrainerState<T> state_in(const Archive& archive, const
   text.at("seed").get_to(state.seed);
   text.at("rows").get_to(state.rows);
   text.at("data_checksum").get_to(state.data_checksum);
-  for (const Json& name : text.at("parameters")) {
+  for (const std::string& name : distinct_names(archive, text.at("parameters"))) {
     auto& part = state.parameters.emplace_back();
-    name.get_to(part.name);
+    part.name = name;
     const std::string& dtype = archive.tensor(model_name(part.name)).dtype;
     if (dtype != dtype_of<T>) archive.fail("has a model of ", dtype, ": expected ", dtype_of<T>);
     part.value = archive.template read<T>(model_name(part.name));
     part.mask = mask_in(archive, mask_name(model_name(part.name)), part.value.shape());
   }
-  for (const Json& name : text.at("buffers")) {
+  for (const std::string& name : distinct_names(archive, text.at("buffers"))) {
     auto& part = state.buffers.emplace_back();
-    name.get_to(part.name);
+    part.name = name;
     part.value = archive.template read<T>(model_name(part.name));
   }
   read_best(archive, text.at("best"), state);

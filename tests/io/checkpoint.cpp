@@ -250,18 +250,25 @@ TEST_CASE("checkpoint: a whole file of something else is neither passed over nor
   const io::Archive archive(bytes_of(path), "run");
   const std::string text = archive.metadata().at("checkpoint"), sum = archive.metadata().at("checksum");
   // A version that is to come. The checksum is that of the text and those of the tensors, added up.
-  std::string newer = text;
-  newer.replace(newer.find("\"version\":1"), 11, "\"version\":2");
-  std::ostringstream other_sum;
-  other_sum << std::hex << std::setw(16) << std::setfill('0')
-            << std::stoull(sum, nullptr, 16) - data::checksum(text) + data::checksum(newer);
-  io::ArchiveWriter writer("test");
-  for (const auto& [name, stored] : archive.tensors()) {
-    const std::vector<Index> dimensions(stored.shape.begin(), stored.shape.end());
-    writer.add(name, stored.dtype.c_str(), Shape(dimensions.data(), static_cast<Index>(dimensions.size())),
-               archive.data(stored));
-  }
-  writer.write(path, {{"checkpoint", newer}, {"checksum", other_sum.str()}});
+  const auto rewrite = [&](const std::string& from, const std::string& to) {
+    std::string changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    std::ostringstream other_sum;
+    other_sum << std::hex << std::setw(16) << std::setfill('0')
+              << std::stoull(sum, nullptr, 16) - data::checksum(text) + data::checksum(changed);
+    io::ArchiveWriter writer("test");
+    for (const auto& [name, stored] : archive.tensors()) {
+      const std::vector<Index> dimensions(stored.shape.begin(), stored.shape.end());
+      writer.add(name, stored.dtype.c_str(), Shape(dimensions.data(), static_cast<Index>(dimensions.size())),
+                 archive.data(stored));
+    }
+    writer.write(path, {{"checkpoint", changed}, {"checksum", other_sum.str()}});
+  };
+  rewrite("\"buffers\":[", "\"buffers\":[\"running\",");
+  refused("run has \"running\" twice in its text: expected it once");
+  rewrite("\"epoch\":", "\"epochs\":");
+  refused("run has a text that is no checkpoint's");
+  rewrite("\"version\":1", "\"version\":2");
   refused("run is a checkpoint of version 2: expected 1");
   // The model of the training, saved where its checkpoints are.
   io::save(first.model, path);
