@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 
 #include <taper/io/archive.hpp>
@@ -50,12 +51,18 @@ struct Comparison {
   bool known = false;      ///< Whether they could be compared.
   std::string difference;  ///< The first one, as "has ... where the model has ..."; empty when there is none.
 };
-/// Compares what is computed in evaluation and, where both have factors, how these are tied; names of the
-/// file are renamed. The model is recorded for it, and its parameters are copied. It cannot be compared with
+/// Compares what is computed in evaluation, constants in the code to the bit (to that of float, where one is
+/// in float and the other is not), and, where both have factors, how these are tied; names of the file are
+/// renamed. The model is recorded for it. It cannot be compared with
 /// a file that does not say how it computes or says so in a newer version, when it cannot be traced with such
 /// inputs (see nn::Graph::trace), or has what cannot be written. Throws Error for an architecture that is
 /// damaged.
 template <class T>
 Comparison compare_architecture(const nn::Module<T>& model, const Archive& archive, const Rename& rename);
+
+/// The tensors of a file that stand for constants in the code of its model, which `load` does not look for in
+/// another one: "constant0" and so on. None of a file without an architecture, or with one that is damaged or
+/// newer.
+std::set<std::string> constants_in(const Archive& archive);
 
 }  // namespace taper::io

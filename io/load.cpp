@@ -85,8 +85,9 @@ Plan<T> make_plan(const std::vector<ModelPart<T>>& model, const Archive& archive
       }
     }
   }
+  const std::set<std::string> constants = constants_in(archive);
   for (const auto& [name, stored] : archive.tensors()) {
-    if (used.contains(name)) continue;
+    if (used.contains(name) || constants.contains(name)) continue;
     plan.report.surplus.push_back(name);
     plan.has.push_back(concatenate(quote(name), " (", stored.shape_text(), ')'));
   }

@@ -30,9 +30,10 @@ struct LoadOptions {
 
 /// What has been loaded; names are the model's, except those left over.
 struct LoadReport {
-  std::vector<std::string> loaded;     ///< parameters, factors of them, and buffers
-  std::vector<std::string> missing;    ///< what the file lacks; these are as they were
-  std::vector<std::string> surplus;    ///< tensors of the file that the model does not have
+  std::vector<std::string> loaded;   ///< parameters, factors of them, and buffers
+  std::vector<std::string> missing;  ///< what the file lacks; these are as they were
+  /// Tensors of the file that the model does not have, other than constants in the code of what was saved.
+  std::vector<std::string> surplus;
   std::vector<std::string> converted;  ///< those of another dtype in the file
   /// Parameters that the file has as one tensor and the model in factors, with the names of these.
   std::map<std::string, std::vector<std::string>> factorized;

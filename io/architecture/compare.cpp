@@ -4,9 +4,12 @@
 #include <string>
 #include <vector>
 
+#include <taper/data/checksum.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/architecture/read.hpp>
+#include <taper/io/dtype.hpp>
+#include <taper/nn/traced.hpp>
 
 namespace taper::io {
 namespace architecture {
@@ -82,11 +85,65 @@ template <class T> std::string difference(const Description<T>& file, const Desc
   return {};
 }
 
-/// What a file says; names are those of the model.
-template <class T> Description<T> described(const Source& source, Reader<T>& reader, const Rename& rename) {
+/// A constant by its elements, rounded to float where one of the two sides is in float; of many, by the first
+/// ones and a checksum of all.
+template <class T> std::string constant_text(View<const T> value, bool rounded) {
+  constexpr Index most = 8;
+  std::string text = concatenate("constant ", value.shape(), " [");
+  std::uint64_t sum = 0;
+  for (Index i = 0; i < value.size(); ++i) {
+    const double element = rounded ? double{static_cast<float>(value[i])} : double{value[i]};
+    sum = data::checksum({reinterpret_cast<const char*>(&element), sizeof element}, sum);
+    if (i < most) text += concatenate(i == 0 ? "" : ", ", AttributeValue(element));
+  }
+  return text + (value.size() > most ? ", ...] with the checksum " + std::to_string(sum) : "]");
+}
+
+/// The names of tensors that stand for constants in the code: buffers that are called so and never assigned.
+std::set<std::string> constants_of(const Source& source) {
+  constexpr std::string_view begin = "constant";
+  std::set<std::string> names;
+  for (const Json& entry : source.list_of(source.root, "buffers")) {
+    const std::string& name = source.text_of(entry, "name");
+    if (name.starts_with(begin) && name.size() > begin.size() &&
+        name.find_first_not_of("0123456789", begin.size()) == name.npos) {
+      names.insert(name);
+    }
+  }
+  for (const char* mode : {"evaluation", "training"}) {
+    const Json& program = source.member(source.root, mode);
+    if (program.is_string()) continue;
+    for (const Json& pair : source.list_of(program, "assignments")) {
+      if (pair.is_array() && !pair.empty() && pair[0].is_string()) names.erase(pair[0].get<std::string>());
+    }
+  }
+  return names;
+}
+
+/// The names of a model's parts.
+template <class T> LeafNames<T> names_of(const nn::Module<T>& model) {
+  LeafNames<T> names;
+  model.for_parameters(
+      [&](const std::string& name, const nn::Parameter<T>&) { names.parameters.push_back(name); });
+  model.for_buffers([&](const std::string& name, const nn::Buffer<T>&) { names.buffers.push_back(name); });
+  return names;
+}
+
+/// What a file says; names are those of the model, and constants that are not in its buffers are told by
+/// their elements.
+template <class T>
+Description<T> described(const Source& source, Reader<T>& reader, const Rename& rename,
+                         const std::vector<std::string>& buffers) {
   LeafNames<T> names = reader.names();
   for (std::string& name : names.parameters) name = rename(name);
-  for (std::string& name : names.buffers) name = rename(name);
+  const std::set<std::string> constants = constants_of(source);
+  for (std::string& name : names.buffers) {
+    const std::string renamed = rename(name);
+    const bool is_constant = constants.contains(name) && std::ranges::find(buffers, renamed) == buffers.end();
+    name = is_constant ? constant_text<T>(source.archive.read<T>(name, {.convert = true}),
+                                          source.scalar() != dtype_of<T>)
+                       : renamed;
+  }
   Description<T> result;
   result.add(reader.program("evaluation"), names);
   std::size_t k = 0;
@@ -100,13 +157,19 @@ template <class T> Description<T> described(const Source& source, Reader<T>& rea
   return result;
 }
 
-template <class T> Description<T> described(const nn::Graph<T>& graph) {
-  Description<T> result;
-  result.add(graph.parts().evaluation, LeafNames<T>(graph));
-  for (const auto& [name, parameter] : graph.parts().parameters) {
-    if (parameter.parametrization() == nullptr) continue;
-    result.factors[name] = parametrization_json(*parameter.parametrization(), parameter.shape(), name).dump();
+template <class T>
+Description<T> described(const nn::Module<T>& model, const std::vector<Shape>& inputs, bool rounded) {
+  const nn::Traced<T> traced = nn::traced(model, inputs, false);
+  LeafNames<T> names = names_of(model);
+  for (const auto& [name, value] : traced.constants) {
+    names.buffers.push_back(constant_text<T>(value.value(), rounded));
   }
+  Description<T> result;
+  result.add(traced.evaluation, names);
+  model.for_parameters([&](const std::string& name, const nn::Parameter<T>& parameter) {
+    if (parameter.parametrization() == nullptr) return;
+    result.factors[name] = parametrization_json(*parameter.parametrization(), parameter.shape(), name).dump();
+  });
   return result;
 }
 
@@ -119,15 +182,26 @@ Comparison compare_architecture(const nn::Module<T>& model, const Archive& archi
   const architecture::Source source(archive);
   if (source.version > architecture_version) return {};
   architecture::Reader<T> reader(source);
-  const auto file = architecture::described(source, reader, rename);
+  const auto file = architecture::described(source, reader, rename, architecture::names_of(model).buffers);
   if (!reader.knows_all()) return {};
   constexpr Index most_entries = Index{1} << 22;  // of an input that is made up for it
   for (const Shape& shape : reader.inputs()) {
     if (shape.size() > most_entries) return {};
   }
   try {
-    const auto ours = architecture::described(nn::Graph<T>::trace(model, reader.inputs()));
+    const auto ours = architecture::described(model, reader.inputs(), source.scalar() != dtype_of<T>);
     return {true, architecture::difference(file, ours)};
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+std::set<std::string> constants_in(const Archive& archive) {
+  if (!archive.metadata().contains(architecture_key)) return {};
+  try {
+    const architecture::Source source(archive);
+    return source.version > architecture_version ? std::set<std::string>()
+                                                 : architecture::constants_of(source);
   } catch (const Error&) {
     return {};
   }

@@ -615,6 +615,61 @@ TEST_CASE("load: numbers of another architecture are refused, with the first dif
   CHECK_ERROR(io::load(scaled, file.path()),
               "has %0 = mul(%input0, %input0) where the model has %0 = mul(%input0, input0)");
 
+  // Constants in the code are no tensors of the model, and are compared.
+  struct Constants : nn::Layer<double> {
+    double factor;
+    nn::Buffer<double> running{Shape{3}};
+    explicit Constants(double f) : factor(f) {}
+    void visit(nn::Visitor<double>& v) const override { v("constant", running); }
+    Var<double> forward(Var<double> x) const override {
+      Tape<double>& tape = x.tape();
+      if (tape.training()) running.assign_later(tape, running.bind(tape) * 0.5 + mean(x, 0) * 0.5);
+      return (x - running.bind(tape)) * factor + tape.constant(Tensor<double>({3}, {1, factor, -0.0}));
+    }
+  } tenth(0.1), fifth(0.2);
+  io::save_model(tenth, {{1, 3}}, file.path());
+  CHECK(io::Archive(file.path()).contains("constant2"));
+  Constants again(0.1);
+  const io::LoadReport of_constants = io::load(again, file.path());
+  CHECK(of_constants.same_architecture);
+  CHECK(of_constants.surplus.empty());
+  CHECK_ERROR(
+      io::load(fifth, file.path()),
+      "has %1 = mul(%0, constant scalar [0.1]) where the model has %1 = mul(%0, constant scalar [0.2])");
+  CHECK_FALSE(io::load(fifth, file.path(), {.architecture = false}).same_architecture);
+  CHECK(io::load(fifth, file.path(), {.partial = true}).surplus.empty());
+  const auto table = [](double last) {  // of many elements
+    struct Table : nn::Layer<double> {
+      double last;
+      explicit Table(double l) : last(l) {}
+      Var<double> forward(Var<double> x) const override {
+        Tensor<double> all({1, 100});
+        all[99] = last;
+        return x * x.tape().constant(all);
+      }
+    };
+    return Table(last);
+  };
+  auto first = table(1), second = table(2);
+  const TempFile of_table("");
+  io::save_model(first, {{1, 100}}, of_table.path());
+  CHECK(io::load(first, of_table.path(), {}).same_architecture);
+  CHECK_ERROR(io::load(second, of_table.path()),
+              "constant 1x100 [0, 0, 0, 0, 0, 0, 0, 0, ...] with the checksum ");
+  struct Narrow : nn::Layer<float> {
+    nn::Buffer<float> running{Shape{3}};
+    void visit(nn::Visitor<float>& v) const override { v("constant", running); }
+    Var<float> forward(Var<float> x) const override {
+      Tape<float>& tape = x.tape();
+      return (x - running.bind(tape)) * 0.1f + tape.constant(Tensor<float>({3}, {1, 0.1f, -0.0f}));
+    }
+  } narrow;
+  CHECK(io::load(narrow, file.path(), {.convert = true}).same_architecture);
+  // In a graph they are tensors.
+  nn::Graph<double> graph = nn::Graph<double>::trace(fifth, {{1, 3}});
+  CHECK(io::load(graph, file.path()).same_architecture);
+  CHECK(elements_of(graph) == elements_of(nn::Graph<double>::trace(tenth, {{1, 3}})));
+
   // Factors of the same shapes that are tied in another way.
   nn::Linear<double> one(3, 2), other(3, 2);
   one.weight.parametrize(
