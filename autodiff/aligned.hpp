@@ -18,11 +18,19 @@ template <class T> constexpr std::size_t padded(std::size_t count) {
   return (count + line - 1) / line * line;
 }
 
-/// Memory for so many bytes, at least one, on a 64-byte boundary, for operator delete with that alignment.
-/// Throws Error when so much is not free.
-void* allocate_aligned(std::size_t bytes);
+/// Memory on a 64-byte boundary, and the larger piece that it lies in, if any.
+struct AlignedMemory {
+  void* data;
+  void* piece;
+};
 
-/// Asks for memory that is not cleared.
+/// Memory for so many bytes, at least one, that is all zero or that is not set. Much of the former is taken
+/// from pages that the system clears when they are first touched, so that what is never used costs nothing.
+/// Throws Error when so much is not free.
+AlignedMemory allocate_aligned(std::size_t bytes, bool zeros);
+void release_aligned(AlignedMemory memory);
+
+/// For memory that is not set.
 struct Uninitialized {};
 
 /// Owned, 64-byte-aligned memory for `size` elements, zero at first; padded to whole cache lines. Throws
@@ -32,15 +40,10 @@ template <class T> class AlignedArray {
 
  public:
   AlignedArray() = default;
-  explicit AlignedArray(std::size_t size) : AlignedArray(size, Uninitialized{}) {
-    std::fill_n(memory_.get(), padded<T>(size), T{});
-  }
-  AlignedArray(std::size_t size, Uninitialized) : size_(size) {
-    if (size == 0) return;
-    memory_.reset(static_cast<T*>(allocate_aligned(padded<T>(size) * sizeof(T))));
-  }
-  AlignedArray(const AlignedArray& other) : AlignedArray(other.size_) {
-    std::copy_n(other.data(), other.size_, data());
+  explicit AlignedArray(std::size_t size) : AlignedArray(size, true) {}
+  AlignedArray(std::size_t size, Uninitialized) : AlignedArray(size, false) {}
+  AlignedArray(const AlignedArray& other) : AlignedArray(other.size_, Uninitialized{}) {
+    std::copy_n(other.data(), padded<T>(other.size_), data());
   }
   AlignedArray(AlignedArray&& other) noexcept
       : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
@@ -56,8 +59,16 @@ template <class T> class AlignedArray {
 
  private:
   struct Release {
-    void operator()(T* memory) const { ::operator delete(memory, std::align_val_t(alignment)); }
+    void* piece = nullptr;
+    void operator()(T* memory) const { release_aligned({memory, piece}); }
   };
+
+  AlignedArray(std::size_t size, bool zeros) : size_(size) {
+    if (size == 0) return;
+    const auto [data, piece] = allocate_aligned(padded<T>(size) * sizeof(T), zeros);
+    memory_ = {static_cast<T*>(data), Release{piece}};
+  }
+
   std::unique_ptr<T, Release> memory_;
   std::size_t size_ = 0;
 };

@@ -74,6 +74,19 @@ RandomState random_state();
 /// Goes on from there. Throws Error like Rng::set_state; nothing has changed then.
 void set_random_state(const RandomState& state);
 
+/// Puts the generators of this thread back, at its end, where they were at its beginning: for what looks at a
+/// model and draws no random numbers that anybody sees.
+class KeepRandomState {
+ public:
+  KeepRandomState() = default;
+  KeepRandomState(const KeepRandomState&) = delete;
+  KeepRandomState& operator=(const KeepRandomState&) = delete;
+  ~KeepRandomState() { set_random_state(state_); }
+
+ private:
+  RandomState state_ = random_state();
+};
+
 /// The seed of a new tape: a stream of its own, so that recording does not change which weights come next.
 std::uint64_t next_tape_seed();
 

@@ -11,8 +11,13 @@ void Structure::same(Index input, Index input_axis, Index output_axis, Index siz
   links.push_back({input, {input_axis, 0, size}, {output_axis, 0, size}, size});
 }
 
-void Structure::contract(Index input_a, Index axis_a, Index input_b, Index axis_b) {
-  contractions.push_back({input_a, axis_a, input_b, axis_b});
+void Structure::contract(Index input_a, Index axis_a, Index input_b, Index axis_b, bool partial) {
+  contractions.push_back({input_a, axis_a, input_b, axis_b, partial});
+}
+
+void Structure::add_bias(Index input, Index output_axis) {
+  bias = input;
+  bias_axis = output_axis;
 }
 
 void Structure::reduce(Index input, Index axis, Reduce by) {

@@ -38,6 +38,9 @@ struct Link {
 struct Contraction {
   Index input_a = 0, axis_a = 0;
   Index input_b = 0, axis_b = 0;
+  /// Some of the sums leave terms out, as those of a convolution do at a border of zeros: what is constant
+  /// along the data then adds another value in each place.
+  bool partial = false;
 };
 
 enum class Reduce {
@@ -74,23 +77,24 @@ struct Structure {
   /// an axis, or what is linked to it, the operation must be recorded with other attributes, which
   /// OpRecord::cut_attributes makes.
   std::vector<Index> literal_axes;
-  /// Bit i set: where a class of input i is zero, that of the output is zero, whatever (finite) the other
-  /// inputs are; and all of the output where all of the input is.
+  /// Bit i set: where a class of input i is zero, that of the output is what the bias alone gives, and zero
+  /// without one, whatever (finite) the other inputs are; and all of the output where all of the input is.
   unsigned zero_preserving = 0;
   /// Each output entry depends on the input entries in the same place, all by the same function.
   bool elementwise = false;
   /// The output also depends on random numbers: it varies though no input does.
   bool random = false;
-  /// The input that is added to the sums of products, entry by entry along the output axis that it is linked
-  /// to. It may be an input that was not given and could be: an affine without bias states 2. -1: there is
-  /// none.
+  /// The input that is added to the output, entry by entry along an output axis. It may be an input that was
+  /// not given and could be: an affine without bias states 2. -1: there is none.
   Index bias = -1;
+  Index bias_axis = -1;
 
   // For the rules.
 
   /// Index i of the one axis goes with index i of the other; both have `size` of them.
   void same(Index input, Index input_axis, Index output_axis, Index size);
-  void contract(Index input_a, Index axis_a, Index input_b, Index axis_b);
+  void contract(Index input_a, Index axis_a, Index input_b, Index axis_b, bool partial = false);
+  void add_bias(Index input, Index output_axis);
   void reduce(Index input, Index axis, Reduce by);
   void preserve_zero(Index input) { zero_preserving |= 1u << input; }
 

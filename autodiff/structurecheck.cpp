@@ -194,7 +194,7 @@ class StructureCheck {
           "a link of input ", link.input, ", axis ", link.from.axis, ", with axis ", link.to.axis,
           " of the output, which are not there, or not as long");
     }
-    for (const auto& [a, axis_a, b, axis_b] : structure_.contractions) {
+    for (const auto& [a, axis_a, b, axis_b, partial] : structure_.contractions) {
       require(a >= 0 && b >= 0 && has_axis(a, axis_a) && has_axis(b, axis_b) &&
                   shape_of(a)[axis_a] == shape_of(b)[axis_b],
               "a contraction of axis ", axis_a, " of input ", a, " with axis ", axis_b, " of input ", b,
@@ -208,6 +208,8 @@ class StructureCheck {
       require(has_axis(output, axis), "a literal axis ", axis, ", which is not there");
     }
     require(structure_.bias >= -1 && structure_.bias < op_.arity.most, "a bias that is no input");
+    if (structure_.bias >= 0)
+      require(has_axis(output, structure_.bias_axis), "a bias along an axis that is not there");
     return report_.ok;
   }
 
@@ -403,26 +405,38 @@ class StructureCheck {
     for (Index i = 0; i < shape_of(r.input)[r.axis]; ++i) check_zeroed({{r.input, r.axis}}, 0, i);
   }
 
-  /// That a constant in input a, times its column of the matrix in input b, may move into the bias.
+  /// That a constant in input a, times the sums of what it is multiplied with in input b, may move into the
+  /// bias, unless the sums are partial.
   void check_bias(const Contraction& c, Index i) {
-    if (structure_.bias < 0 || shape_of(c.input_b).rank() != 2) return;
+    if (structure_.bias < 0) return;
     const double constant = 0.7;
     const auto there = [&](Index k) { return k == i; };
     const Tensor<double>& weight = inputs_[at(c.input_b)];
+    const auto link = std::ranges::find_if(structure_.links, [&](const Link& each) {
+      return each.input == c.input_b && each.to.axis == structure_.bias_axis;
+    });
+    if (link == structure_.links.end())
+      return require(false, "no link of input ", c.input_b, " with the axis of the bias");
     Inputs inputs = inputs_;
     for_slice(inputs[at(c.input_a)], c.axis_a, there, [&](double& x) { x = constant; });
     const Tensor<double> y = compute(inputs, attributes_);
-    const Tensor<double> column = take(weight, c.axis_b, {i});
-    if (structure_.bias == static_cast<Index>(inputs.size())) inputs.emplace_back(Shape{column.size()});
+    const Tensor<double> terms = take(weight, c.axis_b, {i});
+    const Index outputs = y.shape()[structure_.bias_axis];
+    if (structure_.bias == static_cast<Index>(inputs.size())) inputs.emplace_back(Shape{outputs});
     Tensor<double>& bias = inputs[at(structure_.bias)];
-    if (bias.size() != column.size())
-      return require(false, "input ", structure_.bias, " is no bias: expected ", column.size(), " entries");
-    for (Index k = 0; k < bias.size(); ++k) bias[k] += constant * column[k];
+    if (bias.size() != outputs)
+      return require(false, "input ", structure_.bias, " is no bias: expected ", outputs, " entries");
+    Index inner = 1;
+    for (Index axis = link->from.axis + 1; axis < terms.shape().rank(); ++axis) inner *= terms.shape()[axis];
+    for (Index k = 0; k < terms.size(); ++k) {
+      bias[k / inner % terms.shape()[link->from.axis]] += constant * terms[k];
+    }
     inputs[at(c.input_a)] =
         take(inputs[at(c.input_a)], c.axis_a, those_without(shape_of(c.input_a)[c.axis_a], there));
     inputs[at(c.input_b)] = take(weight, c.axis_b, those_without(weight.shape()[c.axis_b], there));
-    require(gives(y, inputs, attributes_, Up::to_rounding), "the constant index ", i, " of axis ", c.axis_a,
-            " of input ", c.input_a, " cannot move into the bias");
+    const bool moves = gives(y, inputs, attributes_, Up::to_rounding);
+    require(moves || c.partial, "the constant index ", i, " of axis ", c.axis_a, " of input ", c.input_a,
+            " cannot move into the bias");
   }
 
   /// What a class of the output is where a class of the input is zero follows from the dependence.
@@ -431,6 +445,8 @@ class StructureCheck {
       if (!structure_.preserves_zero(input)) continue;
       Inputs inputs = inputs_;
       inputs[at(input)] = Tensor<double>(shape_of(input));
+      if (structure_.bias >= 0 && structure_.bias < static_cast<Index>(inputs.size()))
+        inputs[at(structure_.bias)] = Tensor<double>(shape_of(structure_.bias));
       const Tensor<double> y = compute(inputs, attributes_);
       require(std::ranges::all_of(y, [](double entry) { return entry == 0; }), "input ", input,
               " is zero, and the result is not");

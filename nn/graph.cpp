@@ -1,13 +1,9 @@
 #include <taper/nn/graph.hpp>
 
 #include <algorithm>
-#include <cstring>
-#include <map>
 #include <ostream>
-#include <set>
 #include <sstream>
 
-#include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/nn/traced.hpp>
 

@@ -51,18 +51,6 @@ template <class T> struct Recording {
   }
 };
 
-/// Puts the random generators back where they were: looking at a model draws no numbers from them.
-class KeepRandomState {
- public:
-  KeepRandomState() = default;
-  KeepRandomState(const KeepRandomState&) = delete;
-  KeepRandomState& operator=(const KeepRandomState&) = delete;
-  ~KeepRandomState() { set_random_state(state_); }
-
- private:
-  RandomState state_ = random_state();
-};
-
 std::string place(const std::string& path) {
   return path.empty() ? "" : " (layer " + path + ")";
 }

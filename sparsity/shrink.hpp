@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <taper/autodiff/random.hpp>
 #include <taper/autodiff/structure.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/layers/select.hpp>
@@ -147,6 +148,7 @@ Shrunk<nn::Graph<T>> shrink_graph(const nn::Graph<T>& model, const ShrinkOptions
 /// too.
 template <class M, class T = typename M::Scalar>
 Shrunk<M> shrink(const M& model, const std::type_identity_t<ShrinkOptions<T>>& options = {}) {
+  const KeepRandomState keep;
   if constexpr (std::same_as<M, nn::Sequential<T>>) {
     return shrinking::shrink_chain<T>(model, options);
   } else if constexpr (std::same_as<M, nn::Graph<T>>) {

@@ -205,7 +205,7 @@ const Op<T> affine_op{{
           out.same(1, 0, last, outputs);
           if (s.inputs() == 3) out.same(2, 0, last, outputs);
           out.contract(0, last, 1, 1);
-          out.bias = 2;
+          out.add_bias(2, last);
           if (s.inputs() == 2 && activation(s.attributes) != Activation::sigmoid) {
             out.preserve_zero(0);
             out.preserve_zero(1);

@@ -141,10 +141,13 @@ bool Analysis<T>::depends(std::size_t index, std::size_t input, Index axis, Inde
   return true;
 }
 
-/// Whether an output is zero because a factor is, that does not depend on the inputs.
+/// Whether an output is zero, or a bias, because a factor is zero that does not depend on the inputs.
 template <class T> bool Analysis<T>::zeroed(std::size_t index, Index axis, Index j) const {
   const Structure& rule = classes_.structure(index);
   const auto inputs = tape_.inputs(tape_.nodes()[index]);
+  if (rule.bias >= 0 && rule.bias < static_cast<Index>(inputs.size()) &&
+      !known(inputs[static_cast<std::size_t>(rule.bias)]))
+    return false;
   for (const Link& link : rule.links) {
     if (!rule.preserves_zero(link.input) || link.to.axis != axis) continue;
     const std::size_t from = inputs[static_cast<std::size_t>(link.input)];
@@ -180,6 +183,7 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
   const Index weight_input = b_is_weight ? sum.input_b : sum.input_a;
   const Node<T>& weight = tape_.nodes()[product.weight];
   product.terms = weight.shape[product.weight_axis];
+  product.partial = sum.partial;
   for (const Link& link : classes_.structure(index).links) {
     if (link.input != weight_input) continue;
     product.output_axis = link.to.axis;
@@ -224,7 +228,10 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
         fold ? std::max(settings_.threshold * most, std::numeric_limits<T>::epsilon() * magnitude) : 0;
     for (Index k = 0; k < product.terms; ++k) {
       const double size = product.largest[at(o, k)];
-      product.counts[at(o, k)] = size != 0 && (least == 0 || size * product.range->deviation(k) > least);
+      // A constant that is left out at a border adds as much as a change.
+      const double change =
+          product.range->deviation(k) + (product.partial ? std::abs(product.range->mean(k)) : 0);
+      product.counts[at(o, k)] = size != 0 && (least == 0 || size * change > least);
     }
   }
   products_[index].push_back(std::move(product));
@@ -312,6 +319,10 @@ bool Analysis<T>::read(std::size_t node, const Product& product, Index term, std
       why = "constant, with a value for each place, which no bias can take up";
       return true;
     }
+    if (product.partial) {
+      why = "constant, " + why + ", whose border leaves it out, which no bias can take up";
+      return true;
+    }
     if (!settings_.can_fold(node, o)) {
       why = "constant, " + why + ", whose bias cannot take it up";
       return true;
@@ -337,18 +348,18 @@ template <class T> std::vector<double> Analysis<T>::folded(std::size_t node) {
   std::vector<double> result;
   for (const Product& product : products_[node]) {
     const Node<T>& weight = tape_.nodes()[product.weight];
-    if (live_[node] == 0 || product.output_axis < 0 || weight.shape.rank() != 2) continue;
-    for (Index k = 0; k < product.terms; ++k) {
-      if (stays(product.data, product.data_axis, k) || product.range->mean(k) == 0) continue;
-      for (Index o = 0; o < product.outputs; ++o) {
-        if (!stays(node, product.output_axis, o)) continue;
-        const Index at = product.linked_axis == 0 ? o * weight.shape[1] + k : k * weight.shape[1] + o;
-        const double change = static_cast<double>(weight.value[at]) * product.range->mean(k);
-        if (change == 0) continue;
-        result.resize(static_cast<std::size_t>(product.outputs));
-        result[static_cast<std::size_t>(o)] += change;
-      }
-    }
+    if (live_[node] == 0 || product.output_axis < 0 || product.partial) continue;
+    std::vector<Index> output(static_cast<std::size_t>(weight.shape.size()));
+    for_entries(weight.shape, product.linked_axis,
+                [&](Index o, Index i) { output[static_cast<std::size_t>(i)] = o; });
+    for_entries(weight.shape, product.weight_axis, [&](Index k, Index i) {
+      if (stays(product.data, product.data_axis, k) || product.range->mean(k) == 0) return;
+      const Index o = output[static_cast<std::size_t>(i)];
+      const double change = static_cast<double>(weight.value[i]) * product.range->mean(k);
+      if (change == 0 || !stays(node, product.output_axis, o)) return;
+      result.resize(static_cast<std::size_t>(product.outputs));
+      result[static_cast<std::size_t>(o)] += change;
+    });
   }
   return result;
 }

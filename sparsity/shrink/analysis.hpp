@@ -79,6 +79,7 @@ template <class T> class Analysis {
     Index output_axis = -1;  // linked with another axis of the weight; -1: none
     Index linked_axis = -1;  // that one
     Index outputs = 1, terms = 0;
+    bool partial = false;         // sums leave terms out at a border
     std::vector<double> largest;  // weight by magnitude, outputs x terms
     std::vector<char> counts;     // whether a channel that varies counts, outputs x terms
     const typename Ranges<T>::Range* range = nullptr;  // of the channels

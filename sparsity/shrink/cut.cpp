@@ -38,7 +38,7 @@ template <class T> std::vector<Index> widths(const nn::Module<T>& model) {
   std::vector<Index> result;
   Index last = -1;
   model.for_parameters([&](const std::string&, const nn::Parameter<T>& parameter) {
-    if (parameter.shape().rank() != 2) return;
+    if (parameter.shape().rank() < 2) return;
     result.push_back(parameter.shape()[1]);
     last = parameter.shape()[0];
   });
@@ -199,9 +199,9 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
     biases.add(classes.structure(node), node, change);
   }
   for (const auto& [bias, node] : biases.grown()) {
-    const Shape& shape = tape.nodes()[node].shape;
-    for (Index o = 0; o < shape.columns(); ++o) {
-      if (analysis.stays(node, shape.rank() - 1, o)) kept[bias][0].push_back(o);
+    const Index axis = classes.structure(node).bias_axis;
+    for (Index o = 0; o < tape.nodes()[node].shape[axis]; ++o) {
+      if (analysis.stays(node, axis, o)) kept[bias][0].push_back(o);
     }
     bias->cut([&](const nn::Parameter<T>& parameter) { return kept.at(&parameter); });
   }

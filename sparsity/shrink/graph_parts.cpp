@@ -99,9 +99,7 @@ OpenBiases<T>::OpenBiases(const nn::Graph<T>& graph)
     if (rule.bias != node.inputs) continue;
     for (const Link& link : rule.links) {
       const Value<T> weight = instruction.inputs[static_cast<std::size_t>(link.input)];
-      const bool is_weight = std::ranges::any_of(rule.contractions, [&](const Contraction& sum) {
-        return sum.input_a == link.input || sum.input_b == link.input;
-      });
+      const bool is_weight = link.to.axis == rule.bias_axis;
       if (weight.kind != Value<T>::Kind::parameter || !is_weight || uses<T>(parts.evaluation, weight) != 1)
         continue;
       const Value<T> bias{Value<T>::Kind::parameter, static_cast<Index>(parts.parameters.size())};

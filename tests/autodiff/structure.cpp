@@ -343,7 +343,7 @@ TEST_CASE("check_structure: finds wrong zeros, biases, random numbers and entrie
   refuse("concat", zeros, "is zero, and the result is not");
   const Rule wrong_bias = [](const Signature&, const Shape&, Structure& out) {
     out.contract(0, 1, 1, 1);
-    out.bias = 0;
+    out.add_bias(0, 1);
   };
   refuse("affine", wrong_bias, "input 0 is no bias");
   refuse(

@@ -115,6 +115,16 @@ TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shru
   CHECK(empty > 20);
 }
 
+TEST_CASE("shrink: draws no random numbers") {
+  manual_seed(3);
+  const Sequential net(Linear(3, 4), nn::Dropout<double>(0.5), Linear(4, 1));
+  const auto graph = nn::Graph<double>::trace(net, {{1, 3}});
+  const RandomState before = random_state();
+  sparsity::shrink(net, {.examples = normal_tensor<double>({40, 3})});
+  sparsity::shrink(graph);
+  CHECK(random_state() == before);
+}
+
 TEST_CASE("shrink: a unit that is not read is deleted") {
   Sequential net(Linear(2, 3), nn::ReLU<double>(), Linear(3, 1));
   linear(net, 2).weight.value().matrix().col(1).setZero();
