@@ -30,7 +30,7 @@ namespace detail {
 ///     const auto [axis, begin, end] = as<SliceAttributes>(pass.attributes());
 class Attributes {
  public:
-  static constexpr std::size_t capacity = 56;
+  static constexpr std::size_t capacity = 64;
 
   /// None.
   Attributes() {}  // with `= default`, all of it would be cleared first

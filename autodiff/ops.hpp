@@ -79,6 +79,71 @@ Var<T> affine(Var<T> x, Var<T> weight, Var<T> bias, Activation activation = Acti
 /// The same without a bias.
 template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation = Activation::none);
 
+// Convolutions (in PyTorch's conventions: the weight is not flipped) and poolings.
+
+/// A setting for both directions of an image; one number stands for the two.
+struct Both {
+  Index rows, columns;
+  constexpr Both(Index both) : rows(both), columns(both) {}
+  constexpr Both(Index of_rows, Index of_columns) : rows(of_rows), columns(of_columns) {}
+};
+
+struct Conv1dOptions {
+  Index stride = 1, padding = 0, dilation = 1, groups = 1;
+  Activation activation = Activation::none;
+};
+/// activation(convolution of x with weight + bias): x is batch x channels x length, weight is outputs x
+/// (channels / groups) x taps, bias has an entry for each output, and the result is batch x outputs x
+/// ((length
+/// + 2 padding - dilation (taps - 1) - 1) / stride + 1), rounded down. Beyond the ends of x are `padding`
+/// zeros. Group g of the outputs reads group g of the channels.
+template <class T> Var<T> conv1d(Var<T> x, Var<T> weight, Var<T> bias, const Conv1dOptions& options = {});
+/// The same without a bias.
+template <class T> Var<T> conv1d(Var<T> x, Var<T> weight, const Conv1dOptions& options = {});
+
+struct Conv2dOptions {
+  Both stride = 1, padding = 0, dilation = 1;
+  Index groups = 1;
+  Activation activation = Activation::none;
+};
+/// The same for images, batch x channels x rows x columns, with a weight outputs x (channels / groups) x taps
+/// x taps.
+template <class T> Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, const Conv2dOptions& options = {});
+template <class T> Var<T> conv2d(Var<T> x, Var<T> weight, const Conv2dOptions& options = {});
+
+// Poolings of batch x channels x length, or of batch x channels x rows x columns. Windows start `stride`
+// elements apart, or next to each other with a stride of 0. At most half of a window is padding, and windows
+// that do not fit at the end are left out.
+
+struct MaxPool1dOptions {
+  Index stride = 0, padding = 0, dilation = 1;
+};
+/// The largest element of each window, or a NaN if there is one [1 to the first one, when several are]. The
+/// padding does not count; a dilated window that has nothing else gives minus infinity.
+template <class T> Var<T> max_pool1d(Var<T> x, Index kernel, const MaxPool1dOptions& options = {});
+struct MaxPool2dOptions {
+  Both stride = 0, padding = 0, dilation = 1;
+};
+template <class T> Var<T> max_pool2d(Var<T> x, Both kernel, const MaxPool2dOptions& options = {});
+
+struct AvgPool1dOptions {
+  Index stride = 0, padding = 0;
+  bool count_padding = true;  ///< whether averages count the zeros in the padding
+};
+/// The average of each window.
+template <class T> Var<T> avg_pool1d(Var<T> x, Index kernel, const AvgPool1dOptions& options = {});
+struct AvgPool2dOptions {
+  Both stride = 0, padding = 0;
+  bool count_padding = true;
+};
+template <class T> Var<T> avg_pool2d(Var<T> x, Both kernel, const AvgPool2dOptions& options = {});
+
+/// Averages over `output` cells: cell i of n elements is [i n / output, (i + 1) n / output), the one rounded
+/// down and the other up. One cell is the average of all: global average pooling. Throws Error when there is
+/// nothing to average.
+template <class T> Var<T> adaptive_avg_pool1d(Var<T> x, Index output);
+template <class T> Var<T> adaptive_avg_pool2d(Var<T> x, Both output);
+
 // Reductions: over one axis, which goes away (-1 is the last), or over everything, which gives a scalar.
 
 template <class T> Var<T> sum(Var<T> x);

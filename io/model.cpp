@@ -18,6 +18,8 @@ template <class T> using Unary = Var<T> (*)(Var<T>);
 template <class T> using Binary = Var<T> (*)(Var<T>, Var<T>);
 template <class T>
 const std::tuple operations{static_cast<Unary<T>>(&relu<T>),
+                            &adaptive_avg_pool1d<T>,
+                            static_cast<Var<T> (*)(Var<T>, Var<T>, const Conv2dOptions&)>(&conv2d<T>),
                             static_cast<Binary<T>>(&add<T>),
                             &dropout<T>,
                             &hadamard<T>,

@@ -7,12 +7,9 @@
 #define TAPER_KERNELS_GEMM_PACK_INL
 #endif
 
-#include <hwy/aligned_allocator.h>
-
-#include <new>
-
 #include <taper/autodiff/kernels/gemm-tile-inl.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
+#include <taper/autodiff/kernels/workspace.hpp>
 
 HWY_BEFORE_NAMESPACE();
 namespace taper::kernels::HWY_NAMESPACE {
@@ -139,19 +136,6 @@ template <class T> void pack_right(Index k, Index columns, MatrixRef<T> b, T* to
   for (Index p = 0; p < k; ++p) {
     for (Index j = 0; j < columns; ++j) to[p * width + j] = b.data[p * b.row + j * b.column];
   }
-}
-
-/// One thread's memory for packed blocks, one for each use; grows to the largest use and stays.
-template <class T, int use> T* workspace(Index count) {
-  thread_local hwy::AlignedFreeUniquePtr<T[]> memory;
-  thread_local Index size = 0;
-  if (size < count) {
-    size = 0;
-    memory = hwy::AllocateAligned<T>(static_cast<std::size_t>(count));
-    if (memory == nullptr) throw std::bad_alloc();
-    size = count;
-  }
-  return memory.get();
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE

@@ -4,9 +4,15 @@
 #ifndef TAPER_GEMM_TABLE  // once, before the targets
 #define TAPER_GEMM_TABLE
 namespace taper::kernels {
+/// How a product is done: what is added to it, at most one of both, and what is applied to the result.
+template <class T> struct Manner {
+  const T *bias, *row_bias;
+  Activation f;
+  bool alone;  // without other threads
+};
 template <class T> struct GemmTable {
   void (*multiply)(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-                   const T* bias, Activation f);
+                   const Manner<T>& manner);
 };
 }  // namespace taper::kernels
 #endif
@@ -79,16 +85,18 @@ template <class T> bool reads_left(MatrixRef<T> a, Index m, Index n, Index k) {
 
 template <class T>
 void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-             const T* bias, Activation f) {
+             const Manner<T>& manner) {
+  const T *const bias = manner.bias, *const row_bias = manner.row_bias;
   if (k == 0) a.row = a.column = b.row = b.column = 0;  // there may be no memory to walk in
   const Index width = tile_columns<T>;
   const bool parallel =
+      !manner.alone &&
       static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= parallel_products;
   const Index inner_piece = even_piece(k, most_inner<T>, 8);
   const Index row_block = even_piece(m, most_left<T> / inner_piece, tile_rows);
   const Index panels = (n + width - 1) / width;
   const bool left_in_place = reads_left(a, m, n, k);
-  T* const packed = left_in_place ? nullptr : workspace<T, 0>(row_block * inner_piece);
+  T* const packed = left_in_place ? nullptr : workspace<T, Use::left>(row_block * inner_piece);
 
   for (Index first = 0; first < m; first += row_block) {
     const Index rows = std::min(row_block, m - first);
@@ -111,7 +119,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
       const auto multiply = [&](Index row, Index height, Index column, Index vectors) {
         const Index columns = std::min(vectors * lanes<T>(), n - column);
         const MatrixRef<T> source{right.data + column * right.column, right.row, right.column};
-        T* const copy = workspace<T, 1>(width * most_inner<T>);  // never to grow
+        T* const copy = workspace<T, Use::right>(width * most_inner<T>);  // never to grow
         Panel<T> panel{copy, vectors * lanes<T>(), nullptr, {nullptr, 0, 0}};
         // Full groups of rows come first, whose tiles can do something beside.
         const bool full = vectors == tile_vectors && height >= copying_rows;
@@ -133,6 +141,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
                                     columns,
                                     add || start > 0,
                                     bias != nullptr && start == 0 ? bias + column : nullptr,
+                                    row_bias != nullptr && start == 0 ? row_bias + first + row : nullptr,
                                     m * n > far_result<T>};
         const auto run = [&](const LeftRef<T>& from, auto order) HWY_ATTR {
           if (vectors == 1) return multiply_panel<T, 1, order()>(height, inner, from, panel, target);
@@ -148,7 +157,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
         } else {
           run({left.data + row, 1, a.column}, by_columns);
         }
-        if (start + inner == k) activate<T>(f, height, columns, target.data, ldc);
+        if (start + inner == k) activate<T>(manner.f, height, columns, target.data, ldc);
       };
       // Threads take panels; where there are few, parts of the rows.
       const bool by_parts = panels < 8;
@@ -232,40 +241,41 @@ void dots(Index first, Index last, Index few, Index k, const T* x, Index x_row, 
 /// C' = B' A' for a C too narrow to fill tiles.
 template <class T>
 void narrow_product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc,
-                    Activation f) {
-  T* const transposed = workspace<T, 2>(m * n);
-  product<T>(n, m, k, {b.data, b.column, b.row}, {a.data, a.column, a.row}, transposed, m, false, nullptr, f);
+                    const Manner<T>& manner) {
+  T* const transposed = workspace<T, Use::transposed>(m * n);
+  product<T>(n, m, k, {b.data, b.column, b.row}, {a.data, a.column, a.row}, transposed, m, false, manner);
   transpose<T>(m, n, transposed, m, c, ldc);
 }
 
 template <class T>
 void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
-              const T* bias, Activation f) {
+              const Manner<T>& manner) {
   if (m == 0 || n == 0) return;
   const Index few = 8;
   const bool rows_meet = (a.column == 1 || k == 1) && (b.row == 1 || k == 1);
-  // As many rows of `work` elements as make a piece for a thread.
-  const auto piece = [&](Index work) {
-    return std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
+  const bool by_rows = manner.row_bias != nullptr;
+  const T* const bias = by_rows ? manner.row_bias : manner.bias;
+  // Splits `count` rows into as many of `work` elements as make a piece for a thread.
+  const auto split = [&](Index count, Index work, const auto& run) {
+    const Index piece = std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
+    for_pieces(count, piece, run, manner.alone ? count : 2 * piece);
   };
   if (rows_meet && n == 1) {
-    const Dots<T> to{c, ldc, 1, add, bias, 0, 1};
-    const auto run = [&](Index first, Index last) {
+    const Dots<T> to{c, ldc, 1, add, bias, by_rows ? 1 : 0, by_rows ? 0 : 1};
+    split(m, k, [&](Index first, Index last) {
       dots<T>(first, last, 1, k, a.data, a.row, b.data, b.column, to);
-      activate<T>(f, last - first, 1, c + first * ldc, ldc);
-    };
-    for_pieces(m, piece(k), run, 2 * piece(k));
+      activate<T>(manner.f, last - first, 1, c + first * ldc, ldc);
+    });
   } else if (rows_meet && m <= few && k >= 2 * lanes<T>()) {
-    const Dots<T> to{c, 1, ldc, add, bias, 1, 0};
-    const auto run = [&](Index first, Index last) {
+    const Dots<T> to{c, 1, ldc, add, bias, by_rows ? 0 : 1, by_rows ? 1 : 0};
+    split(n, m * k, [&](Index first, Index last) {
       dots<T>(first, last, m, k, b.data, b.column, a.data, a.row, to);
-      activate<T>(f, m, last - first, c + first, ldc);
-    };
-    for_pieces(n, piece(m * k), run, 2 * piece(m * k));
+      activate<T>(manner.f, m, last - first, c + first, ldc);
+    });
   } else if (n <= lanes<T>() && a.row == 1 && m > n && bias == nullptr && !add) {
-    narrow_product<T>(m, n, k, a, b, c, ldc, f);
+    narrow_product<T>(m, n, k, a, b, c, ldc, manner);
   } else {
-    product<T>(m, n, k, a, b, c, ldc, add, bias, f);
+    product<T>(m, n, k, a, b, c, ldc, add, manner);
   }
 }
 
@@ -282,11 +292,20 @@ TAPER_DISPATCH(GemmTable)
 template <class T>
 void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, const T* bias,
           Activation f) {
-  best<T>().multiply(m, n, k, a, b, c, ldc, add, bias, f);
+  best<T>().multiply(m, n, k, a, b, c, ldc, add, {bias, nullptr, f, false});
 }
 
-#define TAPER_GEMM(T) \
-  template void gemm(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*, Activation);
+template <class T>
+void gemm_alone(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
+                const T* row_bias, Activation f) {
+  best<T>().multiply(m, n, k, a, b, c, ldc, add, {nullptr, row_bias, f, true});
+}
+
+#define TAPER_GEMM(T)                                                                                  \
+  template void gemm(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*,       \
+                     Activation);                                                                      \
+  template void gemm_alone(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*, \
+                           Activation);
 TAPER_FOR_SCALARS(TAPER_GEMM)
 
 }  // namespace taper::kernels

@@ -26,4 +26,10 @@ template <class T>
 void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
           const T* bias = nullptr, Activation f = Activation::none);
 
+/// The same with a bias of m entries, one for each row, and by the caller's thread alone: for those who split
+/// their work among threads themselves. An entry has the bits that `gemm` gives it.
+template <class T>
+void gemm_alone(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
+                const T* row_bias = nullptr, Activation f = Activation::none);
+
 }  // namespace taper::kernels

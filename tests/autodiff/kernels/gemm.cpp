@@ -124,6 +124,40 @@ TEST_CASE_TEMPLATE("gemm: every way to store and add, with more than one inner b
   });
 }
 
+TEST_CASE_TEMPLATE("gemm_alone: a bias of the rows, and the bits of gemm", T, float, double) {
+  for_each_target([](const char*) {
+    Rng rng(6);
+    for (int i = 0; i < 120; ++i) {
+      const Index m = rng.below(40), n = i % 5 == 0 ? 1 : rng.below(90),
+                  k = i % 7 == 0 ? 1100 : rng.below(60);
+      const int kind = static_cast<int>(rng.below(128)) & ~8;  // without a bias of the columns
+      CAPTURE(m);
+      CAPTURE(n);
+      CAPTURE(k);
+      CAPTURE(kind);
+      const Product<T> product(rng, m, n, k, kind);
+      Tensor<T> alone = product.c, shared = product.c;
+      kernels::gemm_alone<T>(m, n, k, product.left(), product.right(), alone.data(), product.ldc, product.add,
+                             nullptr, product.f);
+      product.run(shared);
+      CHECK(same_bits(alone.view(), shared.view()));
+      const Tensor<T> shift = random_tensor<T>(rng, {m}, -1, 1);
+      Tensor<T> c = product.c;
+      kernels::gemm_alone<T>(m, n, k, product.left(), product.right(), c.data(), product.ldc, product.add,
+                             shift.data());
+      Product<T> plain = product;
+      plain.f = Activation::none;
+      Tensor<double> expected = plain.expected();
+      for (Index row = 0; row < m; ++row) {
+        for (Index j = 0; j < n; ++j) expected[row * product.ldc + j] += static_cast<double>(shift[row]);
+      }
+      const double steps = 3 + static_cast<double>(k);
+      CHECK(apart(c.view(), expected.view()) <=
+            steps * static_cast<double>(std::numeric_limits<T>::epsilon()));
+    }
+  });
+}
+
 TEST_CASE_TEMPLATE("gemm: sizes that are packed, copied or taken in blocks", T, float, double) {
   for_each_target([](const char*) {
     Rng rng(4);
