@@ -25,7 +25,10 @@
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/conv.hpp>
+#include <taper/nn/layers/flatten.hpp>
 #include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/pool.hpp>
 #include <taper/nn/layers/select.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>

@@ -21,7 +21,10 @@
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/conv.hpp>
+#include <taper/nn/layers/flatten.hpp>
 #include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/pool.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorize.hpp>
@@ -175,6 +178,27 @@ TEST_CASE("allocations: none in a replayed step of a factorized network") {
   };
   step();
   for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+}
+
+TEST_CASE("allocations: none in a replayed step of convolutions and poolings, on one thread and on two") {
+  nn::Sequential<float> net(nn::Conv2d(2, 6, 3, {.padding = 1, .activation = Activation::tanh}),
+                            nn::MaxPool2d(2),
+                            nn::Conv2d(6, 6, 3, {.padding = 1, .groups = 6, .activation = Activation::relu}),
+                            nn::AvgPool2d(2), nn::Conv2d(6, 8, 1, {.stride = 2}), nn::Flatten());
+  optim::Adam<float> adam(net.parameters());
+  Tape<float> tape(Mode::training);
+  const auto loss = sum(square(net(tape.constant(normal_tensor<float>({40, 2, 32, 32})))));
+  const auto step = [&] {
+    tape.value_and_gradient(loss);
+    adam.step();
+  };
+  const int before = threads();
+  for (const int count_of_threads : {1, 2}) {
+    set_threads(count_of_threads);
+    for (int i = 0; i < 20; ++i) step();  // until each thread has its memory
+    for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+  }
+  set_threads(before);
 }
 
 TEST_CASE("allocations: none in a step that records again, from the third on") {
