@@ -9,24 +9,13 @@
 #include <taper/taper.hpp>
 
 #include "limits.hpp"
+#include "numbers.hpp"
 #include "ratios.hpp"
 
 using namespace taper;
-using bench::Contender, bench::Role, bench::Table;
+using bench::Contender, bench::fill, bench::Role, bench::Table;
 
 namespace {
-
-/// Numbers that another program can make too: position i of sequence k. Not random, but without a pattern
-/// that a product could see.
-float number(Index k, Index i) {
-  const double x = 12.9898 * static_cast<double>(i + 1) + 78.233 * static_cast<double>(k + 1);
-  const double y = 43758.5453 * std::sin(x);
-  return static_cast<float>(2 * (y - std::floor(y)) - 1);
-}
-
-void fill(View<float> values, Index k, float scale) {
-  for (Index i = 0; i < values.size(); ++i) values.data()[i] = scale * number(k, i);
-}
 
 struct Network {
   const char* name;
