@@ -94,9 +94,9 @@ struct Conv1dOptions {
 };
 /// activation(convolution of x with weight + bias): x is batch x channels x length, weight is outputs x
 /// (channels / groups) x taps, bias has an entry for each output, and the result is batch x outputs x
-/// ((length
-/// + 2 padding - dilation (taps - 1) - 1) / stride + 1), rounded down. Beyond the ends of x are `padding`
-/// zeros. Group g of the outputs reads group g of the channels.
+/// ((length + 2 padding - dilation (taps - 1) - 1) / stride + 1), rounded down. Beyond the ends of x are
+/// `padding` zeros. Group g of the outputs reads group g of the channels; `groups` is 0 for as many as the
+/// shapes say.
 template <class T> Var<T> conv1d(Var<T> x, Var<T> weight, Var<T> bias, const Conv1dOptions& options = {});
 /// The same without a bias.
 template <class T> Var<T> conv1d(Var<T> x, Var<T> weight, const Conv1dOptions& options = {});

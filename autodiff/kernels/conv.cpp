@@ -1,7 +1,7 @@
 #include <taper/autodiff/kernels/bands.hpp>
 #include <taper/autodiff/kernels/conv.hpp>
 #include <taper/autodiff/kernels/depthwise.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/kernels/workspace.hpp>

@@ -1,5 +1,5 @@
 #include <taper/autodiff/kernels/depthwise.hpp>
-#include <taper/autodiff/kernels/instantiate.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_DEPTHWISE_TABLE  // once, before the targets
 #define TAPER_DEPTHWISE_TABLE

@@ -1,4 +1,4 @@
-#include <taper/autodiff/kernels/instantiate.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/patches.hpp>
 
 #ifndef TAPER_PATCHES_TABLE  // once, before the targets

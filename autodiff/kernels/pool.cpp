@@ -1,6 +1,6 @@
 #include <limits>
 
-#include <taper/autodiff/kernels/instantiate.hpp>
+#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/pool.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 

@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include <taper/autodiff/kernels/conv.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/windows.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {
@@ -60,9 +63,15 @@ struct Conv2dAttributes {
   }
 };
 
+/// As given, or as many as the channels of the weight say.
+template <class A> Index groups_of(const A& a, const Shape& x, const Shape& weight) {
+  if (a.groups != 0) return a.groups;
+  return weight[1] > 0 ? std::max<Index>(x[1] / weight[1], 1) : 1;
+}
+
 /// What the kernels are told.
 template <class A> kernels::Conv geometry(const A& a, const Shape& x, const Shape& weight) {
-  return {x[0], x[1], weight[0], a.groups, a.rows(x, weight), a.columns(x, weight)};
+  return {x[0], x[1], weight[0], groups_of(a, x, weight), a.rows(x, weight), a.columns(x, weight)};
 }
 
 template <class A> Shape conv_shape(const Signature& s) {
@@ -70,13 +79,15 @@ template <class A> Shape conv_shape(const Signature& s) {
   const Shape &x = s[0], &weight = s[1];
   if (x.rank() != A::rank) throw Error(A::name, "input ", x, ": expected ", A::input);
   if (weight.rank() != A::rank) throw Error(A::name, "weight ", weight, ": expected ", A::weight);
-  if (a.groups < 1) throw Error(A::name, a.groups, " groups: expected 1 or more");
-  if (x[1] % a.groups != 0 || weight[0] % a.groups != 0) {
-    throw Error(A::name, a.groups, " groups of ", x[1], " channels and ", weight[0],
+  if (a.groups < 0) throw Error(A::name, a.groups, " groups: expected 1 or more, or 0 for as many as fit");
+  const Index groups = groups_of(a, x, weight);
+  if (x[1] % groups != 0 || weight[0] % groups != 0) {
+    throw Error(A::name, groups, " groups of ", x[1], " channels and ", weight[0],
                 " outputs: expected numbers that they divide");
   }
-  if (weight[1] != x[1] / a.groups) {
-    throw Error(A::name, "input ", x, " does not fit weight ", weight, ": expected ", weight[1] * a.groups,
+  const bool none = a.groups == 0 && x[1] == 0 && weight[0] == 0;  // all groups were cut
+  if (weight[1] != x[1] / groups && !none) {
+    throw Error(A::name, "input ", x, " does not fit weight ", weight, ": expected ", weight[1] * groups,
                 " channels");
   }
   if (s.inputs() == 3 && s[2] != Shape{weight[0]}) {
@@ -88,20 +99,36 @@ template <class A> Shape conv_shape(const Signature& s) {
                       : Shape{x[0], weight[0], conv.rows.output(), conv.columns.output()};
 }
 
-/// Rows stay rows. Channels are known where there is one group; windows overlap, and places stay whole.
+/// Rows stay rows. Of one group, the channels are summed; of several, each is cut as a whole. Windows
+/// overlap, so that places stay whole.
 template <class A> void conv_structure(const Signature& s, const Shape& y, Structure& out) {
   const A a = as<A>(s.attributes);
+  const kernels::Conv conv = geometry(a, s[0], s[1]);
+  const Index groups = conv.groups;
   out.same(0, 0, 0, y[0]);
-  if (a.groups == 1) {
+  if (groups == 1) {
     out.same(1, 0, 1, y[1]);
     if (s.inputs() == 3) out.same(2, 0, 1, y[1]);
-    out.contract(0, 1, 1, 1);
+    out.contract(0, 1, 1, 1, conv.rows.padding > 0 || conv.columns.padding > 0);
+  } else {
+    const LinkedAxis channels{1, 0, s[0][1], s[0][1] / groups}, outputs{0, 0, y[1], y[1] / groups},
+        to{1, 0, y[1], y[1] / groups};
+    out.links.push_back({0, channels, to, groups});
+    out.links.push_back({1, outputs, to, groups});
+    if (s.inputs() == 3) out.links.push_back({2, outputs, to, groups});
+    if (a.groups != 0) out.literal_axes = {1};
   }
-  // No bias is stated: with padding, a constant channel does not add the same everywhere.
-  if (s.inputs() == 2 && a.activation != Activation::sigmoid) {
+  out.add_bias(2, 1);
+  if (a.activation != Activation::sigmoid) {
     out.preserve_zero(0);
     out.preserve_zero(1);
   }
+}
+
+template <class A> Attributes cut_groups(const Signature& s, const Shape& y, const Kept& kept) {
+  A a = as<A>(s.attributes);
+  if (a.groups > 1) a.groups = static_cast<Index>(kept.output[1].size()) / (y[1] / a.groups);
+  return a;
 }
 
 /// Settings and shapes; relu is kept away from its kink, as inputs and weights have one sign each.
@@ -115,6 +142,7 @@ std::vector<ConvUse<Conv1dAttributes>> uses(Conv1dAttributes) {
           {{2, 4, 9}, {2, 2, 3}, {.stride = 2, .padding = 2, .dilation = 2, .groups = 2}},
           {{1, 3, 5}, {6, 1, 2}, {.padding = 1, .groups = 3}},
           {{3, 2, 4}, {2, 2, 1}, {.activation = Activation::tanh}},
+          {{1, 4, 5}, {6, 2, 2}, {.groups = 0}},
           {{2, 2, 3}, {2, 2, 3}, {.activation = Activation::sigmoid}}};
 }
 
@@ -125,6 +153,7 @@ std::vector<ConvUse<Conv2dAttributes>> uses(Conv2dAttributes) {
           {{2, 3, 4, 4}, {3, 1, 3, 3}, {1, 1, 1, 1, 1, 1, 3, Activation::tanh}},
           {{1, 2, 5, 5}, {4, 1, 2, 2}, {2, 2, 0, 1, 2, 1, 2, Activation::sigmoid}},
           {{2, 3, 3, 3}, {4, 3, 1, 1}, {}},
+          {{1, 3, 4, 4}, {6, 1, 3, 3}, {1, 1, 1, 1, 1, 1, 0, Activation::none}},
           {{1, 2, 3, 3}, {2, 2, 3, 3}, {.activation = Activation::relu}}};
 }
 
@@ -170,6 +199,7 @@ const Op<T> conv_op{{
         },
     .attributes = A::fields(),
     .structure = conv_structure<A>,
+    .cut_attributes = cut_groups<A>,
     .gradcheck_cases = conv_cases<A>,
     .scratch =
         [](const Signature& s) { return kernels::conv_sums<T>(geometry(as<A>(s.attributes), s[0], s[1])); },
@@ -208,11 +238,12 @@ template <class T> Var<T> conv2d(Var<T> x, Var<T> weight, const Conv2dOptions& o
   return apply(conv_op<T, Conv2dAttributes>, {x, weight}, attributes_of(options));
 }
 
-#define TAPER_CONV(T)                                                   \
+#define TAPER_INSTANTIATE(T)                                            \
   template Var<T> conv1d(Var<T>, Var<T>, Var<T>, const Conv1dOptions&); \
   template Var<T> conv1d(Var<T>, Var<T>, const Conv1dOptions&);         \
   template Var<T> conv2d(Var<T>, Var<T>, Var<T>, const Conv2dOptions&); \
   template Var<T> conv2d(Var<T>, Var<T>, const Conv2dOptions&);
-TAPER_FOR_SCALARS(TAPER_CONV)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

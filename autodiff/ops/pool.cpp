@@ -3,6 +3,7 @@
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
 #include <taper/autodiff/ops/windows.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {
@@ -302,13 +303,14 @@ template <class T> Var<T> adaptive_avg_pool2d(Var<T> x, Both output) {
                AdaptivePool2dAttributes{output.rows, output.columns});
 }
 
-#define TAPER_POOL(T)                                                 \
+#define TAPER_INSTANTIATE(T)                                          \
   template Var<T> max_pool1d(Var<T>, Index, const MaxPool1dOptions&); \
   template Var<T> max_pool2d(Var<T>, Both, const MaxPool2dOptions&);  \
   template Var<T> avg_pool1d(Var<T>, Index, const AvgPool1dOptions&); \
   template Var<T> avg_pool2d(Var<T>, Both, const AvgPool2dOptions&);  \
   template Var<T> adaptive_avg_pool1d(Var<T>, Index);                 \
   template Var<T> adaptive_avg_pool2d(Var<T>, Both);
-TAPER_FOR_SCALARS(TAPER_POOL)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

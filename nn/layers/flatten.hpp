@@ -22,8 +22,12 @@ template <class T = float> class Flatten : public Layer<T> {
     if (start_ >= shape.rank()) {
       throw Error("flatten", "axis ", start_, " of a tensor ", shape, ": expected one that it has");
     }
-    Index joined = 1;
-    for (Index axis = start_; axis < shape.rank(); ++axis) joined *= shape[axis];
+    // A size that is worked out, and does not stand in the recording, can be cut.
+    Index joined = -1;
+    if (x.shape().size() == 0) {
+      joined = 1;
+      for (Index axis = start_; axis < shape.rank(); ++axis) joined *= shape[axis];
+    }
     switch (start_) {
       case 0:
         return reshape(x, {joined});

@@ -316,7 +316,10 @@ TEST_CASE("conv: what does not fit") {
               "[conv2d] input 2x4x5x6 does not fit weight 6x3x3x3: expected 3 channels");
   CHECK_ERROR(conv2d(x, tape.input({6, 1, 3, 3}), {.groups = 4}),
               "[conv2d] 4 groups of 4 channels and 6 outputs: expected numbers that they divide");
-  CHECK_ERROR(conv2d(x, w, {.groups = 0}), "[conv2d] 0 groups: expected 1 or more");
+  CHECK_ERROR(conv2d(x, w, {.groups = -1}), "[conv2d] -1 groups: expected 1 or more, or 0");
+  CHECK_ERROR(conv2d(x, tape.input({6, 3, 3, 3}), {.groups = 0}), "does not fit weight 6x3x3x3");
+  CHECK(conv2d(tape.input({2, 0, 5, 6}), tape.input({0, 1, 3, 3}), {.groups = 0}).shape() ==
+        Shape{2, 0, 3, 4});
   CHECK_ERROR(conv2d(x, w, tape.input({5})),
               "[conv2d] bias 5 does not fit weight 6x4x3x3: expected 6 entries");
   CHECK_ERROR(conv2d(x, w, {.stride = {1, 0}}), "[conv2d] stride 0: expected 1 <= stride");
