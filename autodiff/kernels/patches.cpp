@@ -40,26 +40,43 @@ template <class T, class F> HWY_INLINE void with_vectors([[maybe_unused]] Index 
   f(whole);
 }
 
-// Below, what inner loops use are variables of their own: as stores of vectors may go anywhere, members would
-// be read again after each of them.
+/// Copies `height` rows of `width` elements, which are row_step apart, one behind the other. Whole vectors:
+/// what is too much of one is overwritten by the next. On its own, so that all of it stays in registers.
+template <class T, class D>
+HWY_NOINLINE void copy_rows(D d, Index height, Index width, const T* from, Index row_step, T* to) {
+  const Index step = static_cast<Index>(hn::Lanes(d));
+  if (width <= step) {
+    for (Index o = 0; o < height; ++o, from += row_step, to += width) hn::StoreU(hn::LoadU(d, from), d, to);
+    return;
+  }
+  for (Index o = 0; o < height; ++o, from += row_step, to += width) {
+    for (Index p = 0; p < width; p += step) hn::StoreU(hn::LoadU(d, from + p), d, to + p);
+  }
+}
+
+/// Adds such rows to where they came from.
+template <class T, class D>
+HWY_NOINLINE void add_rows(D d, Index height, Index width, const T* from, T* to, Index row_step) {
+  const Index step = static_cast<Index>(hn::Lanes(d)), whole = width / step * step;
+  const auto rest = hn::FirstN(d, static_cast<std::size_t>(width - whole));
+  for (Index o = 0; o < height; ++o, from += width, to += row_step) {
+    for (Index p = 0; p < whole; p += step)
+      hn::StoreU(hn::Add(hn::LoadU(d, to + p), hn::LoadU(d, from + p)), d, to + p);
+    if (whole == width) continue;
+    hn::StoreU(hn::Add(hn::LoadU(d, to + whole), hn::MaskedLoad(rest, d, from + whole)), d, to + whole);
+  }
+}
 
 template <class T> void read(const Band& band, const T* image, T* matrix) {
   const Plane<T> plane(band);
   const T* const data = plane.read(image);
-  with_vectors<T>(band.columns.output(), [&](auto d) HWY_ATTR {
-    const Index step = static_cast<Index>(hn::Lanes(d)), width = band.columns.output(), height = band.count;
-    const Index row_step = plane.row_step;
+  const Index width = band.columns.output();
+  with_vectors<T>(width, [&](auto d) HWY_ATTR {
     T* to = matrix;
     for (Index c = 0; c < band.channels; ++c) {
       for (Index i = 0; i < band.rows.kernel; ++i) {
-        for (Index j = 0; j < band.columns.kernel; ++j) {
-          // Whole vectors: what is too much of one is overwritten by the next.
-          const T* from = data + plane.at(c, i, j);
-          for (Index o = 0; o < height; ++o, from += row_step, to += width) {
-            hn::StoreU(hn::LoadU(d, from), d, to);
-            for (Index p = step; p < width; p += step) hn::StoreU(hn::LoadU(d, from + p), d, to + p);
-          }
-        }
+        for (Index j = 0; j < band.columns.kernel; ++j, to += band.windows())
+          copy_rows<T>(d, band.count, width, data + plane.at(c, i, j), plane.row_step, to);
       }
     }
   });
@@ -68,25 +85,15 @@ template <class T> void read(const Band& band, const T* image, T* matrix) {
 template <class T> void add(const Band& band, const T* matrix, T* image) {
   const Plane<T> plane(band);
   T* const data = plane.zeros();
-  with_vectors<T>(band.columns.output(), [&](auto d) HWY_ATTR {
-    const Index step = static_cast<Index>(hn::Lanes(d)), width = band.columns.output(), height = band.count;
-    const Index whole = width / step * step, row_step = plane.row_step;
-    const Index taps = band.rows.kernel * band.columns.kernel;
-    const auto rest = hn::FirstN(d, static_cast<std::size_t>(width - whole));
+  const Index width = band.columns.output(), taps = band.rows.kernel * band.columns.kernel;
+  with_vectors<T>(width, [&](auto d) HWY_ATTR {
     // One tap after the other, in all channels: the next one adds to the same elements, which have left the
     // processor by then.
     for (Index i = 0; i < band.rows.kernel; ++i) {
       for (Index j = 0; j < band.columns.kernel; ++j) {
         for (Index c = 0; c < band.channels; ++c) {
-          const T* from = matrix + (c * taps + i * band.columns.kernel + j) * width * height;
-          T* to = data + plane.at(c, i, j);
-          for (Index o = 0; o < height; ++o, from += width, to += row_step) {
-            for (Index p = 0; p < whole; p += step)
-              hn::StoreU(hn::Add(hn::LoadU(d, to + p), hn::LoadU(d, from + p)), d, to + p);
-            if (whole == width) continue;
-            hn::StoreU(hn::Add(hn::LoadU(d, to + whole), hn::MaskedLoad(rest, d, from + whole)), d,
-                       to + whole);
-          }
+          const T* const from = matrix + (c * taps + i * band.columns.kernel + j) * band.windows();
+          add_rows<T>(d, band.count, width, from, data + plane.at(c, i, j), plane.row_step);
         }
       }
     }
