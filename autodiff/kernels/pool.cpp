@@ -107,20 +107,49 @@ bool two_by_two(const Window& rows, const Window& columns) {
   return two(rows) && two(columns);
 }
 
-/// Where in a plane the largest element of a window is, or -1.
-template <class T> Index largest(const Window& rows, const Window& columns, Index o, Index p, const T* x) {
-  Index found = -1;
-  for (Index i = 0; i < rows.kernel; ++i) {
-    const Index row = rows.position(o, i);
-    if (row < 0 || row >= rows.input) continue;
-    for (Index j = 0; j < columns.kernel; ++j) {
-      const Index column = columns.position(p, j);
-      if (column < 0 || column >= columns.input) continue;
-      const Index at = row * columns.input + column;
-      if (found < 0 || x[at] > x[found] || (x[at] != x[at] && x[found] == x[found])) found = at;
+/// The taps [begin, end) of window `o` that are not in the padding.
+struct Taps {
+  Index begin, end;
+
+  Taps(const Window& w, Index o) {
+    const Index first = w.position(o, 0);
+    begin = first < 0 ? steps(w, -first) : 0;
+    end = std::min(w.kernel, steps(w, w.input - first));
+  }
+
+ private:
+  /// How many taps are less than so far from the first; divisions take long.
+  static Index steps(const Window& w, Index distance) {
+    return w.dilation == 1 ? distance : (distance + w.dilation - 1) / w.dilation;
+  }
+};
+
+/// Calls f(window, position of its largest element in the plane, or -1) for all windows of a plane.
+template <class T, class F>
+void for_largest(const Window& rows, const Window& columns, const T* x, const F& f) {
+  const Index height = rows.output(), width = columns.output();
+  for (Index o = 0; o < height; ++o) {
+    const Taps i(rows, o);
+    for (Index p = 0; p < width; ++p) {
+      const Taps j(columns, p);
+      const Index first = rows.position(o, 0) * columns.input + columns.position(p, 0);
+      const auto place = [&](Index row, Index column) {
+        return first + row * rows.dilation * columns.input + column * columns.dilation;
+      };
+      const bool any = i.begin < i.end && j.begin < j.end;
+      Index found = any ? place(i.begin, j.begin) : -1;
+      for (Index row = i.begin; row < i.end; ++row) {
+        for (Index column = j.begin; column < j.end; ++column) {
+          // Positions are chosen without branches, which random numbers would mislead. A NaN is not at most
+          // anything, and stays.
+          const Index at = place(row, column);
+          const T most = x[found];
+          found = !(x[at] <= most) & (most == most) ? at : found;
+        }
+      }
+      f(o * width + p, found);
     }
   }
-  return found;
 }
 
 }  // namespace
@@ -131,12 +160,9 @@ template <class T> void max_pool(Index planes, const Window& rows, const Window&
     const T* const from = x + plane * size;
     T* const to = y + plane * height * width;
     if (two_by_two(rows, columns)) return best<T>().max(height, width, columns.input, from, to);
-    for (Index o = 0; o < height; ++o) {
-      for (Index p = 0; p < width; ++p) {
-        const Index at = largest(rows, columns, o, p, from);
-        to[o * width + p] = at < 0 ? -std::numeric_limits<T>::infinity() : from[at];
-      }
-    }
+    for_largest(rows, columns, from, [&](Index window, Index at) {
+      to[window] = at < 0 ? -std::numeric_limits<T>::infinity() : from[at];
+    });
   });
 }
 
@@ -150,11 +176,9 @@ void max_pool_gradient(Index planes, const Window& rows, const Window& columns, 
     const bool fast = two_by_two(rows, columns), covered = rows.input % 2 == 0 && columns.input % 2 == 0;
     if (!add && !(fast && covered)) std::fill_n(to, size, T{0});
     if (fast) return best<T>().max_gradient(height, width, columns.input, from, g, to, add);
-    for (Index o = 0; o < height; ++o) {
-      for (Index p = 0; p < width; ++p) {
-        if (const Index at = largest(rows, columns, o, p, from); at >= 0) to[at] += g[o * width + p];
-      }
-    }
+    for_largest(rows, columns, from, [&](Index window, Index at) {
+      if (at >= 0) to[at] += g[window];
+    });
   });
 }
 
