@@ -163,7 +163,7 @@ template <class T> void conv(const Conv& of, const T* x, const T* w, const T* bi
       }
     }
   };
-  for_pieces(of.images * of.groups * bands.count(), 1, run, few_images(of) * of.groups);
+  for_pieces(of.images * of.groups * bands.count(), 1, run, few_images(of) * of.groups, Schedule::dynamic);
 }
 
 template <class T>
