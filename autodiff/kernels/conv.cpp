@@ -15,9 +15,9 @@ constexpr double few_products = 1 << 20;
 /// more memory than this (but one does).
 constexpr Index most_sums = 16, images_in_a_row = 16, most_memory = Index{1} << 24;
 
-/// Whether the gradient of a weight is summed up as its transpose, taps x outputs: products are fastest where
-/// the columns fill their vectors, which are those of AVX-512 here, whatever they are: sums are the same
-/// then.
+/// Whether the gradient of a weight is summed up as its transpose, taps x outputs. Products are fastest where
+/// the columns of the result fill whole vectors. Vectors have 64 bytes here on every machine, as the layout
+/// of the sums must not depend on the instruction set.
 template <class T> bool sums_transposed(const Conv& of) {
   if (is_depthwise(of)) return false;
   constexpr Index vector = 64 / sizeof(T);
@@ -42,6 +42,7 @@ struct Sums {
   Index memory() const { return size * std::max<Index>(count, 1) * (pieces > 1 ? 3 : 1); }
 };
 
+/// The gradients of a convolution, image by image.
 template <class T> class Gradients {
  public:
   Gradients(const Conv& of, const T* x, const T* w, const T* y, const T* gy, Activation f,
