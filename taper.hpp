@@ -25,8 +25,13 @@
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
+#include <taper/nn/layers/embedding.hpp>
+#include <taper/nn/layers/factorization_machine.hpp>
 #include <taper/nn/layers/flatten.hpp>
+#include <taper/nn/layers/group_norm.hpp>
+#include <taper/nn/layers/layer_norm.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/pool.hpp>
 #include <taper/nn/layers/select.hpp>
@@ -35,7 +40,10 @@
 #include <taper/nn/mask.hpp>
 #include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
+#include <taper/optim/averaged_weights.hpp>
+#include <taper/optim/lion.hpp>
 #include <taper/optim/minimize.hpp>
+#include <taper/optim/rmsprop.hpp>
 #include <taper/optim/schedule.hpp>
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/certify.hpp>

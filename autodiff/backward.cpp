@@ -91,7 +91,7 @@ template <class T> void Tape<T>::run_backward(std::uint32_t output, const T* see
   }
 }
 
-#define TAPER_BACKWARD(T)                                             \
+#define TAPER_INSTANTIATE(T)                                          \
   template void Tape<T>::backward(Var<T>, Accumulate);                \
   template void Tape<T>::backward(Var<T>, View<const T>, Accumulate); \
   template void Tape<T>::value_and_gradient(Var<T>, std::uint64_t);   \
@@ -99,6 +99,7 @@ template <class T> void Tape<T>::run_backward(std::uint32_t output, const T* see
   template void Tape<T>::require_gradient(Var<T>);                    \
   template void Tape<T>::start_pass(std::uint32_t, Accumulate);       \
   template void Tape<T>::run_backward(std::uint32_t, const T*);
-TAPER_FOR_SCALARS(TAPER_BACKWARD)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -132,9 +132,10 @@ std::vector<Tensor<T>> hessian_vector_product(Var<T> output, std::span<const Var
   return result;
 }
 
-#define TAPER_HESSIAN(T)                                                                  \
+#define TAPER_INSTANTIATE(T)                                                              \
   template std::vector<Tensor<T>> hessian_vector_product(Var<T>, std::span<const Var<T>>, \
                                                          std::span<const Tensor<T>>, double);
-TAPER_FOR_SCALARS(TAPER_HESSIAN)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

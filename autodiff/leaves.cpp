@@ -88,7 +88,7 @@ template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   }
 }
 
-#define TAPER_LEAVES(T)                                                                                 \
+#define TAPER_INSTANTIATE(T)                                                                            \
   template Node<T>& Tape<T>::append_leaf(const Shape&, Names::Id, T*);                                  \
   template Var<T> Tape<T>::input(const Shape&, std::string_view);                                       \
   template Var<T> Tape<T>::constant(View<const T>, std::string_view);                                   \
@@ -98,6 +98,7 @@ template <class T> void Tape<T>::follow_blocks(std::string_view where) {
   template void Tape<T>::assign_later(Var<T>, Var<T>);                                                  \
   template void Tape<T>::update_buffers();                                                              \
   template void Tape<T>::follow_blocks(std::string_view);
-TAPER_FOR_SCALARS(TAPER_LEAVES)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <limits>
+#include <optional>
 #include <span>
 
 #include <taper/autodiff/kernels/gemm.hpp>
@@ -17,6 +17,10 @@ namespace taper {
 template <class T> Var<T> neg(Var<T> x);
 template <class T> Var<T> exp(Var<T> x);
 template <class T> Var<T> log(Var<T> x);
+/// log(1 + x), with all digits next to 0.
+template <class T> Var<T> log1p(Var<T> x);
+/// exp(x) - 1, with all digits next to 0.
+template <class T> Var<T> expm1(Var<T> x);
 /// The square root [infinite at 0, so that an arriving gradient of 0 becomes 0 * inf, a NaN].
 template <class T> Var<T> sqrt(Var<T> x);
 template <class T> Var<T> square(Var<T> x);
@@ -24,9 +28,15 @@ template <class T> Var<T> square(Var<T> x);
 template <class T> Var<T> abs(Var<T> x);
 /// x^exponent [at 0 infinite for an exponent below 1 other than 0, with the same consequence].
 template <class T> Var<T> pow(Var<T> x, std::type_identity_t<T> exponent);
+template <class T> Var<T> sin(Var<T> x);
+template <class T> Var<T> cos(Var<T> x);
 template <class T> Var<T> tanh(Var<T> x);
+/// The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+template <class T> Var<T> erf(Var<T> x);
 /// 1 / (1 + exp(-x)).
 template <class T> Var<T> sigmoid(Var<T> x);
+/// -log(1 + exp(-x)), the logarithm of sigmoid(x).
+template <class T> Var<T> log_sigmoid(Var<T> x);
 /// log(1 + exp(x)).
 template <class T> Var<T> softplus(Var<T> x);
 /// max(x, 0) [0 at 0; 1 at a NaN, as in PyTorch, so that a gradient is not cut where the value is lost].
@@ -56,6 +66,23 @@ template <class T> Var<T> pow(Var<T> a, Var<T> b);
 template <class T> Var<T> max(Var<T> a, Var<T> b);
 /// The smaller one, or a NaN if either is one [like max].
 template <class T> Var<T> min(Var<T> a, Var<T> b);
+/// x, or slope x where x <= 0, with slopes of any shape that fits [for x at 0 slope, for slope 0] (He et al.,
+/// 2015, equation 1).
+template <class T> Var<T> prelu(Var<T> x, Var<T> slope);
+
+// Comparisons, entry by entry like those above: 1 where it holds and 0 elsewhere, and next to a NaN, which is
+// equal to nothing. They have no derivative.
+
+template <class T> Var<T> greater(Var<T> a, Var<T> b);
+template <class T> Var<T> greater_equal(Var<T> a, Var<T> b);
+template <class T> Var<T> less(Var<T> a, Var<T> b);
+template <class T> Var<T> less_equal(Var<T> a, Var<T> b);
+template <class T> Var<T> equal(Var<T> a, Var<T> b);
+template <class T> Var<T> not_equal(Var<T> a, Var<T> b);
+
+/// a where the condition is not 0 (a NaN is not), b elsewhere; all three fit each other as above. What is not
+/// chosen counts for nothing, in the gradient too, whatever it is.
+template <class T> Var<T> where(Var<T> condition, Var<T> a, Var<T> b);
 
 /// The product of a factor u with its gates v, which are as many as u has entries, one for each column of a
 /// matrix (n) or one for each row (m x 1). It is mul(u, v), and its backward pass finds both gradients in one
@@ -144,25 +171,63 @@ template <class T> Var<T> avg_pool2d(Var<T> x, Both kernel, const AvgPool2dOptio
 template <class T> Var<T> adaptive_avg_pool1d(Var<T> x, Index output);
 template <class T> Var<T> adaptive_avg_pool2d(Var<T> x, Both output);
 
-// Reductions: over one axis, which goes away (-1 is the last), or over everything, which gives a scalar.
+// Reductions.
 
-template <class T> Var<T> sum(Var<T> x);
-template <class T> Var<T> sum(Var<T> x, Index axis);
+/// The axes that a reduction goes over: one, a list in any order, or all, which is an empty list and what
+/// none is. -1 is the last.
+class Axes {
+ public:
+  Axes() = default;
+  Axes(Index axis) : list_{axis} {}
+  Axes(std::initializer_list<Index> axes) : list_(axes) {}
+
+  const IndexList& list() const { return list_; }
+
+ private:
+  IndexList list_;
+};
+
+// They throw Error for an axis that there is not, or that is named twice. The axes go away, or with keepdim
+// stay with one index. Axes that are no neighbours are reduced by several operations, the last ones first.
+
+template <class T> Var<T> sum(Var<T> x, const Axes& axes = {}, bool keepdim = false);
 /// Throws Error when there is nothing to average.
-template <class T> Var<T> mean(Var<T> x);
-template <class T> Var<T> mean(Var<T> x, Index axis);
+template <class T> Var<T> mean(Var<T> x, const Axes& axes = {}, bool keepdim = false);
 /// The largest entry, or a NaN if there is one [1 to the first one, when several are, also of NaNs; 0 to all
 /// others]. Throws Error when there is none.
-template <class T> Var<T> max(Var<T> x);
-template <class T> Var<T> max(Var<T> x, Index axis);
+template <class T> Var<T> max(Var<T> x, const Axes& axes = {}, bool keepdim = false);
+/// The smallest entry [like max].
+template <class T> Var<T> min(Var<T> x, const Axes& axes = {}, bool keepdim = false);
 /// log(sum(exp(x))), shifted by the maximum so that nothing overflows. Throws Error like max.
-template <class T> Var<T> logsumexp(Var<T> x);
-template <class T> Var<T> logsumexp(Var<T> x, Index axis);
+template <class T> Var<T> logsumexp(Var<T> x, const Axes& axes = {}, bool keepdim = false);
+/// The mean of the squared deviations from the mean; unbiased, with a divisor of n - 1 in place of n. The
+/// deviations are taken before they are squared, so it has its digits next to any mean. Throws Error for n =
+/// 0, and n = 1 when unbiased.
+template <class T> Var<T> var(Var<T> x, const Axes& axes = {}, bool unbiased = true, bool keepdim = false);
 
 /// exp(x) / sum(exp(x)) along an axis.
 template <class T> Var<T> softmax(Var<T> x, Index axis = -1);
 /// x - logsumexp(x) along an axis; the maximum is subtracted first, so that offsets of x cancel exactly.
 template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
+
+// Normalization. A channel is an index of axis 1 of rows x channels x (other dimensions).
+
+/// The moments of each channel, over all other axes: a matrix 3 x channels of the mean, the variance (divided
+/// by n) and the unbiased variance (divided by n - 1). Throws Error for n = 1.
+template <class T> Var<T> batch_moments(Var<T> x);
+/// (x - mean) / sqrt(variance + epsilon) weight + bias, with one entry of the others for each channel (Ioffe
+/// and Szegedy, 2015, algorithm 1): those of batch_moments in training, and running ones afterwards.
+template <class T> Var<T> batch_norm(Var<T> x, Var<T> mean, Var<T> variance, double epsilon = 1e-5);
+template <class T>
+Var<T> batch_norm(Var<T> x, Var<T> mean, Var<T> variance, Var<T> weight, Var<T> bias, double epsilon = 1e-5);
+/// (x - m) / sqrt(v + epsilon) with mean m and variance v over the last `axes` axes (Ba, Kiros and Hinton,
+/// 2016), times weight, plus bias, which have the dimensions of those axes.
+template <class T> Var<T> layer_norm(Var<T> x, Index axes = 1, double epsilon = 1e-5);
+template <class T> Var<T> layer_norm(Var<T> x, Var<T> weight, double epsilon = 1e-5);
+template <class T> Var<T> layer_norm(Var<T> x, Var<T> weight, Var<T> bias, double epsilon = 1e-5);
+/// x / sqrt(mean of x^2 + epsilon) over the last axes, times weight (Zhang and Sennrich, 2019).
+template <class T> Var<T> rms_norm(Var<T> x, Index axes = 1, double epsilon = 1e-5);
+template <class T> Var<T> rms_norm(Var<T> x, Var<T> weight, double epsilon = 1e-5);
 
 // Layout.
 
@@ -170,6 +235,13 @@ template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
 template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions);
 /// Exchanges two axes; an axis with itself gives x.
 template <class T> Var<T> transpose(Var<T> x, Index first = -2, Index second = -1);
+/// Puts an axis of one index before this one; -1 is behind the last.
+template <class T> Var<T> unsqueeze(Var<T> x, Index axis);
+/// Takes away an axis that has one index. Throws Error for another one.
+template <class T> Var<T> squeeze(Var<T> x, Index axis);
+/// Repeats x to these dimensions: as above, dimensions are compared from the last one, and one that is
+/// missing or 1 is repeated. -1 is the dimension that x has.
+template <class T> Var<T> expand(Var<T> x, std::initializer_list<Index> dimensions);
 /// Positions [begin, end) of an axis.
 template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end);
 /// Joins tensors that agree in all other dimensions along an axis.
@@ -177,25 +249,88 @@ template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis);
 template <class T> Var<T> concat(std::initializer_list<Var<T>> parts, Index axis) {
   return concat(std::span(parts.begin(), parts.size()), axis);
 }
+/// Joins tensors of one shape along a new axis, which comes before this one; -1 is behind the last.
+template <class T> Var<T> stack(std::span<const Var<T>> parts, Index axis = 0);
+template <class T> Var<T> stack(std::initializer_list<Var<T>> parts, Index axis = 0) {
+  return stack(std::span(parts.begin(), parts.size()), axis);
+}
 /// Rows of a table (n x d) at these positions (an embedding): whole numbers in [0, n), of any shape, to which
 /// the result adds the dimension d. Throws Error for others, in a replay too.
 template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions);
+/// Positions in one table for the positions in several that stand below each other in it: x is rows x fields,
+/// and the whole number in column k, in [0, sizes[k]), comes behind those of the fields before it. Throws
+/// Error for others, in a replay too.
+template <class T> Var<T> field_positions(Var<T> x, Var<T> sizes);
 
-// Losses: each one operation, numerically stable, averaged over all entries (over the rows for
-// cross_entropy).
+// Losses: numerically stable. Their options have the names and meanings of PyTorch's arguments.
 
-/// Mean of (prediction - target)^2.
-template <class T> Var<T> mse_loss(Var<T> prediction, Var<T> target);
-/// Mean of |prediction - target| [0 when equal].
-template <class T> Var<T> mae_loss(Var<T> prediction, Var<T> target);
-/// Mean of d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).
-template <class T> Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta = T(1));
-/// Mean of log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities
-/// `target`. Of an infinite logit it is 0 where the target agrees, and infinite elsewhere.
-template <class T> Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target);
-/// Mean over the rows of logits (n x classes) of -log softmax(row)[label]; `labels` are n whole numbers in
-/// [0, classes). Throws Error for others, in a replay too.
-template <class T> Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels);
+/// What becomes of the losses of all entries (of all rows, for cross_entropy).
+enum class LossReduction { mean, sum, none };
+
+template <class T> struct LossOptions {
+  LossReduction reduction = LossReduction::mean;
+  /// A factor for each entry, repeated where it is smaller: one for each of the n rows is n x 1. The mean is
+  /// then sum(weight loss) / sum(weight).
+  std::optional<Var<T>> weight = {};
+};
+
+/// (prediction - target)^2.
+template <class T>
+Var<T> mse_loss(Var<T> prediction, Var<T> target, const LossOptions<std::type_identity_t<T>>& options = {});
+/// |prediction - target| [0 when equal].
+template <class T>
+Var<T> mae_loss(Var<T> prediction, Var<T> target, const LossOptions<std::type_identity_t<T>>& options = {});
+/// d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).
+template <class T>
+Var<T> huber_loss(Var<T> prediction, Var<T> target, std::type_identity_t<T> delta = T(1),
+                  const LossOptions<std::type_identity_t<T>>& options = {});
+/// max(0, 1 - target prediction) for targets of -1 and 1 [0 where that product is 1 or more].
+template <class T>
+Var<T> hinge_loss(Var<T> prediction, Var<T> target, const LossOptions<std::type_identity_t<T>>& options = {});
+
+template <class T> struct PoissonOptions {
+  LossReduction reduction = LossReduction::mean;
+  /// Whether predictions are logarithms of the rate.
+  bool log_input = true;
+  /// Added to a rate whose logarithm is taken.
+  double eps = 1e-8;
+};
+/// The negative log-likelihood of a count, without its term log(target!): exp(prediction) - target
+/// prediction, or for a prediction of the rate itself, prediction - target log(prediction + eps). Throws
+/// Error for an eps that is not positive.
+template <class T>
+Var<T> poisson_nll_loss(Var<T> prediction, Var<T> target,
+                        const PoissonOptions<std::type_identity_t<T>>& options = {});
+
+template <class T> struct BceOptions {
+  LossReduction reduction = LossReduction::mean;
+  /// A factor for each entry, as in LossOptions, but the mean is that of weight loss.
+  std::optional<Var<T>> weight = {};
+  /// What positive examples count: a factor of the term of target, one or one for each column.
+  std::optional<Var<T>> pos_weight = {};
+};
+/// log(1 + exp(logit)) - target logit: the cross entropy of sigmoid(logit) with probabilities `target`. Of an
+/// infinite logit it is 0 where the target agrees, and infinite elsewhere (without pos_weight).
+template <class T>
+Var<T> bce_with_logits_loss(Var<T> logits, Var<T> target,
+                            const BceOptions<std::type_identity_t<T>>& options = {});
+
+template <class T> struct CrossEntropyOptions {
+  LossReduction reduction = LossReduction::mean;
+  /// A factor for each class. The mean is sum(weight[label] loss) / sum(weight[label]).
+  std::optional<Var<T>> weight = {};
+  /// A factor for each row, which counts in both sums of that mean.
+  std::optional<Var<T>> sample_weight = {};
+  /// A row whose label this is counts for nothing; its loss is 0.
+  Index ignore_index = -100;
+  /// The part of the target that is spread evenly over all classes (Szegedy et al., 2016, section 7).
+  double label_smoothing = 0;
+};
+/// -log softmax(row)[label] for the rows of logits (n x classes); `labels` are n whole numbers in [0,
+/// classes). Throws Error for others, and for the mean of rows that are all ignored, in a replay too.
+template <class T>
+Var<T> cross_entropy_loss(Var<T> logits, Var<T> labels,
+                          const CrossEntropyOptions<std::type_identity_t<T>>& options = {});
 
 /// Sets entries to zero with this probability and divides the others by 1 - probability (Srivastava et al.,
 /// 2014, in the "inverted" form). The pattern is drawn anew in each replay, from the seed of the tape.

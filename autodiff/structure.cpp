@@ -24,6 +24,10 @@ void Structure::reduce(Index input, Index axis, Reduce by) {
   reductions.push_back({input, axis, by});
 }
 
+void Structure::gate(Index factor, Index input) {
+  gates.push_back({factor, input});
+}
+
 bool Structure::is_literal(Index output_axis) const {
   return std::ranges::find(literal_axes, output_axis) != literal_axes.end();
 }

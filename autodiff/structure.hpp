@@ -54,6 +54,12 @@ struct Reduction {
   Reduce by = Reduce::other;
 };
 
+/// Where a class of input `factor` is zero, the output of that class does not depend on input `input`: it is
+/// multiplied with the factor before something is added to it.
+struct Gate {
+  Index factor = 0, input = 0;
+};
+
 /// What an operation states of itself, for given shapes of inputs and output.
 ///
 /// Read it so. Take an output axis and an input. Without a link between them, every index of the output axis
@@ -73,6 +79,7 @@ struct Structure {
   std::vector<Link> links;
   std::vector<Contraction> contractions;
   std::vector<Reduction> reductions;
+  std::vector<Gate> gates;
   /// Output axes whose length attributes give (the ends of a slice, the dimensions of a reshape). To cut such
   /// an axis, or what is linked to it, the operation must be recorded with other attributes, which
   /// OpRecord::cut_attributes makes.
@@ -96,6 +103,7 @@ struct Structure {
   void contract(Index input_a, Index axis_a, Index input_b, Index axis_b, bool partial = false);
   void add_bias(Index input, Index output_axis);
   void reduce(Index input, Index axis, Reduce by);
+  void gate(Index factor, Index input);
   void preserve_zero(Index input) { zero_preserving |= 1u << input; }
 
   // For the readers.

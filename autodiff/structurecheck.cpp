@@ -132,6 +132,7 @@ class StructureCheck {
     for (const Reduction& r : structure_.reductions) {
       if (r.by == Reduce::sum) check_sum(r);
     }
+    for (const Gate& gate : structure_.gates) check_gate(gate);
     check_zeros();
     return report_;
   }
@@ -206,6 +207,11 @@ class StructureCheck {
     }
     for (const Index axis : structure_.literal_axes) {
       require(has_axis(output, axis), "a literal axis ", axis, ", which is not there");
+    }
+    for (const auto& [factor, input] : structure_.gates) {
+      const auto given = [&](Index i) { return i >= 0 && i < static_cast<Index>(inputs_.size()); };
+      require(given(factor) && given(input), "a gate, input ", factor, ", of input ", input,
+              ", which are not there");
     }
     require(structure_.bias >= -1 && structure_.bias < op_.arity.most, "a bias that is no input");
     if (structure_.bias >= 0)
@@ -437,6 +443,30 @@ class StructureCheck {
     const bool moves = gives(y, inputs, attributes_, Up::to_rounding);
     require(moves || c.partial, "the constant index ", i, " of axis ", c.axis_a, " of input ", c.input_a,
             " cannot move into the bias");
+  }
+
+  /// That a class whose factor is zero is the same for another input behind that gate.
+  void check_gate(const Gate& gate) {
+    bool linked = false;
+    for (const Link& link : structure_.links) {
+      if (link.input != gate.factor) continue;
+      linked = true;
+      for (Index k = 0; k < link.classes; ++k) {
+        Inputs inputs = inputs_;
+        for_slice(
+            inputs[at(gate.factor)], link.from.axis,
+            [&](Index i) { return link.from.class_of(i, link.classes) == k; }, [](double& x) { x = 0; });
+        const Tensor<double> before = compute(inputs, attributes_);
+        for (double& x : inputs[at(gate.input)]) x = 3 + x * x;  // a variance stays one
+        const Tensor<double> after = compute(inputs, attributes_);
+        for (Index j = 0; j < before.size(); ++j) {
+          const Index to = positions(y_.shape(), j)[at(link.to.axis)];
+          require(link.to.class_of(to, link.classes) != k || before[j] == after[j], "class ", k, " of input ",
+                  gate.factor, " is zero, and the result depends on input ", gate.input);
+        }
+      }
+    }
+    require(linked, "a gate, input ", gate.factor, ", that is not linked");
   }
 
   /// What a class of the output is where a class of the input is zero follows from the dependence.

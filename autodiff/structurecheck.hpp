@@ -31,6 +31,7 @@ std::ostream& operator<<(std::ostream& out, const StructureReport& report);
 ///   to rounding. So do they stay when an index is cut that no output reads.
 /// - An index of a contraction is zero on one side: the other side does not count there, and the index may
 ///   go. The same for an index of a plain sum.
+/// - A gate that is zero takes an input out of its class, whatever that input is there.
 /// - What preserves zeros does; the bias takes up the product with a constant; only random operations vary by
 ///   themselves.
 ///

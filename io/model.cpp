@@ -22,11 +22,15 @@ const std::tuple operations{static_cast<Unary<T>>(&relu<T>),
                             static_cast<Var<T> (*)(Var<T>, Var<T>, const Conv2dOptions&)>(&conv2d<T>),
                             static_cast<Binary<T>>(&add<T>),
                             &dropout<T>,
+                            &gather_rows<T>,
                             &hadamard<T>,
                             &transpose<T>,
-                            static_cast<Binary<T>>(&mse_loss<T>),
+                            &mse_loss<T>,
+                            &cross_entropy_loss<T>,
+                            &batch_moments<T>,
+                            &where<T>,
                             &matmul<T>,
-                            static_cast<Unary<T>>(&sum<T>)};
+                            &sum<T>};
 [[gnu::used]] const void* const linked[]{&operations<float>, &operations<double>};
 
 }  // namespace

@@ -134,7 +134,9 @@ template <class T> Graph<T>::Graph(Parts parts) : parts_(std::move(parts)) {
 
 /// By shapes alone: the program may come from an untrusted file, so nothing is computed or allocated for it.
 template <class T> void Graph<T>::check(const Program& program) const {
-  std::vector<Shape> results;
+  // Two rows, of which a batch has moments.
+  std::vector<Shape> inputs = parts_.inputs, results;
+  for (Shape& shape : inputs) shape = shape.with(0, 2);
   results.reserve(program.instructions.size());  // references to them stay
   const auto shape_of = [&](const Value& value) -> const Shape& {
     const std::size_t counts[] = {parts_.inputs.size(), parts_.parameters.size(), parts_.buffers.size(),
@@ -146,7 +148,7 @@ template <class T> void Graph<T>::check(const Program& program) const {
     const auto k = static_cast<std::size_t>(value.index);
     switch (value.kind) {
       case Value::Kind::input:
-        return parts_.inputs[k];
+        return inputs[k];
       case Value::Kind::parameter:
         return parts_.parameters[k].second.shape();
       case Value::Kind::buffer:

@@ -21,6 +21,8 @@ TAPER_LOSS(mae_loss)
 TAPER_LOSS(huber_loss)
 TAPER_LOSS(bce_with_logits_loss)
 TAPER_LOSS(cross_entropy_loss)
+TAPER_LOSS(hinge_loss)
+TAPER_LOSS(poisson_nll_loss)
 #undef TAPER_LOSS
 
 }  // namespace taper::nn

@@ -10,7 +10,8 @@ namespace taper::optim {
 template <class T>
 Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const char* name, bool decoupled)
     : Optimizer<T>(std::move(parameters), name, options.lr, options.weight_decay, options.groups,
-                   {"exp_avg", "exp_avg_sq"}),
+                   options.amsgrad ? std::vector<const char*>{"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
+                                   : std::vector<const char*>{"exp_avg", "exp_avg_sq"}),
       options_(options),
       decoupled_(decoupled) {
   require_setting(name, "beta1", options.beta1, true);
@@ -21,7 +22,10 @@ Adam<T>::Adam(nn::Parameters<T> parameters, const AdamOptions& options, const ch
 }
 
 template <class T> std::vector<Setting> Adam<T>::own_settings() const {
-  return {{"beta1", options_.beta1}, {"beta2", options_.beta2}, {"epsilon", options_.epsilon}};
+  std::vector<Setting> result{
+      {"beta1", options_.beta1}, {"beta2", options_.beta2}, {"epsilon", options_.epsilon}};
+  if (options_.amsgrad) result.push_back({"amsgrad", 1});
+  return result;
 }
 
 template <class T>
@@ -50,7 +54,7 @@ void Adam<T>::update(const typename Optimizer<T>::Segment& segment, double lr,
                          .beta2 = options_.beta2,
                          .root_correction = 1 / root_correction2_,
                          .epsilon = options_.epsilon},
-                        cohorts);
+                        cohorts, options_.amsgrad ? this->state(2, segment) : nullptr);
 }
 
 template <class T> void Adam<T>::reset_state(std::span<const Index> frozen, std::span<const Index> thawed) {
@@ -127,6 +131,19 @@ std::string induced_norm(Index depth) {
 }  // namespace
 
 template <class T>
+void refuse_decay_of_factors(const char* where, const nn::Parameters<T>& parameters,
+                             const std::function<double(const typename nn::Parameters<T>::Entry&)>& decay) {
+  for (const auto& entry : parameters.entries()) {
+    const auto* const product = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of.get());
+    if (product != nullptr && decay(entry) > 0) {
+      throw Error(where, "decoupled decay on '", entry.name, "', a factor of a product of ", product->depth(),
+                  ": it induces no ", induced_norm(product->depth()),
+                  " penalty, expected Adam, whose decay is coupled, or decay_factors to insist");
+    }
+  }
+}
+
+template <class T>
 AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
     : Adam<T>(parameters,
               {.lr = options.lr,
@@ -134,19 +151,19 @@ AdamW<T>::AdamW(nn::Parameters<T> parameters, const AdamWOptions& options)
                .beta2 = options.beta2,
                .epsilon = options.epsilon,
                .weight_decay = options.weight_decay,
-               .groups = options.groups},
+               .groups = options.groups,
+               .amsgrad = options.amsgrad},
               "adamw", true) {
   if (options.decay_factors) return;
-  for (const auto& entry : parameters.entries()) {
-    const auto* const product = dynamic_cast<const nn::Hadamard<T>*>(entry.factor_of.get());
-    if (product != nullptr && this->weight_decay(entry) > 0) {
-      throw Error("adamw", "decoupled decay on '", entry.name, "', a factor of a product of ",
-                  product->depth(), ": it induces no ", induced_norm(product->depth()),
-                  " penalty, expected Adam, whose decay is coupled, or decay_factors to insist");
-    }
-  }
+  refuse_decay_of_factors<T>("adamw", parameters,
+                             [&](const auto& entry) { return this->weight_decay(entry); });
 }
 
+#define TAPER_INSTANTIATE(T)                                                      \
+  template void refuse_decay_of_factors<T>(const char*, const nn::Parameters<T>&, \
+                                           const std::function<double(const nn::Parameters<T>::Entry&)>&);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 TAPER_INSTANTIATE_CLASS(Adam)
 TAPER_INSTANTIATE_CLASS(AdamW)
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 
 #include <taper/optim/optimizer.hpp>
 
@@ -14,6 +15,8 @@ struct AdamOptions {
   /// Coupled: added to the gradient as weight_decay * value, the penalty weight_decay / 2 * ||value||^2.
   double weight_decay = 0;
   std::vector<Group> groups = {};
+  /// Divides by the root of the largest second moment so far (Reddi, Kale and Kumar, 2018, algorithm 2).
+  bool amsgrad = false;
 };
 
 /// Adam (Kingma and Ba, 2015, algorithm 1), with the corrections applied as PyTorch does. Gradients may be
@@ -62,6 +65,8 @@ struct AdamWOptions {
   std::vector<Group> groups = {};
   /// Insists on decoupled decay for the factors of a Hadamard product.
   bool decay_factors = false;
+  /// As for Adam.
+  bool amsgrad = false;
 };
 
 /// Adam with decoupled decay (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019,
@@ -72,5 +77,11 @@ template <class T> class AdamW : public Adam<T> {
   /// Throws Error like Adam, and for decay on the factors of a Hadamard product unless insisted on.
   explicit AdamW(nn::Parameters<T> parameters, const AdamWOptions& options = {});
 };
+
+/// Throws the Error of `where` for decoupled decay on a factor of a Hadamard product, which `decay` gives by
+/// its entry.
+template <class T>
+void refuse_decay_of_factors(const char* where, const nn::Parameters<T>& parameters,
+                             const std::function<double(const typename nn::Parameters<T>::Entry&)>& decay);
 
 }  // namespace taper::optim

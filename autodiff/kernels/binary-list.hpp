@@ -3,6 +3,8 @@
 //
 //   TAPER_BINARY(name, operation, zero, domain, value, slope in a, slope in b)
 //   TAPER_BINARY_SYMMETRIC(name, operation, zero, domain, value, slope in a)   when f(a, b) = f(b, a)
+//   TAPER_COMPARISON(name, value)   of 0 and 1, without a slope; where it is not defined apart, it is a
+//                                   TAPER_BINARY
 //
 //   name       of the enumerator and of the function of autodiff/ops.hpp
 //   operation  as in print-outs
@@ -12,6 +14,11 @@
 //   slope      df/da or df/db; where f is not smooth, the one in brackets
 //
 // `one` is a vector of ones.
+
+#ifndef TAPER_COMPARISON
+#define TAPER_COMPARISON(name, value) \
+  TAPER_BINARY(name, #name, neither, distinct, value, hn::Zero(Tag<T>()), hn::Zero(Tag<T>()))
+#endif
 
 // clang-format off
 TAPER_BINARY_SYMMETRIC(add, "add", neither, anywhere,
@@ -39,7 +46,19 @@ TAPER_BINARY_SYMMETRIC(max, "maximum", neither, distinct,
 TAPER_BINARY_SYMMETRIC(min, "minimum", neither, distinct,
                        keep_nan<T>(a, keep_nan<T>(b, hn::Min(a, b))),
                        hn::IfThenZeroElse(hn::Gt(a, b), half_if_equal<T>(a, b)))
+// x, or slope x where x <= 0
+TAPER_BINARY(prelu, "prelu", first, anywhere,
+             hn::IfThenElse(hn::Gt(a, hn::Zero(Tag<T>())), a, hn::Mul(a, b)),
+             hn::IfThenElse(hn::Gt(a, hn::Zero(Tag<T>())), one, b),
+             hn::IfThenZeroElse(hn::Gt(a, hn::Zero(Tag<T>())), a))
+TAPER_COMPARISON(greater, hn::IfThenElseZero(hn::Gt(a, b), constant<T>(1)))
+TAPER_COMPARISON(greater_equal, hn::IfThenElseZero(hn::Ge(a, b), constant<T>(1)))
+TAPER_COMPARISON(less, hn::IfThenElseZero(hn::Lt(a, b), constant<T>(1)))
+TAPER_COMPARISON(less_equal, hn::IfThenElseZero(hn::Le(a, b), constant<T>(1)))
+TAPER_COMPARISON(equal, hn::IfThenElseZero(hn::Eq(a, b), constant<T>(1)))
+TAPER_COMPARISON(not_equal, hn::IfThenZeroElse(hn::Eq(a, b), constant<T>(1)))
 // clang-format on
 
+#undef TAPER_COMPARISON
 #undef TAPER_BINARY
 #undef TAPER_BINARY_SYMMETRIC

@@ -279,11 +279,12 @@ void binary_gradient(Binary f, int of, Index rows, Index columns, const Strided<
   });
 }
 
-#define TAPER_BINARY_LOOPS(T)                                                                                \
+#define TAPER_INSTANTIATE(T)                                                                                 \
   template void binary(Binary, Index, Index, const Strided<const T>&, const Strided<const T>&, T*);          \
   template void binary_gradient(Binary, int, Index, Index, const Strided<const T>&, const Strided<const T>&, \
                                 const T*, const Strided<T>&, bool);
-TAPER_FOR_SCALARS(TAPER_BINARY_LOOPS)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

@@ -1,10 +1,10 @@
 #include <taper/autodiff/kernels/bands.hpp>
 #include <taper/autodiff/kernels/conv.hpp>
 #include <taper/autodiff/kernels/depthwise.hpp>
-#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/kernels/unary.hpp>
 #include <taper/autodiff/kernels/workspace.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper::kernels {
 namespace {
@@ -213,13 +213,14 @@ template <class T> void conv_bias_gradient(const Conv& of, const T* sums, T* gbi
   store_or_add(of.outputs, sums + of.weights(), gbias, add);
 }
 
-#define TAPER_CONV(T)                                                                          \
+#define TAPER_INSTANTIATE(T)                                                                   \
   template void conv(const Conv&, const T*, const T*, const T*, T*, Activation);               \
   template Index conv_sums<T>(const Conv&);                                                    \
   template void conv_weight_gradient(const Conv&, const T*, T*, bool);                         \
   template void conv_bias_gradient(const Conv&, const T*, T*, bool);                           \
   template void conv_gradient(const Conv&, const T*, const T*, const T*, const T*, Activation, \
                               const ConvGradient<T>&);
-TAPER_FOR_SCALARS(TAPER_CONV)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels

@@ -119,10 +119,11 @@ void depthwise_gradient(const Band& band, Index outputs, const T* channel, const
   best<T>().gradient(band, outputs, channel, w, gy, gx, gw, add);
 }
 
-#define TAPER_DEPTHWISE(T)                                                       \
+#define TAPER_INSTANTIATE(T)                                                     \
   template void depthwise(const Band&, Index, const T*, const T*, const T*, T*); \
   template void depthwise_gradient(const Band&, Index, const T*, const T*, const T*, T*, T*, bool);
-TAPER_FOR_SCALARS(TAPER_DEPTHWISE)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

@@ -301,12 +301,13 @@ void gemm_alone(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c,
   best<T>().multiply(m, n, k, a, b, c, ldc, add, {nullptr, row_bias, f, true});
 }
 
-#define TAPER_GEMM(T)                                                                                  \
+#define TAPER_INSTANTIATE(T)                                                                           \
   template void gemm(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*,       \
                      Activation);                                                                      \
   template void gemm_alone(Index, Index, Index, MatrixRef<T>, MatrixRef<T>, T*, Index, bool, const T*, \
                            Activation);
-TAPER_FOR_SCALARS(TAPER_GEMM)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

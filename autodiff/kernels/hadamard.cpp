@@ -200,11 +200,12 @@ void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, cons
   });
 }
 
-#define TAPER_HADAMARD(T)                                                                                 \
+#define TAPER_INSTANTIATE(T)                                                                              \
   template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                    \
   template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardGradient<T>, \
                                   HadamardGradient<T>);
-TAPER_FOR_SCALARS(TAPER_HADAMARD)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

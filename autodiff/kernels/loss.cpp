@@ -1,3 +1,5 @@
+#include <type_traits>
+
 #include <taper/autodiff/kernels/loss.hpp>
 #include <taper/instantiate.hpp>
 
@@ -6,7 +8,10 @@
 namespace taper::kernels {
 template <class T> struct LossTable {
   T (*forward)(Loss kind, Index n, const T* p, const T* t, T delta);
-  void (*gradient)(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add);
+  /// The derivatives are multiplied by those of gy, or by s where that is null.
+  void (*gradient)(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, const T* gy, T* g,
+                   bool add);
+  void (*each)(Loss kind, Index n, const T* p, const T* t, T delta, T* y);
 };
 }  // namespace taper::kernels
 #endif
@@ -39,6 +44,13 @@ template <class T, Loss kind> HWY_INLINE Vector<T> value(Vector<T> p, Vector<T> 
     const Vector<T> large = keep_nan<T>(p, hn::IfThenZeroElse(hn::Eq(miss, zero), hn::Mul(miss, p)));
     return hn::Add(large, log1p_unit<T>(exp_of_negative<T>(p).value()));
   }
+  const Vector<T> zero = hn::Zero(Tag<T>()), one = constant<T>(1);
+  if constexpr (kind == Loss::hinge) {
+    const Vector<T> v = hn::NegMulAdd(t, p, one);
+    return hn::IfThenElse(hn::Lt(v, zero), zero, v);
+  }
+  if constexpr (kind == Loss::poisson_log) return hn::NegMulAdd(t, p, exp<T>(p));
+  if constexpr (kind == Loss::poisson) return hn::NegMulAdd(t, log<T>(hn::Add(p, delta)), p);
 }
 
 template <class T, Loss kind, int of> HWY_INLINE Vector<T> slope(Vector<T> p, Vector<T> t, Vector<T> delta) {
@@ -48,6 +60,14 @@ template <class T, Loss kind, int of> HWY_INLINE Vector<T> slope(Vector<T> p, Ve
   if constexpr (kind == Loss::huber)
     return keep_nan<T>(difference, hn::Min(hn::Max(difference, hn::Neg(delta)), delta));
   if constexpr (kind == Loss::bce_with_logits) return of == 0 ? hn::Sub(sigmoid<T>(p), t) : hn::Neg(p);
+  const Vector<T> one = constant<T>(1);
+  if constexpr (kind == Loss::hinge)
+    return hn::IfThenZeroElse(hn::Ge(hn::Mul(t, p), one), hn::Neg(of == 0 ? t : p));
+  if constexpr (kind == Loss::poisson_log) return of == 0 ? hn::Sub(exp<T>(p), t) : hn::Neg(p);
+  if constexpr (kind == Loss::poisson) {
+    const Vector<T> rate = hn::Add(p, delta);
+    return of == 0 ? hn::Sub(one, hn::Div(t, rate)) : hn::Neg(log<T>(rate));
+  }
 }
 
 template <class T, Loss kind> T total(Index n, const T* p, const T* t, T delta) {
@@ -60,57 +80,64 @@ template <class T, Loss kind> T total(Index n, const T* p, const T* t, T delta) 
   return hn::GetLane(hn::SumOfLanes(d, sums));
 }
 
+template <class T, Loss kind> void map(Index n, const T* p, const T* t, T delta, T* y) {
+  const Vector<T> bound = hn::Set(Tag<T>(), delta);
+  for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+    store_upto<T>(value<T, kind>(load_upto<T>(p + i, count), load_upto<T>(t + i, count), bound), y + i,
+                  count);
+  });
+}
+
 template <class T, Loss kind, int of>
-void map_gradient(Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
+void map_gradient(Index n, const T* p, const T* t, T delta, T s, const T* gy, T* g, bool add) {
   const Tag<T> d;
-  const Index step = lanes<T>();
   const Vector<T> bound = hn::Set(d, delta), factor = hn::Set(d, s);
-  for (Index i = 0; i < n; i += step) {
-    if (const Index rest = n - i; rest >= step) {
-      const Vector<T> local = hn::Mul(factor, slope<T, kind, of>(load<T>(p + i), load<T>(t + i), bound));
-      store<T>(add ? hn::Add(load<T>(g + i), local) : local, g + i);
-    } else {
-      const Vector<T> local =
-          hn::Mul(factor, slope<T, kind, of>(load_some<T>(p + i, rest), load_some<T>(t + i, rest), bound));
-      store_some<T>(add ? hn::Add(load_some<T>(g + i, rest), local) : local, g + i, rest);
-    }
+  for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+    const Vector<T> by = gy == nullptr ? factor : load_upto<T>(gy + i, count);
+    const Vector<T> local = slope<T, kind, of>(load_upto<T>(p + i, count), load_upto<T>(t + i, count), bound);
+    store_or_add<T>(hn::Mul(by, local), g + i, count, add);
+  });
+}
+
+/// Calls f(kind) with the kind as a constant, where the compiler warns of a case that is missing.
+template <class F> auto with_kind(Loss kind, const F& f) {
+  using K = Loss;
+  switch (kind) {
+    case K::square:
+      return f(std::integral_constant<K, K::square>());
+    case K::absolute:
+      return f(std::integral_constant<K, K::absolute>());
+    case K::huber:
+      return f(std::integral_constant<K, K::huber>());
+    case K::bce_with_logits:
+      return f(std::integral_constant<K, K::bce_with_logits>());
+    case K::hinge:
+      return f(std::integral_constant<K, K::hinge>());
+    case K::poisson_log:
+      return f(std::integral_constant<K, K::poisson_log>());
+    case K::poisson:
+      break;
   }
+  return f(std::integral_constant<K, K::poisson>());
 }
 
 template <class T> T forward(Loss kind, Index n, const T* p, const T* t, T delta) {
-  switch (kind) {
-    case Loss::square:
-      return total<T, Loss::square>(n, p, t, delta);
-    case Loss::absolute:
-      return total<T, Loss::absolute>(n, p, t, delta);
-    case Loss::huber:
-      return total<T, Loss::huber>(n, p, t, delta);
-    case Loss::bce_with_logits:
-      return total<T, Loss::bce_with_logits>(n, p, t, delta);
-  }
-  return 0;
+  return with_kind(kind, [&](auto k) { return total<T, k()>(n, p, t, delta); });
 }
 
-template <class T, int of>
-void gradient(Loss kind, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
-  switch (kind) {
-    case Loss::square:
-      return map_gradient<T, Loss::square, of>(n, p, t, delta, s, g, add);
-    case Loss::absolute:
-      return map_gradient<T, Loss::absolute, of>(n, p, t, delta, s, g, add);
-    case Loss::huber:
-      return map_gradient<T, Loss::huber, of>(n, p, t, delta, s, g, add);
-    case Loss::bce_with_logits:
-      return map_gradient<T, Loss::bce_with_logits, of>(n, p, t, delta, s, g, add);
-  }
+template <class T> void each(Loss kind, Index n, const T* p, const T* t, T delta, T* y) {
+  with_kind(kind, [&](auto k) { map<T, k()>(n, p, t, delta, y); });
 }
 
 template <class T>
-void gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
-  of == 0 ? gradient<T, 0>(kind, n, p, t, delta, s, g, add) : gradient<T, 1>(kind, n, p, t, delta, s, g, add);
+void gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, const T* gy, T* g, bool add) {
+  with_kind(kind, [&](auto k) {
+    of == 0 ? map_gradient<T, k(), 0>(n, p, t, delta, s, gy, g, add)
+            : map_gradient<T, k(), 1>(n, p, t, delta, s, gy, g, add);
+  });
 }
 
-TAPER_KERNELS(LossTable, &forward<T>, &gradient<T>)
+TAPER_KERNELS(LossTable, &forward<T>, &gradient<T>, &each<T>)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -129,17 +156,42 @@ template <class T> double loss(Loss kind, Index n, const T* p, const T* t, T del
   return result;
 }
 
+namespace {
+
+Index cost(Loss kind) {
+  return kind >= Loss::bce_with_logits && kind != Loss::hinge ? costly : cheap;
+}
+
+}  // namespace
+
 template <class T>
 void loss_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, T s, T* g, bool add) {
-  for_numbers(n, kind == Loss::bce_with_logits ? costly : cheap, [&](Index begin, Index end) {
-    best<T>().gradient(kind, of, end - begin, p + begin, t + begin, delta, s, g + begin, add);
+  for_numbers(n, cost(kind), [&](Index begin, Index end) {
+    best<T>().gradient(kind, of, end - begin, p + begin, t + begin, delta, s, nullptr, g + begin, add);
   });
 }
 
-#define TAPER_LOSS(T)                                       \
-  template double loss(Loss, Index, const T*, const T*, T); \
-  template void loss_gradient(Loss, int, Index, const T*, const T*, T, T, T*, bool);
-TAPER_FOR_SCALARS(TAPER_LOSS)
+template <class T> void loss_each(Loss kind, Index n, const T* p, const T* t, T delta, T* y) {
+  for_numbers(n, cost(kind), [&](Index begin, Index end) {
+    best<T>().each(kind, end - begin, p + begin, t + begin, delta, y + begin);
+  });
+}
+
+template <class T>
+void loss_each_gradient(Loss kind, int of, Index n, const T* p, const T* t, T delta, const T* gy, T* g,
+                        bool add) {
+  for_numbers(n, cost(kind), [&](Index begin, Index end) {
+    best<T>().gradient(kind, of, end - begin, p + begin, t + begin, delta, T{1}, gy + begin, g + begin, add);
+  });
+}
+
+#define TAPER_INSTANTIATE(T)                                                         \
+  template double loss(Loss, Index, const T*, const T*, T);                          \
+  template void loss_gradient(Loss, int, Index, const T*, const T*, T, T, T*, bool); \
+  template void loss_each(Loss, Index, const T*, const T*, T, T*);                   \
+  template void loss_each_gradient(Loss, int, Index, const T*, const T*, T, const T*, T*, bool);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

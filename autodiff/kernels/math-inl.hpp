@@ -136,11 +136,19 @@ template <class T> HWY_INLINE Exponential<T> exp_of_negative(Vector<T> x) {
   return Exponential<T>(hn::Neg(hn::Min(hn::Abs(x), constant<T>(is_float<T> ? 120 : 760))));
 }
 
-/// exp(x) - 1 for x <= 0.
+/// exp(x) - 1 for x <= 40.
 template <class T> HWY_INLINE Vector<T> expm1_negative(Vector<T> x) {
   const Exponential<T> e(hn::Max(x, constant<T>(-50)));
   const Vector<T> scale = power_of_two<T>(e.k);
   return keep_nan<T>(x, hn::MulAdd(scale, e.rest, hn::Sub(scale, constant<T>(1))));
+}
+
+/// exp(x) - 1.
+template <class T> HWY_INLINE Vector<T> expm1(Vector<T> x) {
+  const Vector<T> most = constant<T>(40), zero = hn::Zero(Tag<T>());  // beyond, 1 is less than the last digit
+  const Vector<T> y = expm1_negative<T>(hn::Min(x, most));
+  const Vector<T> usual = hn::IfThenElse(hn::Eq(x, zero), x, y);
+  return keep_nan<T>(x, hn::IfThenElse(hn::Gt(x, most), exp<T>(x), usual));
 }
 
 /// k log(2) + log(1 + f) for 1 + f between the square roots of 1/2 and 2.
@@ -195,6 +203,87 @@ template <class T> HWY_INLINE Vector<T> log1p_unit(Vector<T> x) {
   const auto large = hn::Gt(x, constant<T>(0.41421356));
   const Vector<T> f = hn::IfThenElse(large, hn::Mul(constant<T>(0.5), hn::Sub(x, one)), x);
   return log_near_one<T>(hn::IfThenElseZero(large, one), f);
+}
+
+/// log(1 + x).
+template <class T> HWY_INLINE Vector<T> log1p(Vector<T> x) {
+  const Vector<T> zero = hn::Zero(Tag<T>()), one = constant<T>(1), sum = hn::Add(one, x);
+  // What the sum has rounded away is small next to it, so its part of the logarithm is this quotient.
+  const Vector<T> of_small = hn::Sub(x, hn::Sub(sum, one)), of_large = hn::Sub(one, hn::Sub(sum, x));
+  const Vector<T> lost = hn::Div(hn::IfThenElse(hn::Lt(x, one), of_small, of_large), sum);
+  const auto inside = hn::And(hn::Gt(sum, zero), hn::Lt(sum, infinity<T>()));
+  const Vector<T> y = hn::Add(log<T>(sum), hn::IfThenElseZero(inside, lost));
+  return hn::IfThenElse(hn::Eq(x, zero), x, y);
+}
+
+/// x = r + low + k pi / 2 with a whole number k, of which `quadrant` has the last two bits, and |r| up to
+/// pi / 4. The parts of pi / 2 are so short that their products with k are exact (Cody and Waite, 1980).
+template <class T> struct Quadrant {
+  static constexpr double limit = is_float<T> ? 6400 : 1.6e6;  // where k has as many bits as that allows
+  Vector<T> r, low;
+  Bits<T> quadrant;
+
+  explicit HWY_INLINE Quadrant(Vector<T> x) {
+    constexpr double first = is_float<T> ? 0x1.92p+0 : 0x1.921fb544p+0;
+    constexpr double second = is_float<T> ? 0x1.fb4p-12 : 0x1.0b4611a6p-34;
+    constexpr double third = is_float<T> ? 0x1.444p-24 : 0x1.3198a2e037073p-69;
+    constexpr double fourth = is_float<T> ? 0x1.68c234c4c6629p-39 : 0;
+    const Vector<T> shifter = constant<T>(Format<T>::shifter);
+    const Vector<T> placed = hn::MulAdd(x, constant<T>(0.6366197723675814), shifter);
+    const Vector<T> k = hn::Sub(placed, shifter);
+    quadrant = bits<T>(placed);
+    r = hn::NegMulAdd(k, constant<T>(first), x);
+    low = hn::Zero(Tag<T>());
+    subtract(hn::Mul(k, constant<T>(second)));
+    subtract(hn::Mul(k, constant<T>(third)));
+    if constexpr (is_float<T>) low = hn::NegMulAdd(k, constant<T>(fourth), low);
+  }
+
+  /// sin(x + turns pi / 2).
+  HWY_INLINE Vector<T> sine(Word<T> turns) const {
+    const Vector<T> one = constant<T>(1), z = hn::Mul(r, r), half = hn::Mul(constant<T>(0.5), z);
+    Vector<T> p, q;
+    if constexpr (is_float<T>) {
+      p = polynomial<T>(z, polynomials::sin_float), q = polynomial<T>(z, polynomials::cos_float);
+    } else {
+      p = polynomial<T>(z, polynomials::sin_double), q = polynomial<T>(z, polynomials::cos_double);
+    }
+    const Vector<T> sine = hn::Add(r, hn::MulAdd(hn::Mul(r, z), p, hn::NegMulAdd(half, low, low)));
+    const Vector<T> near = hn::Sub(one, half), missing = hn::Sub(hn::Sub(one, near), half);
+    const Vector<T> cosine =
+        hn::Add(near, hn::Add(missing, hn::MulAdd(hn::Mul(z, z), q, hn::Neg(hn::Mul(r, low)))));
+    const Bits<T> turned = hn::Add(quadrant, word<T>(turns));
+    constexpr int top = sizeof(T) * 8 - 1;
+    const Bits<T> sign = hn::ShiftLeft<top>(hn::ShiftRight<1>(turned));
+    const auto odd = hn::Ne(hn::And(turned, word<T>(1)), word<T>(0));
+    const Vector<T> y = hn::IfThenElse(hn::RebindMask(Tag<T>(), odd), cosine, sine);
+    return hn::Xor(y, number<T>(sign));
+  }
+
+ private:
+  /// Takes a part from r + low, with what the difference loses (Knuth's two-sum).
+  HWY_INLINE void subtract(Vector<T> part) {
+    const Vector<T> next = hn::Sub(r, part), moved = hn::Sub(next, r);
+    const Vector<T> lost = hn::Sub(hn::Sub(r, hn::Sub(next, moved)), hn::Add(part, moved));
+    const Vector<T> rest = hn::Add(low, lost), sum = hn::Add(next, rest), by = hn::Sub(sum, next);
+    low = hn::Add(hn::Sub(next, hn::Sub(sum, by)), hn::Sub(rest, by));
+    r = sum;
+  }
+};
+
+template <class T, class F> HWY_INLINE Vector<T> sine_of(Vector<T> x, Word<T> turns, const F& exact) {
+  const auto inside = hn::Le(hn::Abs(x), constant<T>(Quadrant<T>::limit));
+  const Vector<T> y = Quadrant<T>(hn::IfThenElseZero(inside, x)).sine(turns);
+  if (HWY_LIKELY(hn::AllTrue(Tag<T>(), inside))) return y;
+  return hn::IfThenElse(inside, y, per_lane<T>(x, exact));
+}
+
+template <class T> HWY_INLINE Vector<T> sin(Vector<T> x) {
+  const Vector<T> y = sine_of<T>(x, 0, [](T t) { return std::sin(t); });
+  return hn::IfThenElse(hn::Eq(x, hn::Zero(Tag<T>())), x, y);
+}
+template <class T> HWY_INLINE Vector<T> cos(Vector<T> x) {
+  return sine_of<T>(x, 1, [](T t) { return std::cos(t); });
 }
 
 template <class T> HWY_INLINE Vector<T> tanh(Vector<T> x) {
@@ -300,6 +389,29 @@ template <class T> HWY_INLINE Vector<T> gelu_slope(Vector<T> x) {
   const Vector<T> lower = tail.e.times(hn::NegMulAdd(tail.a, constant<T>(0.3989422804014327), tail.m));
   const Vector<T> y = hn::IfThenElse(hn::Lt(x, hn::Zero(Tag<T>())), lower, hn::Sub(constant<T>(1), lower));
   return keep_nan<T>(x, y);
+}
+
+/// The error function: a polynomial around 0, and 1 - 2 Phi(-sqrt(2) |x|) beyond.
+template <class T> HWY_INLINE Vector<T> erf(Vector<T> x) {
+  const Vector<T> a = hn::Abs(x), z = hn::Mul(x, x);
+  Vector<T> near;
+  if constexpr (is_float<T>) {
+    near = hn::Mul(x, polynomial<T>(z, polynomials::erf_float));
+  } else {
+    near = hn::Mul(x, polynomial<T>(z, polynomials::erf_double));
+  }
+  const NormalTail<T> tail(hn::Mul(a, constant<T>(1.4142135623730951)));
+  const Vector<T> far = hn::Sub(constant<T>(1), tail.e.times(hn::Add(tail.m, tail.m)));
+  const Vector<T> y = hn::IfThenElse(hn::Le(a, constant<T>(0.5)), near, hn::CopySign(far, x));
+  return keep_nan<T>(x, y);
+}
+
+/// The derivative of erf, 2 / sqrt(pi) exp(-x^2).
+template <class T> HWY_INLINE Vector<T> erf_slope(Vector<T> x) {
+  const Vector<T> a = hn::Min(hn::Abs(x), constant<T>(is_float<T> ? 10.3 : 27.4));  // beyond, it is zero
+  const Vector<T> square = hn::Mul(a, a);
+  const Exponential<T> e(hn::Neg(square), hn::Neg(lost_of_square<T>(a, square)));
+  return keep_nan<T>(x, e.times(constant<T>(1.1283791670955126)));
 }
 
 }  // namespace taper::kernels::HWY_NAMESPACE

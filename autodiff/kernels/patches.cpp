@@ -1,5 +1,5 @@
-#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/patches.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_PATCHES_TABLE  // once, before the targets
 #define TAPER_PATCHES_TABLE
@@ -158,12 +158,13 @@ void activation_gradient(Activation f, Index rows, Index columns, Index stride, 
   best<T>().activation(f, rows, columns, stride, y, gy, g, sums, add);
 }
 
-#define TAPER_PATCHES(T)                                \
+#define TAPER_INSTANTIATE(T)                            \
   template Index patches_room<T>(const Band&);          \
   template void patches(const Band&, const T*, T*);     \
   template void add_patches(const Band&, const T*, T*); \
   template void activation_gradient(Activation, Index, Index, Index, const T*, const T*, T*, T*, bool);
-TAPER_FOR_SCALARS(TAPER_PATCHES)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

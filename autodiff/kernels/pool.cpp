@@ -1,8 +1,8 @@
 #include <limits>
 
-#include <taper/instantiate.hpp>
 #include <taper/autodiff/kernels/pool.hpp>
 #include <taper/autodiff/kernels/reduce.hpp>
+#include <taper/instantiate.hpp>
 
 #ifndef TAPER_POOL_TABLE  // once, before the targets
 #define TAPER_POOL_TABLE
@@ -226,12 +226,13 @@ void average_pool_gradient(Index planes, const Cells& rows, const Cells& columns
   });
 }
 
-#define TAPER_POOL(T)                                                                                 \
+#define TAPER_INSTANTIATE(T)                                                                          \
   template void max_pool(Index, const Window&, const Window&, const T*, T*);                          \
   template void max_pool_gradient(Index, const Window&, const Window&, const T*, const T*, T*, bool); \
   template void average_pool(Index, const Cells&, const Cells&, const T*, T*);                        \
   template void average_pool_gradient(Index, const Cells&, const Cells&, const T*, T*, bool);
-TAPER_FOR_SCALARS(TAPER_POOL)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

@@ -14,6 +14,12 @@ template <class T> struct ReduceTable {
   void (*sum_columns)(Index n, Index inner, const T* x, T* y);
   T (*max_row)(const T* x, Index n);
   void (*max_columns)(Index n, Index inner, const T* x, T* y);
+  T (*min_row)(const T* x, Index n);
+  void (*min_columns)(Index n, Index inner, const T* x, T* y);
+  T (*deviations_row)(Index n, const T* x, T mean);
+  void (*deviations_columns)(Index n, Index inner, const T* x, const T* mean, T* y);
+  void (*deviate)(Index n, const T* x, T mean, T factor, T* y, bool add);
+  void (*deviate_columns)(Index n, const T* x, const T* mean, const T* g, T factor, T* y, bool add);
 };
 }  // namespace taper::kernels
 #endif
@@ -72,11 +78,85 @@ template <class T> struct Reduce {
         [&](Vector<T> total, Index i, Index count) HWY_ATTR { store_upto<T>(total, y + i, count); });
   }
 
-  static void max_columns(Index n, Index inner, const T* x, T* y) {
+  template <class Better>
+  static HWY_INLINE void columns(Index n, Index inner, const T* x, T* y, const Better& better) {
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
       Vector<T> best = load_upto<T>(x + i, count);
-      for (Index k = 1; k < n; ++k) best = larger<T>(best, load_upto<T>(x + k * inner + i, count));
+      for (Index k = 1; k < n; ++k) best = better(best, load_upto<T>(x + k * inner + i, count));
       store_upto<T>(best, y + i, count);
+    });
+  }
+
+  static void max_columns(Index n, Index inner, const T* x, T* y) {
+    columns(n, inner, x, y, [](Vector<T> a, Vector<T> b) HWY_ATTR { return larger<T>(a, b); });
+  }
+  static void min_columns(Index n, Index inner, const T* x, T* y) {
+    columns(n, inner, x, y,
+            [](Vector<T> a, Vector<T> b) HWY_ATTR { return hn::Neg(larger<T>(hn::Neg(a), hn::Neg(b))); });
+  }
+  static T min_row(const T* x, Index n) {
+    const Vector<T> first = hn::Set(Tag<T>(), x[0]);
+    Vector<T> best = hn::Neg(first);
+    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+      Vector<T> v = load_upto<T>(x + i, count);
+      if (count < lanes<T>())
+        v = hn::IfThenElse(hn::FirstN(Tag<T>(), static_cast<std::size_t>(count)), v, first);
+      best = larger<T>(best, hn::Neg(v));
+    });
+    HWY_ALIGN T last[hn::MaxLanes(Tag<T>())];
+    hn::Store(best, Tag<T>(), last);
+    return -max<T>(last, lanes<T>());
+  }
+
+  /// The sum of the squares of n deviations, given that of those from nearly the mean, and their sum, which
+  /// says how far that is from where rounding has put it.
+  static HWY_INLINE Vector<T> around_mean(Index n, Vector<T> squares, Vector<T> sum) {
+    const Vector<T> share = hn::Div(sum, constant<T>(static_cast<double>(n)));
+    const Vector<T> y = hn::NegMulAdd(sum, share, squares);
+    return hn::IfThenZeroElse(hn::Lt(y, hn::Zero(Tag<T>())), y);
+  }
+  static T deviations_row(Index n, const T* x, T mean) {
+    const Tag<T> d;
+    const Vector<T> by = hn::Set(d, mean);
+    const auto deviation = [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> apart = hn::Sub(load_upto<T>(x + i, count), by);
+      return count == lanes<T>() ? apart : only<T>(apart, count);
+    };
+    const Vector<T> total = sum_vectors<T>(
+        n, [&](Vector<T> s, Index i, Index count) HWY_ATTR { return hn::Add(s, deviation(i, count)); });
+    const Vector<T> squares = sum_vectors<T>(n, [&](Vector<T> s, Index i, Index count) HWY_ATTR {
+      const Vector<T> apart = deviation(i, count);
+      return hn::MulAdd(apart, apart, s);
+    });
+    return hn::GetLane(around_mean(n, hn::SumOfLanes(d, squares), hn::SumOfLanes(d, total)));
+  }
+  static void deviations_columns(Index n, Index inner, const T* x, const T* mean, T* y) {
+    for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> by = load_upto<T>(mean + i, count);
+      const auto deviation = [&](Index k)
+                                 HWY_ATTR { return hn::Sub(load_upto<T>(x + k * inner + i, count), by); };
+      const Vector<T> total =
+          sum_steps<T>(n, [&](Vector<T> s, Index k) HWY_ATTR { return hn::Add(s, deviation(k)); });
+      const Vector<T> squares = sum_steps<T>(n, [&](Vector<T> s, Index k) HWY_ATTR {
+        const Vector<T> apart = deviation(k);
+        return hn::MulAdd(apart, apart, s);
+      });
+      store_upto<T>(around_mean(n, squares, total), y + i, count);
+    });
+  }
+  /// y = factor (x - mean), or added to y.
+  static void deviate(Index n, const T* x, T mean, T factor, T* y, bool add) {
+    const Vector<T> by = hn::Set(Tag<T>(), mean), times = hn::Set(Tag<T>(), factor);
+    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+      store_or_add<T>(hn::Mul(times, hn::Sub(load_upto<T>(x + i, count), by)), y + i, count, add);
+    });
+  }
+  /// y = factor g (x - mean), or added to y.
+  static void deviate_columns(Index n, const T* x, const T* mean, const T* g, T factor, T* y, bool add) {
+    const Vector<T> times = hn::Set(Tag<T>(), factor);
+    for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+      const Vector<T> d = hn::Sub(load_upto<T>(x + i, count), load_upto<T>(mean + i, count));
+      store_or_add<T>(hn::Mul(hn::Mul(times, load_upto<T>(g + i, count)), d), y + i, count, add);
     });
   }
 };
@@ -84,7 +164,10 @@ template <class T> struct Reduce {
 TAPER_KERNELS(ReduceTable, .sum = &sum<T>, .sum_squares = &Reduce<T>::sum_squares,
               .all_finite = &Reduce<T>::all_finite, .scale = &Reduce<T>::scale,
               .sum_columns = &Reduce<T>::sum_columns, .max_row = &max<T>,
-              .max_columns = &Reduce<T>::max_columns)
+              .max_columns = &Reduce<T>::max_columns, .min_row = &Reduce<T>::min_row,
+              .min_columns = &Reduce<T>::min_columns, .deviations_row = &Reduce<T>::deviations_row,
+              .deviations_columns = &Reduce<T>::deviations_columns, .deviate = &Reduce<T>::deviate,
+              .deviate_columns = &Reduce<T>::deviate_columns)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -165,9 +248,49 @@ template <class T> void max_axis(Index outer, Index n, Index inner, const T* x, 
   });
 }
 
+template <class T> void min_axis(Index outer, Index n, Index inner, const T* x, T* y) {
+  for_slices(outer, n * inner, [&](Index o) {
+    if (inner == 1) {
+      y[o] = best<T>().min_row(x + o * n, n);
+    } else {
+      best<T>().min_columns(n, inner, x + o * n * inner, y + o * inner);
+    }
+  });
+}
+
 template <class T>
-void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
-                       bool add) {
+void var_axis(Index outer, Index n, Index inner, Index divisor, const T* x, T* mean, T* y) {
+  sum_axis(outer, n, inner, x, mean);
+  const T count = static_cast<T>(n);
+  for (Index i = 0; i < outer * inner; ++i) mean[i] /= count;
+  for_slices(outer, n * inner, [&](Index o) {
+    T* const to = y + o * inner;
+    if (inner == 1) {
+      *to = best<T>().deviations_row(n, x + o * n, mean[o]);
+    } else {
+      best<T>().deviations_columns(n, inner, x + o * n * inner, mean + o * inner, to);
+    }
+    for (Index i = 0; i < inner; ++i) to[i] /= static_cast<T>(divisor);
+  });
+}
+
+template <class T>
+void var_axis_gradient(Index outer, Index n, Index inner, Index divisor, const T* x, const T* mean,
+                       const T* gy, T* gx, bool add) {
+  const T factor = T{2} / static_cast<T>(divisor);
+  for_slices(outer, n * inner, [&](Index o) {
+    const Index at = o * n * inner;
+    if (inner == 1) return best<T>().deviate(n, x + at, mean[o], factor * gy[o], gx + at, add);
+    for (Index k = 0; k < n; ++k) {
+      best<T>().deviate_columns(inner, x + at + k * inner, mean + o * inner, gy + o * inner, factor,
+                                gx + at + k * inner, add);
+    }
+  });
+}
+
+template <class T>
+void extreme_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                           bool add) {
   for_slices(outer, n * inner, [&](Index o) {
     for (Index i = 0; i < inner; ++i) {
       bool found = false;
@@ -183,17 +306,21 @@ void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y
   });
 }
 
-#define TAPER_REDUCE(T)                                                  \
-  template double sum(Index, const T*);                                  \
-  template double sum_squares(Index, const T*);                          \
-  template bool all_finite(Index, const T*);                             \
-  template void add_carefully(Index, const T*, T*, T*);                  \
-  template void scale(Index, T, const T*, T*, bool);                     \
-  template void sum_axis(Index, Index, Index, const T*, T*);             \
-  template void spread_axis(Index, Index, Index, T, const T*, T*, bool); \
-  template void max_axis(Index, Index, Index, const T*, T*);             \
-  template void max_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);
-TAPER_FOR_SCALARS(TAPER_REDUCE)
+#define TAPER_INSTANTIATE(T)                                                                           \
+  template double sum(Index, const T*);                                                                \
+  template double sum_squares(Index, const T*);                                                        \
+  template bool all_finite(Index, const T*);                                                           \
+  template void add_carefully(Index, const T*, T*, T*);                                                \
+  template void scale(Index, T, const T*, T*, bool);                                                   \
+  template void sum_axis(Index, Index, Index, const T*, T*);                                           \
+  template void spread_axis(Index, Index, Index, T, const T*, T*, bool);                               \
+  template void max_axis(Index, Index, Index, const T*, T*);                                           \
+  template void min_axis(Index, Index, Index, const T*, T*);                                           \
+  template void var_axis(Index, Index, Index, Index, const T*, T*, T*);                                \
+  template void var_axis_gradient(Index, Index, Index, Index, const T*, const T*, const T*, T*, bool); \
+  template void extreme_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

@@ -30,12 +30,21 @@ template <class T> void sum_axis(Index outer, Index n, Index inner, const T* x, 
 /// gx[o, k, i] = s gy[o, i], or added to gx: the gradient of s times the sum.
 template <class T> void spread_axis(Index outer, Index n, Index inner, T s, const T* gy, T* gx, bool add);
 
-/// y[o, i] = the largest x[o, k, i]; a NaN wins. n is at least 1.
+/// y[o, i] = the largest x[o, k, i], or the smallest; a NaN wins. n is at least 1.
 template <class T> void max_axis(Index outer, Index n, Index inner, const T* x, T* y);
-/// gx = gy at the first k where x[o, k, i] is the maximum y[o, i], zero elsewhere; or added to gx.
+template <class T> void min_axis(Index outer, Index n, Index inner, const T* x, T* y);
+/// gx = gy at the first k where x[o, k, i] is the extreme y[o, i], zero elsewhere; or added to gx.
 template <class T>
-void max_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
-                       bool add);
+void extreme_axis_gradient(Index outer, Index n, Index inner, const T* x, const T* y, const T* gy, T* gx,
+                           bool add);
+
+/// mean[o, i] = the mean of x[o, k, i], and y[o, i] the sum of the squares of what x is apart from it,
+/// divided by `divisor`. n is at least 1.
+template <class T> void var_axis(Index outer, Index n, Index inner, Index divisor, const T* x, T* mean, T* y);
+/// gx = gy 2 (x - mean) / divisor, or added to gx.
+template <class T>
+void var_axis_gradient(Index outer, Index n, Index inner, Index divisor, const T* x, const T* mean,
+                       const T* gy, T* gx, bool add);
 
 /// y[o, i] = log of the sum over k of exp(x[o, k, i]), shifted by the maximum so that nothing overflows.
 /// `parts` is null, or gets the shifts and behind them, from outer * inner on, the logarithms of the shifted

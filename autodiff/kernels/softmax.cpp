@@ -226,12 +226,13 @@ void softmax_axis_gradient(Index outer, Index n, Index inner, const T* y, const 
   });
 }
 
-#define TAPER_SOFTMAX(T)                                                                              \
+#define TAPER_INSTANTIATE(T)                                                                          \
   template void logsumexp_axis(Index, Index, Index, const T*, T*, T*);                                \
   template void logsumexp_axis_gradient(Index, Index, Index, const T*, const T*, const T*, T*, bool); \
   template void softmax_axis(Index, Index, Index, const T*, T*, bool);                                \
   template void softmax_axis_gradient(Index, Index, Index, const T*, const T*, T*, bool, bool);
-TAPER_FOR_SCALARS(TAPER_SOFTMAX)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

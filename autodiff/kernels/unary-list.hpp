@@ -31,6 +31,26 @@ TAPER_UNARY_0(exp, false, anywhere,
 TAPER_UNARY_0(log, false, positive,
               costly, log<T>(x),
               costly, hn::Div(one, x))
+// log(1 + x) {2 | 1.5}
+TAPER_UNARY_0(log1p, true, positive,
+              costly, log1p<T>(x),
+              costly, hn::Div(one, hn::Add(one, x)))
+// exp(x) - 1 {2.5 | 1.1}
+TAPER_UNARY_0(expm1, true, anywhere,
+              costly, expm1<T>(x),
+              costly, exp<T>(x))
+// {2 | 2}
+TAPER_UNARY_0(sin, true, anywhere,
+              costly, sin<T>(x),
+              costly, cos<T>(x))
+// {2 | 2}
+TAPER_UNARY_0(cos, false, anywhere,
+              costly, cos<T>(x),
+              costly, hn::Neg(sin<T>(x)))
+// {2.5 | 2.5}
+TAPER_UNARY_0(erf, true, anywhere,
+              costly, erf<T>(x),
+              costly, erf_slope<T>(x))
 // {0.5 | 1.5}
 TAPER_UNARY_0(sqrt, true, positive,
               costly, hn::Sqrt(x),
@@ -54,6 +74,10 @@ TAPER_UNARY_0(tanh, true, anywhere,
 TAPER_UNARY_0(sigmoid, false, anywhere,
               costly, sigmoid<T>(x),
               cheap, hn::Mul(y, hn::Sub(one, y)))
+// -log(1 + exp(-x)) {2 | 2.5}
+TAPER_UNARY_0(log_sigmoid, false, anywhere,
+              costly, hn::Neg(softplus<T>(hn::Neg(x))),
+              costly, sigmoid<T>(hn::Neg(x)))
 // log(1 + exp(x)) {2 | 2.5}
 TAPER_UNARY_0(softplus, false, anywhere,
               costly, softplus<T>(x),

@@ -158,10 +158,11 @@ void unary_gradient(Unary f, Index n, const T* x, const T* y, const T* gy, T* gx
   });
 }
 
-#define TAPER_UNARY_LOOPS(T)                             \
+#define TAPER_INSTANTIATE(T)                             \
   template void unary(Unary, Index, const T*, T*, T, T); \
   template void unary_gradient(Unary, Index, const T*, const T*, const T*, T*, bool, T, T);
-TAPER_FOR_SCALARS(TAPER_UNARY_LOOPS)
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper::kernels
 #endif

@@ -63,10 +63,17 @@ template <class T> struct AdamCohorts {
 };
 
 /// One step of Adam on n parameters, with their moments: one pass over four arrays. `states` may be null when
-/// all entries are trainable. A second moment that is outside the range of T, as the square of a gradient may
-/// be, is kept as minus its root.
+/// all entries are trainable. Where `largest_moments` is not null, it has the largest second moment of each
+/// so far, which is divided by in place of the present one. A second moment that is outside the range of T,
+/// as the square of a gradient may be, is kept as minus its root.
 template <class T>
 void adam_step(Index n, T* values, const T* gradients, T* first_moments, T* second_moments,
-               const EntryState* states, const AdamStep& step, const AdamCohorts<T>& cohorts = {});
+               const EntryState* states, const AdamStep& step, const AdamCohorts<T>& cohorts = {},
+               T* largest_moments = nullptr);
+
+/// A pointer to what lies `by` further on, if there is anything.
+template <class P> P* ahead(P* p, Index by) {
+  return p == nullptr ? nullptr : p + by;
+}
 
 }  // namespace taper::kernels

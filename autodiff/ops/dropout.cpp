@@ -2,6 +2,7 @@
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {
@@ -62,7 +63,8 @@ template <class T> Var<T> dropout(Var<T> x, double probability) {
   return apply(dropout_op<T>, {x}, DropoutAttributes{probability});
 }
 
-template Var<float> dropout(Var<float>, double);
-template Var<double> dropout(Var<double>, double);
+#define TAPER_INSTANTIATE(T) template Var<T> dropout(Var<T>, double);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -2,6 +2,7 @@
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {
@@ -81,7 +82,8 @@ const Op<T> hadamard_op{{
 template <class T> Var<T> hadamard(Var<T> u, Var<T> v) {
   return apply(hadamard_op<T>, {u, v});
 }
-template Var<float> hadamard(Var<float>, Var<float>);
-template Var<double> hadamard(Var<double>, Var<double>);
+#define TAPER_INSTANTIATE(T) template Var<T> hadamard(Var<T>, Var<T>);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

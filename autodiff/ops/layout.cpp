@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include <taper/autodiff/kernels/reduce.hpp>
 #include <taper/autodiff/ops.hpp>
@@ -51,13 +52,13 @@ Shape reshaped(const Signature& s) {
 }
 
 /// Adjacent axes [begin, end) of a shape.
-struct Axes {
+struct AxisRange {
   Index begin, end;
 };
 
 /// Links several axes of one side with the one of the other that they are laid out in: neighbours of one of
 /// them are as far apart as the product of those behind it. An axis of one index has nothing to tell apart.
-void link_laid_out(const Shape& several, Axes axes, Index one, bool flatten, Structure& out) {
+void link_laid_out(const Shape& several, AxisRange axes, Index one, bool flatten, Structure& out) {
   const Index n = product(several, axes.begin, axes.end);
   for (Index axis = axes.begin; axis < axes.end; ++axis) {
     const Index classes = several[axis];
@@ -80,12 +81,12 @@ void reshape_structure(const Signature& s, const Shape& y, Structure& out) {
     for (Index k = 0; k < std::min(x.rank(), y.rank()) && x[k] == y[k]; ++k) out.same(0, k, k, x[k]);
     return;
   }
-  Axes from{0, 0}, to{0, 0};
+  AxisRange from{0, 0}, to{0, 0};
   while (from.begin < x.rank() && to.begin < y.rank()) {
     from.end = from.begin + 1;
     to.end = to.begin + 1;
     for (Index a = x[from.begin], b = y[to.begin]; a != b;) a < b ? a *= x[from.end++] : b *= y[to.end++];
-    const auto single = [](const Shape& shape, Axes axes) {  // its only axis longer than 1, or -1
+    const auto single = [](const Shape& shape, AxisRange axes) {  // its only axis longer than 1, or -1
       Index found = axes.end - axes.begin == 1 ? axes.begin : -1, longer = 0;
       for (Index k = axes.begin; k < axes.end; ++k) {
         if (shape[k] != 1) found = k, ++longer;
@@ -363,84 +364,6 @@ const Op<T> concat_op{{
         },
 }};
 
-// gather_rows: inputs are the table and the positions.
-
-template <class T> Index position(T number, Index rows) {
-  const T whole = std::floor(number);
-  if (!(whole == number) || number < 0 || number >= static_cast<T>(rows)) {
-    throw Error("gather_rows", "position ", number, ": expected a whole number from 0 to ", rows - 1);
-  }
-  return static_cast<Index>(whole);
-}
-
-/// Whether so many gradients may meet in one row that their sum needs care.
-bool many(const Shape& positions) {
-  return positions.size() > kernels::sum_plainly;
-}
-
-template <class T>
-const Op<T> gather_rows_op{{
-    .name = "gather_rows",
-    .arity = 2,
-    .shape =
-        [](const Signature& s) {
-          if (s[0].rank() != 2) throw Error("gather_rows", "a table ", s[0], ": expected a matrix");
-          if (s[1].rank() == Shape::max_rank) {
-            throw Error("gather_rows", "positions ", s[1], ": expected at most ", Shape::max_rank - 1,
-                        " dimensions");
-          }
-          std::array<Index, Shape::max_rank> dimensions{};
-          for (Index k = 0; k < s[1].rank(); ++k) dimensions[static_cast<std::size_t>(k)] = s[1][k];
-          dimensions[static_cast<std::size_t>(s[1].rank())] = s[0][1];
-          return Shape(dimensions.data(), s[1].rank() + 1);
-        },
-    .forward =
-        [](const Forward<T>& f) {
-          const View<const T> table = f.input(0), positions = f.input(1);
-          const Index width = table.shape()[1];
-          for (Index i = 0; i < positions.size(); ++i) {
-            const Index row = position(positions[i], table.shape()[0]);
-            std::copy_n(table.data() + row * width, width, f.output().data() + i * width);
-          }
-        },
-    .backward =
-        [](const Backward<T>& b) {
-          const Gradient<T> g = b.gradient(0);
-          if (!g) return;
-          const View<const T> table = b.input(0), positions = b.input(1);
-          const Index width = table.shape()[1];
-          if (!g.add) std::fill_n(g.data, table.size(), T{0});
-          const auto for_rows = [&](const auto& add) {
-            for (Index i = 0; i < positions.size(); ++i) {
-              add(b.output_gradient().data() + i * width, position(positions[i], table.shape()[0]) * width);
-            }
-          };
-          if (!many(positions.shape())) {
-            for_rows([&](const T* from, Index to) { store_or_add(from, width, g.data + to, true); });
-            return;
-          }
-          T* const rest = b.scratch();
-          std::fill_n(rest, table.size(), T{0});
-          for_rows([&](const T* from, Index to) {
-            kernels::add_carefully<T>(width, from, g.data + to, rest + to);
-          });
-        },
-    .structure =
-        [](const Signature& s, const Shape& y, Structure& out) {
-          out.same(0, 1, y.rank() - 1, s[0][1]);
-          ops::same_axes(s, out, 1);
-          out.preserve_zero(0);
-        },
-    .gradcheck_cases =
-        [](Rng& rng) {
-          return std::vector<GradcheckCase>{{{ops::uniform(rng, {4, 3}), ops::whole(rng, {6}, 4)}},
-                                            {{ops::uniform(rng, {3, 2}), ops::whole(rng, {2, 3}, 3)}},
-                                            {{ops::uniform(rng, {2, 3}), ops::whole(rng, {150}, 2)}}};
-        },
-    .scratch = [](const Signature& s) { return many(s[1]) ? s[0].size() : 0; },
-    .constants = 0b10,
-}};
-
 }  // namespace
 
 template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions) {
@@ -448,6 +371,60 @@ template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensi
     throw Error("reshape", dimensions.size(), " dimensions: expected at most ", Shape::max_rank);
   }
   return apply(reshape_op<T>, {x}, ReshapeAttributes{dimensions});
+}
+
+namespace {
+
+/// A reshape to the dimensions of x without, or with one more. The first dimension of x, which is most often
+/// the number of rows, is left open, so that the recording does not depend on it.
+template <class T> Var<T> with_axes(Var<T> x, std::vector<Index> dimensions, Index first) {
+  if (x.shape().size() > 0 && first >= 0) dimensions[static_cast<std::size_t>(first)] = -1;
+  return apply(reshape_op<T>, {x}, ReshapeAttributes{IndexList(std::span<const Index>(dimensions))});
+}
+
+template <class T> std::vector<Index> dimensions_of(Var<T> x) {
+  std::vector<Index> result;
+  for (Index k = 0; k < x.shape().rank(); ++k) result.push_back(x.shape()[k]);
+  return result;
+}
+
+}  // namespace
+
+template <class T> Var<T> unsqueeze(Var<T> x, Index axis) {
+  const Index rank = x.shape().rank(), before = axis < 0 ? axis + rank + 1 : axis;
+  if (before < 0 || before > rank) {
+    throw Error("unsqueeze", "axis ", axis, " of a tensor ", x.shape(), ": expected ", -rank - 1, " to ",
+                rank);
+  }
+  if (rank == Shape::max_rank) {
+    throw Error("unsqueeze", "a tensor ", x.shape(), ": expected at most ", Shape::max_rank - 1,
+                " dimensions");
+  }
+  std::vector<Index> dimensions = dimensions_of(x);
+  dimensions.insert(dimensions.begin() + before, 1);
+  return with_axes(x, dimensions, rank == 0 ? -1 : before == 0 ? 1 : 0);
+}
+
+template <class T> Var<T> squeeze(Var<T> x, Index axis) {
+  const Index gone = x.shape().axis(axis, "squeeze");
+  if (x.shape()[gone] != 1) {
+    throw Error("squeeze", "axis ", gone, " of a tensor ", x.shape(), ": expected one of length 1");
+  }
+  std::vector<Index> dimensions = dimensions_of(x);
+  dimensions.erase(dimensions.begin() + gone);
+  return with_axes(x, dimensions, gone == 0 ? -1 : 0);
+}
+
+template <class T> Var<T> stack(std::span<const Var<T>> parts, Index axis) {
+  if (parts.empty()) throw Error("stack", "no tensors: expected one or more");
+  std::vector<Var<T>> several;
+  for (const Var<T>& part : parts) {
+    if (part.shape() != parts[0].shape()) {
+      throw Error("stack", part.shape(), " next to ", parts[0].shape(), ": expected equal shapes");
+    }
+    several.push_back(unsqueeze(part, axis));
+  }
+  return concat(std::span<const Var<T>>(several), axis);
 }
 
 template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
@@ -466,16 +443,15 @@ template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis) {
   return parts[0].tape().record(concat_op<T>, parts, ConcatAttributes{parts[0].shape().axis(axis, "concat")});
 }
 
-template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions) {
-  return apply(gather_rows_op<T>, {table, positions});
-}
-
-#define TAPER_LAYOUT(T)                                          \
+#define TAPER_INSTANTIATE(T)                                     \
   template Var<T> reshape(Var<T>, std::initializer_list<Index>); \
   template Var<T> transpose(Var<T>, Index, Index);               \
+  template Var<T> unsqueeze(Var<T>, Index);                      \
+  template Var<T> squeeze(Var<T>, Index);                        \
+  template Var<T> stack(std::span<const Var<T>>, Index);         \
   template Var<T> slice(Var<T>, Index, Index, Index);            \
-  template Var<T> concat(std::span<const Var<T>>, Index);        \
-  template Var<T> gather_rows(Var<T>, Var<T>);
-TAPER_FOR_SCALARS(TAPER_LAYOUT)
+  template Var<T> concat(std::span<const Var<T>>, Index);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -4,6 +4,7 @@
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/ops/gradcheck_cases.hpp>
 #include <taper/autodiff/ops/structures.hpp>
+#include <taper/instantiate.hpp>
 
 namespace taper {
 namespace {
@@ -232,11 +233,11 @@ template <class T> Var<T> affine(Var<T> x, Var<T> weight, Activation activation)
   return apply(affine_op<T>, {x, weight}, AffineAttributes{activation});
 }
 
-template Var<float> matmul(Var<float>, Var<float>, Transpose, Transpose);
-template Var<double> matmul(Var<double>, Var<double>, Transpose, Transpose);
-template Var<float> affine(Var<float>, Var<float>, Var<float>, Activation);
-template Var<double> affine(Var<double>, Var<double>, Var<double>, Activation);
-template Var<float> affine(Var<float>, Var<float>, Activation);
-template Var<double> affine(Var<double>, Var<double>, Activation);
+#define TAPER_INSTANTIATE(T)                                    \
+  template Var<T> matmul(Var<T>, Var<T>, Transpose, Transpose); \
+  template Var<T> affine(Var<T>, Var<T>, Var<T>, Activation);   \
+  template Var<T> affine(Var<T>, Var<T>, Activation);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
 
 }  // namespace taper

@@ -126,6 +126,9 @@ bool Analysis<T>::depends(std::size_t index, std::size_t input, Index axis, Inde
     if (!any) return false;
   }
   if (linked && !in_range) return false;
+  for (const Gate& gate : classes_.structure(index).gates) {
+    if (gate.input == static_cast<Index>(input) && zero(index, gate.factor, axis, j)) return false;
+  }
   for (const Product& product : products_[index]) {
     if (product.data != from) continue;
     bool any = false;
@@ -141,28 +144,37 @@ bool Analysis<T>::depends(std::size_t index, std::size_t input, Index axis, Inde
   return true;
 }
 
-/// Whether an output is zero, or a bias, because a factor is zero that does not depend on the inputs.
-template <class T> bool Analysis<T>::zeroed(std::size_t index, Index axis, Index j) const {
-  const Structure& rule = classes_.structure(index);
-  const auto inputs = tape_.inputs(tape_.nodes()[index]);
-  if (rule.bias >= 0 && rule.bias < static_cast<Index>(inputs.size()) &&
-      !known(inputs[static_cast<std::size_t>(rule.bias)]))
-    return false;
-  for (const Link& link : rule.links) {
-    if (!rule.preserves_zero(link.input) || link.to.axis != axis) continue;
-    const std::size_t from = inputs[static_cast<std::size_t>(link.input)];
+/// Whether an input that does not depend on those of the network is zero in all that this index of the output
+/// follows from.
+template <class T> bool Analysis<T>::zero(std::size_t index, Index input, Index axis, Index j) const {
+  const std::size_t from = tape_.inputs(tape_.nodes()[index])[static_cast<std::size_t>(input)];
+  for (const Link& link : classes_.structure(index).links) {
+    if (link.input != input || link.to.axis != axis) continue;
     const Index k = link.to.class_of(j, link.classes);
     if (k < 0) continue;
-    bool zero = true;
-    for (Index i = link.from.begin; i < link.from.end && zero; ++i) {
-      if (link.from.class_of(i, link.classes) == k) zero = !varies(from, link.from.axis, i);
+    bool all = true;
+    for (Index i = link.from.begin; i < link.from.end && all; ++i) {
+      if (link.from.class_of(i, link.classes) == k) all = !varies(from, link.from.axis, i);
     }
-    if (!zero) continue;
+    if (!all) continue;
     const Node<T>& factor = tape_.nodes()[from];
     for_entries(factor.shape, link.from.axis, [&](Index i, Index at) {
-      if (link.from.class_of(i, link.classes) == k) zero = zero && factor.value[at] == 0;
+      if (link.from.class_of(i, link.classes) == k) all = all && factor.value[at] == 0;
     });
-    if (zero) return true;
+    if (all) return true;
+  }
+  return false;
+}
+
+/// Whether an output is zero, or a bias, because a factor is zero.
+template <class T> bool Analysis<T>::zeroed(std::size_t index, Index axis, Index j) const {
+  const auto inputs = static_cast<Index>(tape_.nodes()[index].inputs);
+  const Index bias = classes_.structure(index).bias;
+  if (bias >= 0 && bias < inputs &&
+      !known(tape_.inputs(tape_.nodes()[index])[static_cast<std::size_t>(bias)]))
+    return false;
+  for (Index input = 0; input < inputs; ++input) {
+    if (classes_.structure(index).preserves_zero(input) && zero(index, input, axis, j)) return true;
   }
   return false;
 }

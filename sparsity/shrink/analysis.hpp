@@ -88,6 +88,7 @@ template <class T> class Analysis {
   bool known(std::size_t node) const { return any_[node] == 0; }
   void find_varying(std::size_t node);
   bool depends(std::size_t node, std::size_t input, Index axis, Index index) const;
+  bool zero(std::size_t node, Index input, Index axis, Index index) const;
   bool zeroed(std::size_t node, Index axis, Index index) const;
   void look_at_product(std::size_t node, const Contraction& sum);
   void find_read(const std::vector<std::size_t>& outputs);

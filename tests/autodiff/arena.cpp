@@ -85,6 +85,7 @@ TEST_CASE("Arena: no operation relies on memory that is zero") {
         const Var<double> y = tape->record(*op, inputs, example.attributes);
         tape->replay(3);
         values.emplace_back(y.value());
+        if (op->no_derivative) continue;
         Tensor<double> seed(y.shape());
         for (double& entry : seed) entry = 1;
         tape->backward(y, seed);

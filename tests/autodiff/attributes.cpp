@@ -181,7 +181,7 @@ TEST_CASE("registry: the settings of every example can be taken apart and put to
     }
     CHECK(op->attributes.fit(default_attributes(*Op<float>::find(op->name))));  // of both scalars the same
   }
-  CHECK(seen.size() == 17);
+  CHECK(seen.size() == 26);
 }
 
 TEST_CASE("attributes: what no function of the library records is refused where it is recorded") {
@@ -196,8 +196,11 @@ TEST_CASE("attributes: what no function of the library records is refused where 
   };
   const Index far = Index{1} << 62;
   for (const Index axis : {Index{-1}, Index{2}, far}) {
-    for (const char* name :
-         {"sum", "mean", "max", "logsumexp", "softmax", "log_softmax", "slice", "concat"}) {
+    for (const char* name : {"sum", "mean", "max", "min", "logsumexp", "var"}) {
+      CHECK_ERROR(record(name, {{"axes", IndexList{axis}}}), std::string("[") + name + "] axis",
+                  "expected 0 <= axis < 2");
+    }
+    for (const char* name : {"softmax", "log_softmax", "slice", "concat"}) {
       CHECK_ERROR(record(name, {{"axis", axis}}), std::string("[") + name + "] axis",
                   "expected 0 <= axis < 2");
     }
@@ -205,6 +208,11 @@ TEST_CASE("attributes: what no function of the library records is refused where 
     CHECK_ERROR(record("transpose", {{"second", axis}}), "[transpose] axis");
   }
   CHECK_ERROR(record("transpose", {{"first", Index{1}}}), "[transpose] axes 1 and 0");
+  CHECK_ERROR(record("sum", {{"axes", IndexList{1, 0}}}), "[sum] axes 1 and 0: expected neighbours");
+  CHECK_ERROR(record("sum", {{"axes", IndexList{0, 0}}}), "[sum] axes 0 and 0: expected neighbours");
+  CHECK_ERROR(record("expand", {{"dimensions", IndexList{2, far}}}), "[expand]");
+  CHECK_ERROR(record("expand", {{"dimensions", IndexList{far, 2, 6}}}), "too many entries");
+  CHECK_ERROR(record("layer_norm", {{"axes", far}}), "[layer_norm]");
   CHECK_ERROR(record("slice", {{"begin", -far}}), "[slice]");
   CHECK_ERROR(record("slice", {{"end", far}}), "[slice]");
   CHECK_ERROR(record("reshape", {{"dimensions", IndexList{-2}}}), "expected");

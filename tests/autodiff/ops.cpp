@@ -317,6 +317,8 @@ TEST_CASE("registry: float agrees with double in value and gradient, on all case
       tape.replay(7);  // both draw the same random numbers
       float_tape.replay(7);
       CHECK(apart(float_y.value(), y.value()) < 2e-5);
+      ++compared;
+      if (op->no_derivative) continue;
       Numbers ones(y.shape());
       Tensor<float> float_ones(y.shape());
       std::fill(ones.begin(), ones.end(), 1.0);
@@ -324,7 +326,6 @@ TEST_CASE("registry: float agrees with double in value and gradient, on all case
       tape.backward(y, ones.view());
       float_tape.backward(float_y, float_ones.view());
       for (std::size_t i = 0; i < x.size(); ++i) CHECK(apart(float_x[i].gradient(), x[i].gradient()) < 1e-4);
-      ++compared;
     }
   }
   CHECK(compared > 80);

@@ -13,6 +13,7 @@ TEST_CASE("registry: every operation has cases and a gradient that agrees with d
     const std::vector<GradcheckCase> cases = op->gradcheck_cases(rng);
     REQUIRE(!cases.empty());
     for (const GradcheckCase& example : cases) {
+      if (op->no_derivative) continue;  // the structure check goes over its cases
       const GradcheckReport report = gradcheck(*op, example);
       CHECK_MESSAGE(report.ok, report);
     }

@@ -20,8 +20,10 @@ namespace {
 
 using Real = long double;
 
-constexpr Binary all_binary[] = {Binary::add, Binary::sub, Binary::mul, Binary::div,
-                                 Binary::pow, Binary::max, Binary::min};
+constexpr Binary all_binary[] = {Binary::add,     Binary::sub,           Binary::mul,  Binary::div,
+                                 Binary::pow,     Binary::max,           Binary::min,  Binary::prelu,
+                                 Binary::greater, Binary::greater_equal, Binary::less, Binary::less_equal,
+                                 Binary::equal,   Binary::not_equal};
 
 Real exact(Binary f, Real a, Real b) {
   switch (f) {
@@ -39,6 +41,20 @@ Real exact(Binary f, Real a, Real b) {
       return std::isnan(a) || std::isnan(b) ? NAN : std::max(a, b);
     case Binary::min:
       return std::isnan(a) || std::isnan(b) ? NAN : std::min(a, b);
+    case Binary::prelu:
+      return a > 0 ? a : a * b;
+    case Binary::greater:
+      return a > b;
+    case Binary::greater_equal:
+      return a >= b;
+    case Binary::less:
+      return a < b;
+    case Binary::less_equal:
+      return a <= b;
+    case Binary::equal:
+      return a == b;
+    case Binary::not_equal:
+      return a != b;
   }
   return 0;
 }
@@ -59,6 +75,15 @@ Real exact_slope(Binary f, int of, Real a, Real b) {
       return a == b ? 0.5L : (a > b) == (of == 0);
     case Binary::min:
       return a == b ? 0.5L : (a < b) == (of == 0);
+    case Binary::prelu:
+      return of == 0 ? (a > 0 ? 1 : b) : (a > 0 ? 0 : a);
+    case Binary::greater:
+    case Binary::greater_equal:
+    case Binary::less:
+    case Binary::less_equal:
+    case Binary::equal:
+    case Binary::not_equal:
+      return 0;
   }
   return 0;
 }
@@ -217,6 +242,10 @@ TEST_CASE("binary_gradient: at corners where the formula has none, a number") {
     CHECK(gradient(Binary::pow, 1, 0, 2) == 0);  // 0^y is constant for y > 0
     CHECK(gradient(Binary::max, 0, 2, 2) == 0.5);
     CHECK(gradient(Binary::min, 1, 2, 2) == 0.5);
+    CHECK(gradient(Binary::prelu, 0, 0, 0.25) == 0.25);
+    CHECK(gradient(Binary::prelu, 0, -2, 0.25) == 0.25);
+    CHECK(gradient(Binary::prelu, 1, -2, 0.25) == -2);
+    CHECK(gradient(Binary::prelu, 1, 2, 0.25) == 0);
   });
 }
 

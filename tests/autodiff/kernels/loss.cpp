@@ -33,6 +33,12 @@ Real exact_loss(Loss kind, Real p, Real t) {
       return size <= bound ? size * size / 2 : bound * (size - bound / 2);
     case Loss::bce_with_logits:
       return std::max(p, 0.0L) - t * p + std::log1p(std::exp(-std::abs(p)));
+    case Loss::hinge:
+      return std::max(0.0L, 1 - t * p);
+    case Loss::poisson_log:
+      return std::exp(p) - t * p;
+    case Loss::poisson:
+      return p - t * std::log(p + bound);
   }
   return 0;
 }
@@ -48,6 +54,12 @@ Real exact_slope(Loss kind, int of, Real p, Real t) {
       return side * std::clamp(difference, -bound, bound);
     case Loss::bce_with_logits:
       return of == 0 ? 1 / (1 + std::exp(-p)) - t : -p;
+    case Loss::hinge:
+      return t * p >= 1 ? 0 : of == 0 ? -t : -p;
+    case Loss::poisson_log:
+      return of == 0 ? std::exp(p) - t : -p;
+    case Loss::poisson:
+      return of == 0 ? 1 - t / (p + bound) : -std::log(p + bound);
   }
   return 0;
 }
@@ -176,4 +188,56 @@ TEST_CASE_TEMPLATE("loss: the same bits on any number of threads", T, float, dou
     }
   }
   taper::kernels::set_threads(before);
+}
+
+TEST_CASE_TEMPLATE("loss: hinge and Poisson, entry by entry, with their sum and both gradients", T, float,
+                   double) {
+  const T factor = static_cast<T>(0.3);
+  for_each_target([&](const char*) {
+    Rng rng(4);
+    for (const Loss kind : {Loss::square, Loss::huber, Loss::hinge, Loss::poisson_log, Loss::poisson}) {
+      for (const std::size_t n : {1, 2, 7, 16, 33, 1000}) {
+        std::vector<T> p(n), t(n), y(n), gy(n), g(n);
+        for (std::size_t i = 0; i < n; ++i) {
+          p[i] = static_cast<T>(rng.uniform(kind == Loss::poisson ? 0 : -3, 3));
+          t[i] = static_cast<T>(kind == Loss::hinge ? 2 * rng.below(2) - 1 : rng.below(5));
+          gy[i] = static_cast<T>(rng.uniform(-1, 1));
+        }
+        const auto size = static_cast<Index>(n);
+        taper::kernels::loss_each<T>(kind, size, p.data(), t.data(), static_cast<T>(delta), y.data());
+        Real sum = 0, scale = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+          const Real here = static_cast<Real>(p[i]), target = static_cast<Real>(t[i]);
+          const Real expected = exact_loss(kind, here, target);
+          // A difference of two terms, of which either may be large.
+          const Real parts = 1 + std::exp(std::abs(here)) + std::abs(target) * (4 + std::abs(here)) +
+                             (here - target) * (here - target);
+          REQUIRE(ulps(y[i], expected, parts) <= 4);
+          sum += expected, scale += parts;
+        }
+        const double got = taper::kernels::loss<T>(kind, size, p.data(), t.data(), static_cast<T>(delta));
+        CHECK(std::abs(got - static_cast<double>(sum)) <=
+              32 * static_cast<double>(std::numeric_limits<T>::epsilon()) * static_cast<double>(scale));
+        for (const int of : {0, 1}) {
+          taper::kernels::loss_each_gradient<T>(kind, of, size, p.data(), t.data(), static_cast<T>(delta),
+                                                gy.data(), g.data(), false);
+          std::vector<T> all(n, T{2});
+          taper::kernels::loss_gradient<T>(kind, of, size, p.data(), t.data(), static_cast<T>(delta), factor,
+                                           all.data(), true);
+          for (std::size_t i = 0; i < n; ++i) {
+            const Real here = static_cast<Real>(p[i]), target = static_cast<Real>(t[i]);
+            const Real slope = exact_slope(kind, of, here, target);
+            const Real parts = 1 + std::exp(std::abs(here)) + 3 * std::abs(target);
+            REQUIRE(ulps(g[i], static_cast<Real>(gy[i]) * slope,
+                         std::abs(static_cast<Real>(gy[i])) * parts) <= 6);
+            REQUIRE(ulps(all[i], 2 + static_cast<Real>(factor) * slope, 2 + parts) <= 6);
+          }
+        }
+      }
+      const T nan = std::numeric_limits<T>::quiet_NaN(), one = 1;
+      T y = 0;
+      taper::kernels::loss_each<T>(kind, 1, &nan, &one, T{1}, &y);
+      CHECK(std::isnan(y));
+    }
+  });
 }

@@ -137,7 +137,8 @@ TEST_CASE_TEMPLATE("max_axis: against loops, the first of several, a NaN wins", 
       Tensor<T> y = b.reduced(), gx(x.shape()), gy = b.reduced();
       std::fill(gy.begin(), gy.end(), T{5});
       kernels::max_axis<T>(b.outer, b.n, b.inner, x.data(), y.data());
-      kernels::max_axis_gradient<T>(b.outer, b.n, b.inner, x.data(), y.data(), gy.data(), gx.data(), false);
+      kernels::extreme_axis_gradient<T>(b.outer, b.n, b.inner, x.data(), y.data(), gy.data(), gx.data(),
+                                        false);
       b.each([&](Index o, Index i) {
         Index best = 0;
         for (Index k = 1; k < b.n; ++k) {
