@@ -415,6 +415,10 @@ class StructureCheck {
   /// bias, unless the sums are partial.
   void check_bias(const Contraction& c, Index i) {
     if (structure_.bias < 0) return;
+    const Index outputs = y_.shape()[structure_.bias_axis];
+    if (structure_.bias < static_cast<Index>(inputs_.size()) &&
+        inputs_[at(structure_.bias)].size() != outputs)
+      return require(false, "input ", structure_.bias, " is no bias: expected ", outputs, " entries");
     const double constant = 0.7;
     const auto there = [&](Index k) { return k == i; };
     const Tensor<double>& weight = inputs_[at(c.input_b)];
@@ -427,11 +431,8 @@ class StructureCheck {
     for_slice(inputs[at(c.input_a)], c.axis_a, there, [&](double& x) { x = constant; });
     const Tensor<double> y = compute(inputs, attributes_);
     const Tensor<double> terms = take(weight, c.axis_b, {i});
-    const Index outputs = y.shape()[structure_.bias_axis];
     if (structure_.bias == static_cast<Index>(inputs.size())) inputs.emplace_back(Shape{outputs});
     Tensor<double>& bias = inputs[at(structure_.bias)];
-    if (bias.size() != outputs)
-      return require(false, "input ", structure_.bias, " is no bias: expected ", outputs, " entries");
     Index inner = 1;
     for (Index axis = link->from.axis + 1; axis < terms.shape().rank(); ++axis) inner *= terms.shape()[axis];
     for (Index k = 0; k < terms.size(); ++k) {

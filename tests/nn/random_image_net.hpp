@@ -4,13 +4,14 @@
 
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/random.hpp>
+#include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
 #include <taper/nn/layers/linear.hpp>
 
 /// Random networks of images, with channels planted that nobody reads or that are constant.
 
 struct ImageStep {
-  enum class Kind { conv, relu, tanh, sigmoid, max_pool, avg_pool, add, concat, slice, flatten } kind;
+  enum class Kind { conv, norm, relu, tanh, sigmoid, max_pool, avg_pool, add, concat, slice, flatten } kind;
   std::size_t a = 0, b = 0;  // values that it takes
   std::size_t layer = 0;
   taper::Index begin = 0, end = 0;
@@ -18,6 +19,7 @@ struct ImageStep {
 
 template <class T> struct RandomImageNet : taper::nn::Layer<T> {
   std::vector<taper::nn::Conv2d<T>> convs;
+  std::vector<taper::nn::BatchNorm2d<T>> norms;
   std::vector<taper::nn::Linear<T>> heads;
   std::vector<ImageStep> steps;
   std::vector<std::size_t> outputs;  // values that the heads read, one after the other
@@ -27,6 +29,7 @@ template <class T> struct RandomImageNet : taper::nn::Layer<T> {
 
   void visit(taper::nn::Visitor<T>& v) const override {
     for (std::size_t k = 0; k < convs.size(); ++k) v("conv" + std::to_string(k), convs[k]);
+    for (std::size_t k = 0; k < norms.size(); ++k) v("norm" + std::to_string(k), norms[k]);
     for (std::size_t k = 0; k < heads.size(); ++k) v("head" + std::to_string(k), heads[k]);
   }
   taper::Var<T> forward(taper::Var<T> x) const override {
@@ -36,6 +39,7 @@ template <class T> struct RandomImageNet : taper::nn::Layer<T> {
     for (const ImageStep& step : steps) {
       const Var<T> a = values[step.a], b = values[step.b];
       values.push_back(step.kind == Kind::conv       ? convs[step.layer](a)
+                       : step.kind == Kind::norm     ? norms[step.layer](a)
                        : step.kind == Kind::relu     ? relu(a)
                        : step.kind == Kind::tanh     ? taper::tanh(a)
                        : step.kind == Kind::sigmoid  ? sigmoid(a)
@@ -64,7 +68,7 @@ template <class T> class RandomImageNetBuilder {
     for (Index k = 0; k < steps; ++k) {
       const std::size_t a = known_[static_cast<std::size_t>(below(static_cast<Index>(known_.size())))];
       const Value value = values_[a];
-      switch (below(8)) {
+      switch (below(9)) {
         case 0:
           push({Kind::add, a, conv(a, value.channels, 1, 1)}, value);
           break;
@@ -85,6 +89,9 @@ template <class T> class RandomImageNetBuilder {
           break;
         case 4:
           if (value.size > 2) push({Kind::avg_pool, a, a}, {value.channels, value.size - 1});
+          break;
+        case 6:
+          norm(a);
           break;
         case 5:
           push({Kind::max_pool, a, a}, {value.channels, value.size + 1});
@@ -127,6 +134,15 @@ template <class T> class RandomImageNetBuilder {
     return push({ImageStep::Kind::conv, from, from, net_.convs.size() - 1},
                 {outputs, value.size + 2 * padding - kernel + 1});
   }
+  /// With moments as a training leaves them, and with some scales of zero.
+  std::size_t norm(std::size_t from) {
+    taper::nn::BatchNorm2d<T>& layer = net_.norms.emplace_back(values_[from].channels);
+    for (T& entry : layer.running_mean.value()) entry = static_cast<T>(rng_.normal());
+    for (T& entry : layer.running_var.value()) entry = static_cast<T>(rng_.uniform(0.5, 2));
+    for (T& entry : layer.weight->value()) entry = static_cast<T>(below(4) == 0 ? 0 : rng_.normal());
+    for (T& entry : layer.bias->value()) entry = static_cast<T>(rng_.normal());
+    return push({ImageStep::Kind::norm, from, from, net_.norms.size() - 1}, values_[from]);
+  }
   T* weights(std::size_t layer, Index output, Index input) {
     auto& weight = net_.convs[layer].weight;
     const taper::Shape& s = weight.shape();
@@ -140,8 +156,10 @@ template <class T> class RandomImageNetBuilder {
     const std::size_t maker = net_.convs.size() - 1;
     const ImageStep::Kind kinds[] = {ImageStep::Kind::relu, ImageStep::Kind::tanh, ImageStep::Kind::sigmoid};
     const Index kind = below(3);
-    const std::size_t middle = push({kinds[kind], first, first}, values_[first]);
-    known_.resize(known_.size() - 2);
+    const bool normed = below(2) == 0;
+    const std::size_t before = normed ? norm(first) : first;
+    const std::size_t middle = push({kinds[kind], before, before}, values_[first]);
+    known_.resize(known_.size() - (normed ? 3 : 2));
     conv(middle, outputs, values_[middle].size < 3 ? 1 : padding, 1, below(2) == 0);
     const std::size_t reader = net_.convs.size() - 1;
     const Index channel = below(between), taps = net_.convs[reader].weight.shape()[2];
@@ -153,7 +171,7 @@ template <class T> class RandomImageNetBuilder {
       const taper::Shape& s = net_.convs[maker].weight.shape();
       clear(weights(maker, channel, 0), s[1] * s[2] * s[3]);
       // A border tells a constant from zero; sigmoid makes one of anything.
-      if (padded && kind == 2) return;
+      if (padded && (kind == 2 || normed)) return;
       if (padded) net_.convs[maker].bias->value()[channel] = 0;
     }
     net_.planted.emplace_back(maker, 1);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
 #include <taper/nn/layers/flatten.hpp>
 #include <taper/nn/layers/pool.hpp>
@@ -301,6 +302,31 @@ TEST_CASE("shrink: what structures of networks couple, right or kept") {
     CHECK(small.second.outputs() == 3);
     CHECK(report.max_relative_difference < 1e-13);
   }
+}
+
+TEST_CASE("shrink: batch norm between goes along, and a scale of zero makes its channel constant") {
+  nn::Sequential<double> net(Conv(2, 5, 3), nn::BatchNorm2d<double>(5), nn::ReLU<double>(), Conv(5, 3, 2),
+                             nn::Flatten<double>(), nn::Linear<double>(27, 2));
+  auto& norm = dynamic_cast<nn::BatchNorm2d<double>&>(net[1]);
+  Rng rng(1);
+  for (double& entry : norm.running_mean.value()) entry = rng.normal();
+  for (double& entry : norm.running_var.value()) entry = rng.uniform(0.5, 2);
+  clear_channel(dynamic_cast<Conv&>(net[3]), 1, 0);    // is not read
+  make_constant(dynamic_cast<Conv&>(net[0]), 2, 1.5);  // is normalized to a constant
+  norm.weight->value()[4] = 0, norm.bias->value()[4] = 2;
+  const auto [small, report] = sparsity::shrink(net, {.examples = images()});
+  CHECK(report.max_relative_difference < 1e-13);
+  CHECK(dynamic_cast<const Conv&>(small[0]).outputs() == 2);
+  const auto& cut = dynamic_cast<const nn::BatchNorm2d<double>&>(small[1]);
+  CHECK(cut.channels() == 2);
+  CHECK(cut.weight->shape() == Shape{2});
+  CHECK(cut.running_var.value()[1] == norm.running_var.value()[3]);
+  const auto graph = sparsity::shrink(nn::Graph<double>::trace(net, {{1, 2, 6, 6}}), {.examples = images()});
+  CHECK(graph.report.parameters_after == report.parameters_after);
+
+  // Where a training ends, as it is: one example does not show what can vary.
+  const auto one = sparsity::shrink(net, {.examples = images({1, 2, 6, 6})});
+  CHECK(one.report.max_relative_difference < 1e-13);
 }
 
 TEST_CASE("shrink: images without examples are told what is missing") {
