@@ -67,7 +67,7 @@ struct ShrinkReport {
     bool is_buffer = false;
   };
   std::vector<Row> rows;
-  /// Why the units of a parameter's axis stay: a reason, and how many have it.
+  /// Why the units of an axis of a parameter or a buffer stay: a reason, and how many have it.
   struct Reason {
     std::string parameter;
     Index axis;

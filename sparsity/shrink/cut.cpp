@@ -116,12 +116,13 @@ void pin(const Recording<T>& recording, const ShrinkOptions<T>& options, bool dr
 }
 
 template <class T>
-void note_reasons(const Leaf<T>& leaf, const KeptAxes& kept, Analysis<T>& analysis, ShrinkReport& report) {
+void note_reasons(const std::string& name, std::size_t node, const KeptAxes& kept, Analysis<T>& analysis,
+                  ShrinkReport& report) {
   for (std::size_t axis = 0; axis < kept.size(); ++axis) {
     std::map<std::string, Index> counts;
-    for (const Index i : kept[axis]) ++counts[analysis.reason(leaf.node, static_cast<Index>(axis), i)];
+    for (const Index i : kept[axis]) ++counts[analysis.reason(node, static_cast<Index>(axis), i)];
     for (const auto& [reason, count] : counts) {
-      report.reasons.push_back({leaf.name, static_cast<Index>(axis), reason, count});
+      report.reasons.push_back({name, static_cast<Index>(axis), reason, count});
     }
   }
 }
@@ -188,7 +189,7 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (const Leaf<T>& leaf : recording.leaves) {
     const KeptAxes& axes = kept[leaf.parameter] = stays(leaf.node);
     report.rows.push_back({leaf.name, leaf.parameter->shape(), {}, axes, false});
-    note_reasons(leaf, axes, analysis, report);
+    note_reasons(leaf.name, leaf.node, axes, analysis, report);
   }
   for (std::size_t node = 0; node < tape.nodes().size(); ++node) {
     const std::vector<double> change =
@@ -212,6 +213,7 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
   for (const auto& [name, place] : recording.buffers) {
     const auto& [buffer, node] = place;
     const KeptAxes axes = stays(node);
+    note_reasons(name, node, axes, analysis, report);
     ShrinkReport::Row& row =
         report.rows.emplace_back(ShrinkReport::Row{name, buffer->shape(), {}, axes, true});
     buffer->cut(axes);

@@ -1,6 +1,7 @@
 #include <taper/sparsity/shrink/graph_parts.hpp>
 
 #include <algorithm>
+#include <set>
 
 #include <taper/instantiate.hpp>
 
@@ -56,11 +57,61 @@ void keep(typename nn::Graph<T>::Parts& parts, typename Value<T>::Kind kind, std
   });
 }
 
+template <class T> std::set<Index> buffers_read(const typename nn::Graph<T>::Program& program) {
+  std::set<Index> read;
+  const auto note = [&](const Value<T>& value) {
+    if (value.kind == Value<T>::Kind::buffer) read.insert(value.index);
+  };
+  for (const auto& instruction : program.instructions) std::ranges::for_each(instruction.inputs, note);
+  std::ranges::for_each(program.outputs, note);
+  return read;
+}
+
+/// Takes out of a program what neither its outputs need nor buffers that somebody reads: `others` are those
+/// that the other program does.
+template <class T>
+void eliminate_dead(typename nn::Graph<T>::Program& program, const std::set<Index>& others) {
+  using Kind = typename Value<T>::Kind;
+  std::set<Index> read = others;
+  std::vector<char> live(program.instructions.size()), assigned(program.assignments.size());
+  for (bool changed = true; changed;) {
+    changed = false;
+    const auto need = [&](const Value<T>& value) {
+      if (value.kind == Kind::buffer) changed |= read.insert(value.index).second;
+      if (value.kind == Kind::result) live[static_cast<std::size_t>(value.index)] = 1;
+    };
+    std::ranges::for_each(program.outputs, need);
+    for (std::size_t k = 0; k < assigned.size(); ++k) {
+      const auto& [buffer, value] = program.assignments[k];
+      assigned[k] = read.contains(buffer.index);
+      if (assigned[k] != 0) need(value);
+    }
+    for (std::size_t k = live.size(); k-- > 0;) {
+      if (live[k] != 0) std::ranges::for_each(program.instructions[k].inputs, need);
+    }
+  }
+  std::vector<Index> position(live.size());
+  Index next = 0;
+  for (std::size_t k = 0; k < live.size(); ++k) position[k] = live[k] != 0 ? next++ : -1;
+  const auto move = [&](Value<T>& value) {
+    if (value.kind == Kind::result) value.index = position[static_cast<std::size_t>(value.index)];
+  };
+  std::size_t k = 0;
+  std::erase_if(program.instructions, [&](const auto&) { return live[k++] == 0; });
+  k = 0;
+  std::erase_if(program.assignments, [&](const auto&) { return assigned[k++] == 0; });
+  for (auto& instruction : program.instructions) std::ranges::for_each(instruction.inputs, move);
+  std::ranges::for_each(program.outputs, move);
+  for (auto& [buffer, value] : program.assignments) move(value);
+}
+
 }  // namespace
 
 template <class T> nn::Graph<T> without_unread(const nn::Graph<T>& graph, ShrinkReport& report) {
   using Kind = typename Value<T>::Kind;
   typename nn::Graph<T>::Parts parts = graph.parts();
+  eliminate_dead<T>(parts.evaluation, {});
+  eliminate_dead<T>(parts.training, buffers_read<T>(parts.evaluation));
   std::vector<char> parameters(parts.parameters.size()), buffers(parts.buffers.size());
   for_values<T>(parts, [&](const Value<T>& value) {
     if (value.kind == Kind::parameter) parameters[static_cast<std::size_t>(value.index)] = 1;

@@ -4,7 +4,9 @@
 
 namespace taper::sparsity::shrinking {
 
-/// A graph without the parameters and buffers that no program of it reads, and a report that says so.
+/// A graph without what neither its outputs need nor a running state that they read, and a report that says
+/// which parameters and buffers it lost. Parts of a model that evaluation does not use would have statistics
+/// that are kept for nobody.
 template <class T> nn::Graph<T> without_unread(const nn::Graph<T>& graph, ShrinkReport& report);
 
 /// Biases of zeros for the instructions of a graph that have none and could, so that constants can go into

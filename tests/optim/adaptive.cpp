@@ -38,7 +38,7 @@ template <class T> struct ByHand {
   }
 };
 
-constexpr std::size_t entries = 8;
+constexpr std::size_t small_entries = 8;
 
 /// The gradient of entry i in a step.
 double slope(std::size_t i, int step) {
@@ -53,23 +53,23 @@ template <class T> void set_gradients(nn::Parameters<T> parameters, int step, do
 }
 
 /// How one entry moves: given value, gradient and its state, in a step.
-using Rule = std::function<void(double& x, double g, std::vector<double>& state)>;
+using UpdateRule = std::function<void(double& x, double g, std::vector<double>& state)>;
 
 template <class T> using Maker = std::function<std::unique_ptr<optim::Optimizer<T>>(nn::Parameters<T>)>;
 
 /// Makes steps and compares with the rule in double.
-template <class T> void check_rule(const char* name, const Maker<T>& make, const Rule& rule) {
+template <class T> void check_rule(const char* name, const Maker<T>& make, const UpdateRule& rule) {
   CAPTURE(std::string(name));
   ByHand<T> model;
   const auto optimizer = make(model.layer.parameters());
   std::vector<double> expected = model.values();
-  std::vector<std::vector<double>> states(entries, std::vector<double>(4));
+  std::vector<std::vector<double>> states(small_entries, std::vector<double>(4));
   for (int step = 0; step < 12; ++step) {
     set_gradients(model.layer.parameters(), step);
     optimizer->step();
-    for (std::size_t i = 0; i < entries; ++i) rule(expected[i], slope(i, step), states[i]);
+    for (std::size_t i = 0; i < small_entries; ++i) rule(expected[i], slope(i, step), states[i]);
     const std::vector<double> got = model.values();
-    for (std::size_t i = 0; i < entries; ++i) {
+    for (std::size_t i = 0; i < small_entries; ++i) {
       CHECK(std::abs(got[i] - expected[i]) <=
             200 * static_cast<double>(std::numeric_limits<T>::epsilon()) * (1 + std::abs(expected[i])));
     }
@@ -182,7 +182,7 @@ TEST_CASE_TEMPLATE("RMSprop, Adagrad, amsgrad: gradients of any size that T can 
       one->step(), other->step();
     }
     const std::vector<double> a = plain.values(), b = scaled.values();
-    for (std::size_t i = 0; i < entries; ++i) CHECK(std::abs(a[i] - b[i]) < 1e-4);
+    for (std::size_t i = 0; i < small_entries; ++i) CHECK(std::abs(a[i] - b[i]) < 1e-4);
   }
 }
 

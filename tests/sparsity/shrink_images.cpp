@@ -76,10 +76,17 @@ template <class T> void check_image_nets(int rounds, double most) {
       }
     }
     // Where groups are cut to a single one, the next time looks into it.
-    const auto again = sparsity::shrink(small, options);
-    CHECK(again.report.parameters_after <= report.parameters_after);
-    more += again.report.parameters_after < report.parameters_after;
-    CHECK(sparsity::shrink(again.model, options).report.parameters_after == again.report.parameters_after);
+    auto last = small;
+    Index count = report.parameters_after, times = 0;
+    for (bool stable = false; !stable; ++times) {
+      auto again = sparsity::shrink(last, options);
+      stable = again.report.parameters_after == count;
+      CHECK(again.report.parameters_after <= count);
+      count = again.report.parameters_after;
+      last = std::move(again.model);
+    }
+    more += times > 1;
+    CHECK(times <= 4);
     const auto graph = sparsity::shrink(nn::Graph<T>::trace(net, {shape}), options);
     worst = std::max(worst, graph.report.max_abs_difference);
     of_graphs += graph.report.parameters_after;
@@ -326,7 +333,7 @@ TEST_CASE("shrink: batch norm between goes along, and a scale of zero makes its 
 
   // Where a training ends, as it is: one example does not show what can vary.
   const auto one = sparsity::shrink(net, {.examples = images({1, 2, 6, 6})});
-  CHECK(one.report.max_relative_difference < 1e-13);
+  CHECK(one.report.max_abs_difference < 1e-13);
 }
 
 TEST_CASE("shrink: images without examples are told what is missing") {
