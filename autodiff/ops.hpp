@@ -84,9 +84,10 @@ template <class T> Var<T> not_equal(Var<T> a, Var<T> b);
 /// chosen counts for nothing, in the gradient too, whatever it is.
 template <class T> Var<T> where(Var<T> condition, Var<T> a, Var<T> b);
 
-/// The product of a factor u with its gates v, which are as many as u has entries, one for each column of a
-/// matrix (n) or one for each row (m x 1). It is mul(u, v), and its backward pass finds both gradients in one
-/// pass.
+/// The product of a factor u with its gates v, which are as many as u has entries, or one for each index of
+/// an axis, in the shape that is repeated to that of u: of a matrix m x n, the columns have n gates, the rows
+/// m x 1; of a tensor 20x10x5x5, axis 1 has 10x1x1. It is mul(u, v), and its backward pass finds both
+/// gradients in one pass.
 template <class T> Var<T> hadamard(Var<T> u, Var<T> v);
 
 // Products of matrices.

@@ -13,8 +13,13 @@ template <class T> struct HadamardTable {
   using Forward = void (*)(HadamardPiece piece, const T* u, const T* v, T* w);
   using Gradient = void (*)(HadamardPiece piece, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
                             HadamardGradient<T> gv);
+  using ForwardBlocks = void (*)(HadamardPiece piece, Index inner, const T* u, const T* v, T* w);
+  using GradientBlocks = void (*)(HadamardPiece piece, Index inner, const T* gw, const T* u, const T* v,
+                                  HadamardGradient<T> gu, HadamardGradient<T> gv);
   Forward columns, rows;
   Gradient columns_gradient, rows_gradient;
+  ForwardBlocks blocks;  // of `inner` neighbouring columns for each gate
+  GradientBlocks blocks_gradient;
 };
 /// A target further on, if there is any.
 template <class T> HadamardGradient<T> ahead(HadamardGradient<T> target, Index by) {
@@ -144,13 +149,64 @@ template <class T> struct Hadamard {
     }
   }
 
+  /// Calls f(first gate, gates, first column, columns, gates of these columns) for tiles of whole gates, or
+  /// of parts of one that is long, with each gate repeated for its columns: so that vectors are full, however
+  /// few columns a gate has.
+  template <class F> static HWY_INLINE void for_tiles(Index columns, Index inner, const T* v, const F& f) {
+    HWY_ALIGN T repeated[tile];
+    const Index together = std::max<Index>(1, tile / inner);
+    for (Index gate = 0; gate * inner < columns; gate += together) {
+      const Index gates = std::min(together, columns / inner - gate), end = (gate + gates) * inner;
+      for (Index k = 0; k < gates; ++k) {
+        std::fill_n(repeated + k * inner, std::min(inner, tile), v[gate + k]);
+      }
+      for (Index j = gate * inner; j < end; j += tile) f(gate, gates, j, std::min(tile, end - j), repeated);
+    }
+  }
+
+  static void blocks(HadamardPiece p, Index inner, const T* u, const T* v, T* w) {
+    for_tiles(p.columns, inner, v, [&](Index, Index, Index j, Index count, const T* repeated) HWY_ATTR {
+      columns({p.rows, count, p.stride}, u + j, repeated, w + j);
+    });
+  }
+
+  /// The sums of the columns first, then of the columns of each gate.
+  static void blocks_gradient(HadamardPiece p, Index inner, const T* gw, const T* u, const T* v,
+                              HadamardGradient<T> gu, HadamardGradient<T> gv) {
+    HWY_ALIGN T sums[tile];
+    double of_gate = 0;  // of one with several tiles
+    const auto put = [&](Index gate, T total) { gv.data[gate] = gv.add ? gv.data[gate] + total : total; };
+    for_tiles(p.columns, inner, v,
+              [&](Index gate, Index gates, Index j, Index count, const T* repeated) HWY_ATTR {
+                columns_gradient({p.rows, count, p.stride}, gw + j, u + j, repeated, ahead(gu, j),
+                                 {gv.data == nullptr ? nullptr : sums, false});
+                if (gv.data == nullptr) return;
+                if (inner > tile) {
+                  if (j == gate * inner) of_gate = 0;
+                  of_gate += static_cast<double>(sum(sums, count));
+                  if (j + count == (gate + 1) * inner) put(gate, static_cast<T>(of_gate));
+                  return;
+                }
+                for (Index k = 0; k < gates; ++k) put(gate + k, sum_of_few(sums + k * inner, inner));
+              });
+  }
+
  private:
-  static constexpr Index block = 4;  // rows whose sums stay in registers
+  static constexpr Index block = 4;    // rows whose sums stay in registers
+  static constexpr Index tile = 1024;  // columns whose gates and sums stay in cache
+
+  static HWY_INLINE T sum_of_few(const T* x, Index n) {
+    if (n > 16) return sum(x, n);
+    T total = x[0];
+    for (Index i = 1; i < n; ++i) total += x[i];
+    return total;
+  }
 };
 
 TAPER_KERNELS(HadamardTable, .columns = &Hadamard<T>::columns, .rows = &Hadamard<T>::rows,
               .columns_gradient = &Hadamard<T>::columns_gradient,
-              .rows_gradient = &Hadamard<T>::rows_gradient)
+              .rows_gradient = &Hadamard<T>::rows_gradient, .blocks = &Hadamard<T>::blocks,
+              .blocks_gradient = &Hadamard<T>::blocks_gradient)
 
 }  // namespace taper::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -162,47 +218,55 @@ TAPER_DISPATCH(HadamardTable)
 
 namespace {
 
-/// Calls f(first row, first column, piece) for pieces that cut no gate's group in two: strips of columns, or
-/// of rows. So every sum is made by one thread, and its order does not depend on the pieces.
-template <class F> void for_strips(Gates gates, Index rows, Index columns, const F& f) {
-  if (threads() == 1 || rows * columns <= 2 * elementwise_piece) {
-    f(0, 0, HadamardPiece{rows, columns, columns});
-  } else if (gates == Gates::rows) {
-    for_pieces(rows, std::max<Index>(1, elementwise_piece / columns), [&](Index begin, Index end) {
-      f(begin, 0, HadamardPiece{end - begin, columns, columns});
-    });
-  } else {
-    constexpr Index line = 16;  // floats; threads that write to the same cache line wait for each other
-    const Index piece = std::max<Index>(line, elementwise_piece / rows / line * line);
-    for_pieces(columns, piece, [&](Index begin, Index end) {
-      f(0, begin, HadamardPiece{rows, end - begin, columns});
-    });
-  }
+/// Calls f(first entry, first gate, piece) for pieces that cut no gate's group in two: strips of columns, or,
+/// where all entries of a gate are neighbours, of rows. So every sum is made by one thread, and its order
+/// does not depend on the pieces.
+template <class F> void for_strips(const Gates& of, bool rows, const F& f) {
+  const Index stride = rows ? of.inner : of.count * of.inner;
+  const auto strip = [&](Index begin, Index end) {
+    const Index count = end - begin;
+    f(begin * of.inner, begin,
+      rows ? HadamardPiece{count, of.inner, stride} : HadamardPiece{of.outer, count * of.inner, stride});
+  };
+  if (threads() == 1 || of.size() <= 2 * elementwise_piece) return strip(0, of.count);
+  // Floats; threads that write to the same cache line wait for each other.
+  const Index line = rows ? 1 : (16 + of.inner - 1) / of.inner;
+  for_pieces(of.count, std::max(line, elementwise_piece / (of.outer * of.inner) / line * line), strip);
+}
+
+/// Gates without entries have no outer ones either.
+Gates without_empty(Gates of) {
+  return of.inner == 0 ? Gates{1, of.count, 0} : of;
 }
 
 }  // namespace
 
-template <class T> void hadamard(Gates gates, Index rows, Index columns, const T* u, const T* v, T* w) {
-  for_strips(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
-    const Index at = row * columns + column;
-    gates == Gates::columns ? best<T>().columns(piece, u + at, v + column, w + at)
-                            : best<T>().rows(piece, u + at, v + row, w + at);
+template <class T> void hadamard(Gates gates, const T* u, const T* v, T* w) {
+  const Gates of = without_empty(gates);
+  const bool rows = of.inner != 1 && of.outer == 1;
+  for_strips(of, rows, [&](Index at, Index gate, HadamardPiece piece) {
+    if (of.inner == 1) return best<T>().columns(piece, u + at, v + gate, w + at);
+    if (rows) return best<T>().rows(piece, u + at, v + gate, w + at);
+    best<T>().blocks(piece, of.inner, u + at, v + gate, w + at);
   });
 }
 
 template <class T>
-void hadamard_gradient(Gates gates, Index rows, Index columns, const T* gw, const T* u, const T* v,
-                       HadamardGradient<T> gu, HadamardGradient<T> gv) {
-  for_strips(gates, rows, columns, [&](Index row, Index column, HadamardPiece piece) {
-    const Index at = row * columns + column, gate = gates == Gates::columns ? column : row;
-    const auto run = gates == Gates::columns ? best<T>().columns_gradient : best<T>().rows_gradient;
-    run(piece, gw + at, u + at, v + gate, ahead(gu, at), ahead(gv, gate));
+void hadamard_gradient(Gates gates, const T* gw, const T* u, const T* v, HadamardGradient<T> gu,
+                       HadamardGradient<T> gv) {
+  const Gates of = without_empty(gates);
+  const bool rows = of.inner != 1 && of.outer == 1;
+  for_strips(of, rows, [&](Index at, Index gate, HadamardPiece piece) {
+    const HadamardGradient<T> to_u = ahead(gu, at), to_v = ahead(gv, gate);
+    if (of.inner == 1) return best<T>().columns_gradient(piece, gw + at, u + at, v + gate, to_u, to_v);
+    if (rows) return best<T>().rows_gradient(piece, gw + at, u + at, v + gate, to_u, to_v);
+    best<T>().blocks_gradient(piece, of.inner, gw + at, u + at, v + gate, to_u, to_v);
   });
 }
 
-#define TAPER_INSTANTIATE(T)                                                                              \
-  template void hadamard(Gates, Index, Index, const T*, const T*, T*);                                    \
-  template void hadamard_gradient(Gates, Index, Index, const T*, const T*, const T*, HadamardGradient<T>, \
+#define TAPER_INSTANTIATE(T)                                                                \
+  template void hadamard(Gates, const T*, const T*, T*);                                    \
+  template void hadamard_gradient(Gates, const T*, const T*, const T*, HadamardGradient<T>, \
                                   HadamardGradient<T>);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE

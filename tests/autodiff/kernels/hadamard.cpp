@@ -38,40 +38,36 @@ template <class T> struct Guarded {
 /// A factor with its gates and all that goes with them.
 template <class T> struct Factors {
   Gates gates;
-  Index rows, columns;
   Guarded<T> u, v, w, gw, gu, gv;
 
-  Factors(Rng& rng, Gates gates_, Index rows_, Index columns_)
+  Factors(Rng& rng, Gates gates_)
       : gates(gates_),
-        rows(rows_),
-        columns(columns_),
-        u(rng, rows * columns),
-        v(rng, groups()),
-        w(rng, rows * columns),
-        gw(rng, rows * columns),
-        gu(rng, rows * columns),
-        gv(rng, groups()) {}
+        u(rng, gates.size()),
+        v(rng, gates.count),
+        w(rng, gates.size()),
+        gw(rng, gates.size()),
+        gu(rng, gates.size()),
+        gv(rng, gates.count) {}
 
-  Index groups() const { return gates == Gates::columns ? columns : rows; }
-  Index group(Index entry) const { return gates == Gates::columns ? entry % columns : entry / columns; }
+  Index group(Index entry) const { return entry / gates.inner % gates.count; }
   bool untouched() const {
     return u.untouched() && v.untouched() && w.untouched() && gw.untouched() && gu.untouched() &&
            gv.untouched();
   }
-  void forward() { kernels::hadamard<T>(gates, rows, columns, u.data(), v.data(), w.data()); }
+  void forward() { kernels::hadamard<T>(gates, u.data(), v.data(), w.data()); }
   void backward(kernels::HadamardGradient<T> to_u, kernels::HadamardGradient<T> to_v) const {
-    kernels::hadamard_gradient<T>(gates, rows, columns, gw.data(), u.data(), v.data(), to_u, to_v);
+    kernels::hadamard_gradient<T>(gates, gw.data(), u.data(), v.data(), to_u, to_v);
   }
 
   bool forward_is_right() const {
-    for (Index i = 0; i < rows * columns; ++i) {
+    for (Index i = 0; i < gates.size(); ++i) {
       if (w.data()[i] != u.data()[i] * v.data()[group(i)]) return false;
     }
     return true;
   }
   /// Whether `after` is the gradient of u, stored or added to `before`.
   bool right_u(const Guarded<T>& after, const Guarded<T>* before) const {
-    for (Index i = 0; i < rows * columns; ++i) {
+    for (Index i = 0; i < gates.size(); ++i) {
       const double product = static_cast<double>(gw.data()[i]) * static_cast<double>(v.data()[group(i)]);
       const double start = before == nullptr ? 0 : static_cast<double>(before->data()[i]);
       if (!(std::abs(static_cast<double>(after.data()[i]) - (start + product)) <=
@@ -82,15 +78,15 @@ template <class T> struct Factors {
   }
   /// The same for the gates, by sums in double.
   bool right_v(const Guarded<T>& after, const Guarded<T>* before) const {
-    std::vector<double> sums(static_cast<std::size_t>(groups())), sizes(sums.size());
-    for (Index i = 0; i < rows * columns; ++i) {
+    std::vector<double> sums(static_cast<std::size_t>(gates.count)), sizes(sums.size());
+    for (Index i = 0; i < gates.size(); ++i) {
       const double product = static_cast<double>(gw.data()[i]) * static_cast<double>(u.data()[i]);
       sums[static_cast<std::size_t>(group(i))] += product;
       sizes[static_cast<std::size_t>(group(i))] += std::abs(product);
     }
     for (std::size_t k = 0; k < sums.size(); ++k) {
       const double start = before == nullptr ? 0 : static_cast<double>(before->data()[k]);
-      const double terms = static_cast<double>(rows * columns) / static_cast<double>(sums.size());
+      const double terms = static_cast<double>(gates.outer * gates.inner);
       const double bound = eps * (std::sqrt(terms) + 4) * (sizes[k] + 4);
       if (!(std::abs(static_cast<double>(after.data()[k]) - (start + sums[k])) <= bound)) return false;
     }
@@ -106,11 +102,22 @@ template <class T, class F> void for_factors(const F& f) {
                                              {3, 33}, {32, 8},  {64, 32},  {4, 64},   {130, 300},
                                              {7, 16}, {300, 7}, {2, 40000}};
   for (Index n = 1; n <= 40; ++n) sizes.emplace_back(1 + n % 6, n);
-  for (const auto& size : sizes) {
-    const Index rows = size.first, columns = size.second;  // which clang 14 captures, other than bindings
-    CAPTURE(rows);
-    CAPTURE(columns);
-    for (const Gates gates : {Gates::columns, Gates::rows}) f(Factors<T>(rng, gates, rows, columns));
+  std::vector<Gates> all;
+  for (const auto& [rows, columns] : sizes) {
+    all.push_back({rows, columns, 1});
+    all.push_back({1, rows, columns});
+  }
+  for (const Index inner : {2, 3, 9, 16, 25, 49, 1023, 1024, 1025, 3000}) {
+    for (const Index outer : {2, 5}) all.push_back({outer, 3, inner});
+  }
+  const Gates others[] = {{0, 3, 4},   {3, 0, 4},    {3, 4, 0},  {50, 20, 25},
+                          {700, 2, 9}, {20, 500, 9}, {9, 1, 30}, {3, 2000, 2}};
+  all.insert(all.end(), std::begin(others), std::end(others));
+  for (const Gates& gates : all) {
+    CAPTURE(gates.outer);
+    CAPTURE(gates.count);
+    CAPTURE(gates.inner);
+    f(Factors<T>(rng, gates));
   }
 }
 
@@ -163,7 +170,7 @@ TEST_CASE_TEMPLATE("hadamard: the gradient of the factor may replace that of the
 
 TEST_CASE("hadamard: a square's two gradients meet in one place") {
   Rng rng(3);
-  Factors<double> f(rng, Gates::columns, 1, 37);
+  Factors<double> f(rng, {1, 37, 1});
   f.v = f.u;
   f.backward({f.gu.data(), false}, {f.gu.data(), true});
   for (Index i = 0; i < 37; ++i) {
@@ -174,26 +181,36 @@ TEST_CASE("hadamard: a square's two gradients meet in one place") {
 TEST_CASE_TEMPLATE("hadamard: the same bits for any number of threads", T, float, double) {
   Rng rng(5);
   const int before = kernels::threads();
-  for (const auto& [rows, columns] :
-       {std::pair<Index, Index>{300, 784}, {70, 1000}, {1, 100001}, {9000, 9}}) {
-    for (const Gates gates : {Gates::columns, Gates::rows}) {
-      const Factors<T> start(rng, gates, rows, columns);
-      const auto run = [&](int threads) {
-        kernels::set_threads(threads);
-        Factors<T> f = start;
-        f.forward();
-        f.backward({f.gu.data(), false}, {f.gv.data(), true});
-        return f;
-      };
-      const Factors<T> one = run(1);
-      CHECK(one.right_v(one.gv, &start.gv));
-      for (const int threads : {2, 3, 4}) {
-        CAPTURE(threads);
-        const Factors<T> f = run(threads);
-        CHECK(f.w == one.w);
-        CHECK(f.gu == one.gu);
-        CHECK(f.gv == one.gv);
-      }
+  for (const Gates& gates : {Gates{300, 784, 1},
+                             {1, 300, 784},
+                             {70, 1000, 1},
+                             {1, 70, 1000},
+                             {1, 100001, 1},
+                             {9000, 9, 1},
+                             {1, 9000, 9},
+                             {128, 64, 9},
+                             {50, 20, 100},
+                             {9, 3, 5000},
+                             {40000, 2, 3},
+                             {2, 40000, 3}}) {
+    CAPTURE(gates.outer);
+    CAPTURE(gates.count);
+    const Factors<T> start(rng, gates);
+    const auto run = [&](int threads) {
+      kernels::set_threads(threads);
+      Factors<T> f = start;
+      f.forward();
+      f.backward({f.gu.data(), false}, {f.gv.data(), true});
+      return f;
+    };
+    const Factors<T> one = run(1);
+    CHECK(one.right_v(one.gv, &start.gv));
+    for (const int threads : {2, 3, 4}) {
+      CAPTURE(threads);
+      const Factors<T> f = run(threads);
+      CHECK(f.w == one.w);
+      CHECK(f.gu == one.gu);
+      CHECK(f.gv == one.gv);
     }
   }
   kernels::set_threads(before);
