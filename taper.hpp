@@ -24,6 +24,7 @@
 #include <taper/io/model.hpp>
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
+#include <taper/nn/groups.hpp>
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
@@ -48,6 +49,7 @@
 #include <taper/optim/sgd.hpp>
 #include <taper/sparsity/certify.hpp>
 #include <taper/sparsity/convex_certificate.hpp>
+#include <taper/sparsity/costs.hpp>
 #include <taper/sparsity/exact.hpp>
 #include <taper/sparsity/exact_path.hpp>
 #include <taper/sparsity/factorize.hpp>

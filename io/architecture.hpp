@@ -24,6 +24,7 @@
 ///                     "assignments": [["running", "%0"]]},
 ///      "training": "evaluation"}                                       // the same, or a program of its own
 ///
+/// Groups are "elements", "outputs" (axis 0), "inputs" (axis 1), "axis 2" or "axis 3".
 /// "%0" is the result of the first instruction. Settings have the types of AttributeValue: whole numbers,
 /// real ones ("inf", "-inf" and "nan" are texts), true and false, words, lists. Every setting is there, and
 /// nothing else may be: something unknown could change what the model computes. A change of this format

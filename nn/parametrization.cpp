@@ -58,28 +58,12 @@ template <class T> double Hadamard<T>::weight(Index group) const {
 }
 
 template <class T> Index Hadamard<T>::group_count(const Shape& shape) const {
-  if (groups_ != Groups::elements && shape.rank() != 2) {
-    throw Error("factorize", "a parameter ", shape, " in rows or columns: expected a matrix");
-  }
-  const Index count = groups_ == Groups::elements ? shape.size()
-                      : groups_ == Groups::inputs ? shape[1]
-                                                  : shape[0];
+  const Index count = groups_.count(shape);
   if (!weights_.empty() && static_cast<Index>(weights_.size()) != count) {
     throw Error("factorize", weights_.size(), " weights for a parameter ", shape,
                 ": expected one for each of ", count, " groups");
   }
   return count;
-}
-
-template <class T> Index Hadamard<T>::group_of(const Shape& shape, Index entry) const {
-  switch (groups_) {
-    case Groups::inputs:
-      return entry % shape[1];
-    case Groups::outputs:
-      return entry / shape[1];
-    default:
-      return entry;
-  }
 }
 
 template <class T> std::vector<std::string> Hadamard<T>::factor_names() const {
@@ -90,10 +74,8 @@ template <class T> std::vector<std::string> Hadamard<T>::factor_names() const {
 }
 
 template <class T> std::vector<Tensor<T>> Hadamard<T>::decompose(View<const T> value) const {
-  const Index count = group_count(value.shape());
-  Tensor<T> gates(groups_ == Groups::elements ? value.shape()
-                  : groups_ == Groups::inputs ? Shape{count}
-                                              : Shape{count, 1});
+  group_count(value.shape());  // as many as there are weights
+  Tensor<T> gates(groups_.gates(value.shape()));
   std::fill(gates.begin(), gates.end(), T{1});
   std::ranges::copy(units_, gates.begin());
   std::vector<Tensor<T>> factors(static_cast<std::size_t>(depth_), gates);
@@ -115,8 +97,9 @@ template <class T> Var<T> Hadamard<T>::compute(std::span<const Var<T>> factors) 
 
 template <class T>
 std::vector<Mask> Hadamard<T>::factor_entries_of(const Mask& entries, std::span<const Shape> factors) const {
+  const Groups::Blocks blocks = groups_.blocks(entries.shape());
   std::vector<Index> groups;
-  for (const Index entry : entries.free_positions()) groups.push_back(group_of(entries.shape(), entry));
+  for (const Index entry : entries.free_positions()) groups.push_back(blocks.group_of(entry));
   std::vector<Mask> result(factors.size(), Mask::free(factors[1], groups));
   result[0] = entries;
   return result;
@@ -124,10 +107,11 @@ std::vector<Mask> Hadamard<T>::factor_entries_of(const Mask& entries, std::span<
 
 template <class T>
 Mask Hadamard<T>::trainable_entries(const Shape& shape, std::span<const MaskedFactor<T>> factors) const {
+  const Groups::Blocks blocks = groups_.blocks(shape);
   return Mask::free(shape, [&](Index entry) {
     bool any_free = false;
     for (std::size_t d = 0; d < factors.size(); ++d) {
-      const Index i = d == 0 ? entry : group_of(shape, entry);
+      const Index i = d == 0 ? entry : blocks.group_of(entry);
       if (factors[d].mask.is_frozen(i) && factors[d].value[i] == 0) return false;
       any_free |= factors[d].mask.is_free(i);
     }
@@ -138,8 +122,8 @@ Mask Hadamard<T>::trainable_entries(const Shape& shape, std::span<const MaskedFa
 template <class T>
 std::shared_ptr<const Parametrization<T>> Hadamard<T>::cut(const Shape& shape, const KeptAxes& kept) const {
   std::vector<double> weights;
-  if (!weights_.empty() && groups_ != Groups::elements) {
-    for (const Index group : kept[groups_ == Groups::inputs ? 1 : 0]) weights.push_back(weight(group));
+  if (!weights_.empty() && !groups_.are_elements()) {
+    for (const Index group : kept[static_cast<std::size_t>(groups_.axis())]) weights.push_back(weight(group));
   } else if (!weights_.empty()) {
     std::vector<Index> positions{0};
     for (Index axis = 0; axis < shape.rank(); ++axis) {

@@ -6,6 +6,7 @@
 
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/structure.hpp>
+#include <taper/nn/groups.hpp>
 #include <taper/nn/mask.hpp>
 
 namespace taper::nn {
@@ -52,17 +53,12 @@ template <class T> class Simplex : public Parametrization<T> {
   Var<T> compute(std::span<const Var<T>> factors) const override { return softmax(factors[0]); }
 };
 
-/// How the entries of a weight are tied together by a Hadamard factorization.
-enum class Groups {
-  elements,  ///< every entry by itself: W = U * V
-  inputs,    ///< a column, all that leaves one input: W = U diag(v)
-  outputs,   ///< a row, all that enters one output: W = diag(v) U
-};
-
 /// The Hadamard product W_g = U_g v_1g ... v_(D-1)g / c_g of a weight in groups g: a factor U of the full
-/// size and D - 1 gates for each group. D is the depth. Weight decay alpha on all factors, alpha/2 of the sum
-/// of their squares, is then a penalty on W that leads to exact zeros: by the inequality of the arithmetic
-/// and the geometric mean of ||U_g||^2, v_1g^2, ... whose product is c_g^2 ||W_g||^2,
+/// size and D - 1 gates for each group, in the shape Groups::gates. For a matrix that is W = U * V of
+/// elements, W = U diag(v) of inputs, W = diag(v) U of outputs. D is the depth. Weight decay alpha on all
+/// factors, alpha/2 of the sum of their squares, is then a penalty on W that leads to exact zeros: by the
+/// inequality of the arithmetic and the geometric mean of ||U_g||^2, v_1g^2, ... whose product is c_g^2
+/// ||W_g||^2,
 ///
 ///     alpha/2 (||U_g||^2 + sum_d v_dg^2) >= D alpha/2 (c_g ||W_g||)^(2/D),
 ///
@@ -80,16 +76,14 @@ template <class T> class Hadamard : public Parametrization<T> {
   /// above max_factors, and for a weight that is not positive and finite.
   explicit Hadamard(Groups groups, Index depth = 2, std::vector<double> weights = {});
 
-  Groups groups() const { return groups_; }
+  const Groups& groups() const { return groups_; }
   /// The number of factors, U and the gates.
   Index depth() const { return depth_; }
   /// By how much the penalty of a group is multiplied. Throws Error where there are weights, and none for it.
   double weight(Index group) const;
-  /// How many groups there are in a parameter of this shape. Throws Error for rows or columns of what is no
-  /// matrix, and for another number of weights.
+  /// How many groups there are in a parameter of this shape. Throws Error for a shape without their axis, and
+  /// for another number of weights.
   Index group_count(const Shape& shape) const;
-  /// The group of an entry, at this position in row-major order.
-  Index group_of(const Shape& shape, Index entry) const;
 
   /// "u" and "v", or for deeper products "u", "v1", "v2" and so on.
   std::vector<std::string> factor_names() const override;

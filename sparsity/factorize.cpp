@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
 #include <numbers>
 #include <utility>
@@ -23,32 +24,13 @@ template <class T> double squared_norm(View<const T> x) {
 
 /// The Euclidean norms of the groups of a weight.
 template <class T> std::vector<double> norms_of_groups(View<const T> weight, const nn::Hadamard<T>& product) {
-  std::vector<double> norms(static_cast<std::size_t>(product.group_count(weight.shape())));
+  const nn::Groups::Blocks blocks = product.groups().blocks(weight.shape());
+  std::vector<double> norms(static_cast<std::size_t>(blocks.count));
   for (Index i = 0; i < weight.size(); ++i) {
-    double& norm = norms[static_cast<std::size_t>(product.group_of(weight.shape(), i))];
+    double& norm = norms[static_cast<std::size_t>(blocks.group_of(i))];
     add_to_norm(norm, static_cast<double>(weight[i]));
   }
   return norms;
-}
-
-/// How many entries the groups of a parameter have.
-Index group_size(const Shape& shape, Groups groups) {
-  return groups == Groups::elements ? 1 : groups == Groups::inputs ? shape[0] : shape[1];
-}
-
-template <class T>
-std::shared_ptr<nn::Hadamard<T>> product_for(const Shape& shape, Groups groups,
-                                             const FactorizeOptions& options) {
-  std::vector<double> weights;
-  if (const auto* const given = std::get_if<std::vector<double>>(&options.weights)) {
-    if (given->empty()) throw Error("factorize", "no weights: expected one for each group");
-    weights = *given;
-  } else if (std::get<GroupWeights>(options.weights) == GroupWeights::sqrt_size) {
-    const auto size = static_cast<double>(std::max<Index>(1, group_size(shape, groups)));
-    const double groups_in_all = static_cast<double>(shape.size()) / size;
-    if (size > 1) weights.assign(static_cast<std::size_t>(groups_in_all), std::sqrt(size));
-  }
-  return std::make_shared<nn::Hadamard<T>>(groups, options.depth, std::move(weights));
 }
 
 /// The deviation from zero of the free entries; 0 when there are none.
@@ -65,9 +47,10 @@ template <class T> double deviation(const nn::Parameter<T>& parameter) {
 template <class T, class Entry, class Gate>
 void set_factors(nn::Parameter<T>& parameter, const nn::Hadamard<T>& product, Entry entry, Gate gate) {
   std::vector<nn::Parameter<T>>& factors = parameter.factors();
+  const nn::Groups::Blocks blocks = product.groups().blocks(parameter.shape());
   const Mask gates = factors[1].mask();
   for (const Index i : factors[0].mask().free_positions()) {
-    const Index group = product.group_of(parameter.shape(), i);
+    const Index group = blocks.group_of(i);
     if (gates.is_free(group)) factors[0].value()[i] = static_cast<T>(entry(i, group));
   }
   for (std::size_t d = 1; d < factors.size(); ++d) {
@@ -115,7 +98,7 @@ void start_truncated(nn::Parameter<T>& parameter, const nn::Hadamard<T>& product
   const double depth = static_cast<double>(product.depth());
   const double low = std::pow(0.1, 1 / depth), high = std::pow(2.0, 1 / depth);  // in units of s^(1/D)
   const double scale = std::pow(deviation, 1 / depth) / std::sqrt(truncated_variance(low, high));
-  const auto entries = static_cast<double>(group_size(parameter.shape(), product.groups()));
+  const auto entries = static_cast<double>(product.groups().size(parameter.shape()));
   const auto draw = [&](Index group) {
     const double balance = std::sqrt(product.weight(group)) * std::pow(entries, 1 / (2 * depth));
     return scale * balance * truncated_normal(low, high, default_rng());
@@ -124,40 +107,130 @@ void start_truncated(nn::Parameter<T>& parameter, const nn::Hadamard<T>& product
       parameter, product, [&](Index, Index group) { return draw(group) / std::sqrt(entries); }, draw);
 }
 
-}  // namespace
+/// A parameter that is to be factorized.
+template <class T> struct Chosen {
+  std::string name;
+  nn::Parameter<T>* parameter;
+  Groups groups;
+  double deviation = 0;  // of its free entries, where a start needs it
 
-template <class T> Index factorize(nn::Module<T>& model, Groups groups, const FactorizeOptions& options) {
-  struct Choice {
-    nn::Parameter<T>* parameter;
-    std::shared_ptr<nn::Hadamard<T>> product;
-    double deviation;
-  };
-  // All are checked before the first is changed.
-  std::vector<Choice> chosen;
-  model.for_matching(options.match, "factorize", [&](const std::string& name, nn::Parameter<T>& parameter) {
+  const Shape& shape() const { return parameter->shape(); }
+  double group_count() const { return static_cast<double>(groups.count(shape())); }
+  double group_size() const { return std::max(1.0, static_cast<double>(groups.size(shape()))); }
+};
+
+/// The parameters that have groups, in the order of the model.
+template <class T>
+std::vector<Chosen<T>> choose(nn::Module<T>& model, std::optional<Groups> groups,
+                              const FactorizeOptions& options) {
+  std::map<nn::Parameter<T>*, std::optional<Groups>> excepted;
+  for (const GroupChoice& choice : options.except) {
+    model.for_matching(choice.match, "factorize", [&](const std::string&, nn::Parameter<T>& parameter) {
+      excepted.try_emplace(&parameter, choice.groups);
+    });
+  }
+  std::map<nn::Parameter<T>*, std::optional<Groups>> chosen = excepted;
+  if (groups) {
+    model.for_matching(options.match, "factorize", [&](const std::string&, nn::Parameter<T>& parameter) {
+      chosen.try_emplace(&parameter, parameter.shape().rank() < 2 ? Groups::elements : groups);
+    });
+  }
+  std::vector<Chosen<T>> result;
+  const auto add = [&](const std::string& name, nn::Parameter<T>& parameter) {
+    const auto found = chosen.find(&parameter);
+    if (found == chosen.end() || !found->second) return;
+    const Groups& of = *found->second;
     if (parameter.parametrization() != nullptr) {
       throw Error("factorize", "'", name, "' is computed from factors already: expected a plain parameter");
     }
-    const Shape& shape = parameter.shape();
-    if (groups != Groups::elements && shape.rank() != 2) {
-      throw Error("factorize", "'", name, "' is ", shape, ": expected a matrix for rows or columns");
+    if (!of.fit(parameter.shape())) {
+      throw Error("factorize", "'", name, "' is ", parameter.shape(), " and has no ", of, ": expected ",
+                  of.axis() + 1, " axes or more, or an exception with other groups or none");
     }
-    Choice choice{&parameter, product_for<T>(shape, groups, options), 0};
-    choice.product->group_count(shape);  // as many as there are weights
-    if (options.start == Start::truncated) {
-      choice.deviation = deviation(parameter);
-      const bool drawn = !parameter.mask().all_frozen();
-      if (drawn && !(choice.deviation > 0 && std::isfinite(choice.deviation))) {
-        throw Error("factorize", "the free entries of '", name, "' have the deviation ", choice.deviation,
-                    ": expected a positive one, for the factors to have");
-      }
-    }
-    chosen.push_back(std::move(choice));
+    result.push_back({name, &parameter, of});
+  };
+  model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
+    add(name, parameter);
+    if (parameter.parametrization() != nullptr) parameter.for_leaves(name, add);
   });
-  for (auto& [parameter, product, deviation] : chosen) {
-    parameter->parametrize(product);
-    if (options.start == Start::balanced) start_balanced(*parameter, *product);
-    if (options.start == Start::truncated) start_truncated(*parameter, *product, deviation);
+  return result;
+}
+
+/// What a group of each parameter costs, multiplied by one number so that its mean over entries is 1.
+template <class T>
+std::vector<double> shares(const std::vector<Chosen<T>>& chosen, const FactorizeOptions& options) {
+  const auto* const costs = std::get_if<Costs>(&options.weights);
+  std::vector<double> result;
+  double sum = 0, entries = 0;
+  for (const Chosen<T>& of : chosen) {
+    double share = of.group_size();
+    if (costs != nullptr) {
+      const auto found = costs->find(of.name);
+      if (found == costs->end()) {
+        throw Error("factorize", "costs without '", of.name, "': expected one for each parameter");
+      }
+      if (!(found->second > 0 && std::isfinite(found->second))) {
+        throw Error("factorize", "'", of.name, "' costs ", found->second, ": expected a positive number");
+      }
+      share = found->second / std::max(1.0, of.group_count());
+    }
+    result.push_back(share);
+    sum += share * static_cast<double>(of.shape().size());
+    entries += static_cast<double>(of.shape().size());
+  }
+  for (double& share : result) share = entries > 0 ? share * (entries / sum) : 1;
+  return result;
+}
+
+/// The weights of all groups of each parameter; none where they are 1.
+template <class T>
+std::vector<std::vector<double>> weights_of(const std::vector<Chosen<T>>& chosen,
+                                            const FactorizeOptions& options) {
+  std::vector<std::vector<double>> result(chosen.size());
+  if (const auto* const given = std::get_if<std::vector<double>>(&options.weights)) {
+    if (given->empty()) throw Error("factorize", "no weights: expected one for each group");
+    std::ranges::fill(result, *given);
+    return result;
+  }
+  const auto* const named = std::get_if<GroupWeights>(&options.weights);
+  std::vector<double> each(chosen.size(), 1.0);
+  if (named == nullptr || *named == GroupWeights::parameters) {
+    each = shares(chosen, options);
+  } else if (*named == GroupWeights::sqrt_size) {
+    std::ranges::transform(chosen, each.begin(),
+                           [](const Chosen<T>& of) { return std::sqrt(of.group_size()); });
+  }
+  for (std::size_t k = 0; k < chosen.size(); ++k) {
+    if (each[k] != 1) result[k].assign(static_cast<std::size_t>(chosen[k].group_count()), each[k]);
+  }
+  return result;
+}
+
+}  // namespace
+
+template <class T>
+Index factorize(nn::Module<T>& model, std::optional<Groups> groups, const FactorizeOptions& options) {
+  // All are checked before the first is changed.
+  std::vector<Chosen<T>> chosen = choose(model, groups, options);
+  std::vector<std::vector<double>> weights = weights_of(chosen, options);
+  std::vector<std::shared_ptr<nn::Hadamard<T>>> products;
+  for (std::size_t k = 0; k < chosen.size(); ++k) {
+    Chosen<T>& of = chosen[k];
+    products.push_back(std::make_shared<nn::Hadamard<T>>(of.groups, options.depth, std::move(weights[k])));
+    products.back()->group_count(of.shape());  // as many as there are weights
+    if (options.start != Start::truncated) continue;
+    of.deviation = deviation(*of.parameter);
+    const bool drawn = !of.parameter->mask().all_frozen();
+    if (drawn && !(of.deviation > 0 && std::isfinite(of.deviation))) {
+      throw Error("factorize", "the free entries of '", of.name, "' have the deviation ", of.deviation,
+                  ": expected a positive one, for the factors to have");
+    }
+  }
+  for (std::size_t k = 0; k < chosen.size(); ++k) {
+    nn::Parameter<T>& parameter = *chosen[k].parameter;
+    parameter.parametrize(products[k]);
+    if (options.start == Start::balanced) start_balanced(parameter, *products[k]);
+    if (options.start == Start::truncated) start_truncated(parameter, *products[k], chosen[k].deviation);
   }
   return static_cast<Index>(chosen.size());
 }
@@ -188,9 +261,9 @@ template <class T> Penalty effective_penalty(nn::Module<T>& model, double alpha)
   return penalty;
 }
 
-#define TAPER_INSTANTIATE(T)                                                 \
-  template Index factorize(nn::Module<T>&, Groups, const FactorizeOptions&); \
-  template void collapse(nn::Module<T>&);                                    \
+#define TAPER_INSTANTIATE(T)                                                                \
+  template Index factorize(nn::Module<T>&, std::optional<Groups>, const FactorizeOptions&); \
+  template void collapse(nn::Module<T>&);                                                   \
   template Penalty effective_penalty(nn::Module<T>&, double);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include <taper/nn/module.hpp>
+#include <taper/sparsity/costs.hpp>
 
 namespace taper::sparsity {
 
@@ -12,9 +14,16 @@ using Groups = nn::Groups;
 
 /// By how much the penalty of each group is multiplied.
 enum class GroupWeights {
-  one,        ///< all alike
-  sqrt_size,  ///< the root of the number of entries, so that large groups are not preferred (Yuan and Lin,
-              ///< "Model selection and estimation in regression with grouped variables", 2006, section 2)
+  one,         ///< all alike
+  sqrt_size,   ///< the root of the number of entries, so that large groups are not preferred (Yuan and Lin,
+               ///< "Model selection and estimation in regression with grouped variables", 2006, section 2)
+  parameters,  ///< the number of entries, so that what is spent is parameters; see FactorizeOptions::weights
+};
+
+/// The groups of the parameters whose names match a pattern, or Groups::none.
+struct GroupChoice {
+  std::string match;
+  std::optional<Groups> groups = Groups::none;
 };
 
 /// Which of the many factors of a weight a training starts from.
@@ -47,25 +56,43 @@ enum class Start {
 struct FactorizeOptions {
   /// D, the number of factors: 2 to 8. Weight decay then amounts to a penalty on ||group||^(2/D).
   Index depth = 2;
-  /// By name, or one positive number for each group of every parameter that matches.
-  std::variant<GroupWeights, std::vector<double>> weights = GroupWeights::one;
+  /// By name, or one positive number for each group of every parameter that is factorized, or costs, as
+  /// multiply_add_costs has them. Costs and GroupWeights::parameters are multiplied by one number, so that
+  /// the mean weight over all entries that are factorized is 1: the decay that suits GroupWeights::one then
+  /// suits these, too, and moves from what is cheap to what is dear.
+  std::variant<GroupWeights, std::vector<double>, Costs> weights = GroupWeights::one;
   /// Random numbers come from default_rng(). Groups with an entry that is frozen at a value other than zero
   /// start with unit gates in any case, and frozen entries keep their values.
   Start start = Start::unit_gates;
+  /// The parameters that have the groups asked for ("*" stands for anything).
   std::string match = "*weight";
+  /// Parameters that have others, or none, whether they match or not. The first that matches counts.
+  std::vector<GroupChoice> except = {};
 };
 
-/// Replaces every parameter whose name matches the pattern ("*" stands for anything) by a Hadamard product of
-/// D factors, of which D - 1 are gates shared within `groups`. Coupled weight decay alpha on all factors then
-/// induces the penalty D alpha / 2 * sum over groups of weight * ||group||_2^(2/D) at the balanced point (see
-/// nn::Hadamard): L1 or group lasso for D = 2. Its minimizers are sparse. Returns how many parameters were
-/// factorized. Throws Error, with nothing changed, when none matches or one that matches is factorized
-/// already or no matrix that rows or columns need, for a depth out of range, for weights that are not
-/// positive or not as many as the groups, and for Start::truncated where free entries are all zero or not
-/// finite.
-template <class T> Index factorize(nn::Module<T>& model, Groups groups, const FactorizeOptions& options = {});
+/// Replaces every parameter whose name matches by a Hadamard product of D factors, of which D - 1 are gates
+/// shared within `groups`:
+///
+///     factorize(net, Groups::inputs, {.except = {{"conv*.weight", Groups::filters},
+///                                                {"head.weight", Groups::none}}});
+///
+/// Vectors and scalars that match (the scales of a batch norm) have elements for groups, whatever is asked
+/// for the others; exceptions are as they say. With Groups::none for `groups`, only exceptions are
+/// factorized.
+///
+/// Coupled weight decay alpha on all factors then induces the penalty D alpha / 2 * sum over groups of weight
+/// * ||group||_2^(2/D) at the balanced point (see nn::Hadamard): L1 or group lasso for D = 2. Its minimizers
+/// are sparse. Returns how many parameters were factorized.
+///
+/// Throws Error, with nothing changed, for a pattern that matches nothing, for a parameter that is factorized
+/// already or has no such axis, for a depth out of range, for weights that are not positive or not as many as
+/// the groups, for costs that are not positive or lack a parameter, and for Start::truncated where free
+/// entries are all zero or not finite.
+template <class T>
+Index factorize(nn::Module<T>& model, std::optional<Groups> groups, const FactorizeOptions& options = {});
 /// The same with a pattern alone.
-template <class T> Index factorize(nn::Module<T>& model, Groups groups, const std::string& match) {
+template <class T>
+Index factorize(nn::Module<T>& model, std::optional<Groups> groups, const std::string& match) {
   return factorize(model, groups, FactorizeOptions{.match = match});
 }
 

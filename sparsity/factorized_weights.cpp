@@ -15,7 +15,8 @@ FactorizedWeight<T> factorized_weight(const std::string& name, nn::Parameter<T>&
       name, &parameter, dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization()), {}, {}};
   const nn::Parameter<T>& u = parameter.factors().front();
   const Shape& shape = parameter.shape();
-  for (Index i = 0; i < shape.size(); ++i) product.group.push_back(product.map->group_of(shape, i));
+  const nn::Groups::Blocks blocks = product.map->groups().blocks(shape);
+  for (Index i = 0; i < shape.size(); ++i) product.group.push_back(blocks.group_of(i));
   const Index groups = product.map->group_count(shape);
   std::vector<bool> any_free(static_cast<std::size_t>(groups), false);
   product.frozen.assign(static_cast<std::size_t>(groups), false);

@@ -108,20 +108,18 @@ Factors<T> Reader<T>::factors(const Json& json, const Shape& shape, const std::s
   if (kind != "hadamard") source_.fail("with the parametrization ", quote(kind), ", which is not known");
   source_.members(json, {"kind", "groups", "depth", "weights"});
   const std::string& word = source_.text_of(json, "groups");
-  const auto found = std::ranges::find(group_words, word);
-  if (found == std::end(group_words)) source_.fail("with groups of ", quote(word), ", which are not known");
+  const auto groups = nn::Groups::from(word);
+  if (!groups) source_.fail("with groups of ", quote(word), ", which are not known");
   std::vector<double> weights;
   for (const Json& weight : source_.list_of(json, "weights")) {
     if (!weight.is_number()) source_.fail("whose weights are no numbers");
     weights.push_back(weight.get<double>());
   }
-  const auto groups = static_cast<nn::Groups>(found - std::begin(group_words));
   const Index depth = source_.whole(source_.member(json, "depth"), "depth");
   try {
-    const auto made = std::make_shared<nn::Hadamard<T>>(groups, depth, std::move(weights));
-    const Index count = made->group_count(shape);
-    const Shape column{count, 1}, row{count};
-    return {made, groups == nn::Groups::elements ? shape : groups == nn::Groups::inputs ? row : column};
+    const auto made = std::make_shared<nn::Hadamard<T>>(*groups, depth, std::move(weights));
+    made->group_count(shape);  // as many as there are weights
+    return {made, groups->gates(shape)};
   } catch (const Error& error) {
     fail_factors(name, error);
   }

@@ -63,7 +63,7 @@ Ordered parametrization_json(const nn::Parametrization<T>& made, const Shape& sh
   for (Index group = 0; group < product.group_count(shape); ++group) weights.push_back(product.weight(group));
   if (std::ranges::all_of(weights, [](double weight) { return weight == 1; })) weights.clear();
   return {{"kind", "hadamard"},
-          {"groups", group_words[static_cast<std::size_t>(product.groups())]},
+          {"groups", product.groups().str()},
           {"depth", product.depth()},
           {"weights", weights}};
 }

@@ -13,9 +13,6 @@ namespace taper::io::architecture {
 /// In place of the program for training, when it is the one for evaluation.
 inline constexpr const char* same_program = "evaluation";
 
-/// Indexed by nn::Groups.
-inline constexpr const char* group_words[] = {"elements", "inputs", "outputs"};
-
 /// How a real number is written that JSON has none for; null for all others.
 const char* word_for(double value);
 

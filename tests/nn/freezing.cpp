@@ -266,7 +266,7 @@ TEST_CASE_TEMPLATE("Parameter: freezing entries of a product holds both factors 
   Rng rng(6);
   for (const Groups groups : all_groups) {
     for (const double share : {0.1, 0.5, 0.9}) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(share);
       const Shape shape{5, 4};
       nn::Parameter<T> p = random_product<T>(rng, shape, groups);
@@ -299,7 +299,7 @@ TEST_CASE_TEMPLATE("Parameter: pruned entries of a product stay zero while their
   Rng rng(7);
   for (const Groups groups : all_groups) {
     for (const double share : {0.2, 0.5, 0.9}) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(share);
       const Shape shape{6, 4};
       nn::Parameter<T> p = random_product<T>(rng, shape, groups);
@@ -333,7 +333,7 @@ TEST_CASE_TEMPLATE("Parameter: thawing entries of a product lets go what no held
   Rng rng(8);
   for (const Groups groups : all_groups) {
     for (int round = 0; round < 10; ++round) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(round);
       const Shape shape{5, 4};
       nn::Parameter<T> p = random_product<T>(rng, shape, groups);
@@ -361,7 +361,7 @@ TEST_CASE_TEMPLATE("Parameter: thawing entries of a product lets go what no held
 TEST_CASE_TEMPLATE("Parameter: thawing one entry of a group that was pruned lets it move", T, float, double) {
   Rng rng(9);
   for (const Groups groups : all_groups) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     const Shape shape{4, 4};
     nn::Parameter<T> p = random_product<T>(rng, shape, groups);
     const Mask row_and_column = Mask::free(shape, [](Index i) { return i / 4 == 1 || i % 4 == 1; });
@@ -379,7 +379,7 @@ TEST_CASE_TEMPLATE("Parameter: freezing, pruning and thawing mix", T, float, dou
   Rng rng(10);
   for (const Groups groups : all_groups) {
     for (int round = 0; round < 20; ++round) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(round);
       const Shape shape{4, 5};
       nn::Parameter<T> p = random_product<T>(rng, shape, groups);
@@ -406,7 +406,7 @@ TEST_CASE_TEMPLATE("Parameter: factorizing and collapsing carry the mask along",
   Rng rng(11);
   for (const Groups groups : all_groups) {
     for (const bool pruned : {false, true}) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(pruned);
       const Shape shape{5, 4};
       nn::Parameter<T> p = filled(random_tensor<T>(rng, shape));
@@ -444,7 +444,7 @@ TEST_CASE_TEMPLATE("Parameter: deep products are frozen, pruned and thawed like 
   Rng rng(21);
   for (const Groups groups : all_groups) {
     for (const Index depth : {3, 4}) {
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       CAPTURE(depth);
       const Shape shape{5, 4};
       const Mask mask = random_mask(rng, shape, 0.5) - Mask::free(shape, {1, 5, 9, 13, 17, 4, 6, 7});

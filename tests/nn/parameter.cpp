@@ -114,7 +114,7 @@ TEST_CASE_TEMPLATE("Simplex: the value is a softmax, and gradients follow its ch
 TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its chain rule", T, float,
                    double) {
   for (const nn::Groups groups : {nn::Groups::elements, nn::Groups::inputs, nn::Groups::outputs}) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     Rng rng(3);
     const Shape shape{4, 3};
     const Tensor<T> value = random_tensor<T>(rng, shape), seed = random_tensor<T>(rng, shape);
@@ -159,8 +159,8 @@ TEST_CASE_TEMPLATE("Hadamard: the value is the product, and gradients follow its
     CHECK(equal<T>(p.value(), effective));
   }
   nn::Parameter<T> row(Shape{3});
-  CHECK_ERROR(row.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs)), "[factorize]",
-              "matrix");
+  CHECK_ERROR(row.parametrize(std::make_shared<nn::Hadamard<T>>(nn::Groups::inputs)),
+              "[groups] inputs of a parameter 3: expected 2 axes or more");
 }
 
 TEST_CASE("Parameter: one that is computed has no numbers of its own") {

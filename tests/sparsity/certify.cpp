@@ -85,7 +85,7 @@ TEST_CASE("certify: the conditions of a network are those of its collapsed copy"
   for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
       CAPTURE(seed);
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       const double alpha = 0.02;
       auto net = partly_zero_network(groups, seed);
       const NetworkCertificate certificate = sparsity::certify(net, data, nn::mse_loss, alpha, 0.5);
@@ -325,7 +325,7 @@ TEST_CASE("certify: tiny weights are not zeros, unused ones have no gradient, an
 TEST_CASE("revive: violated zeros get factors with which the objective falls, and can leave") {
   Rng rng(7);
   for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     const LinearProblem problem(40, 6, 3, groups, rng);
     const double alpha = 0.02;
     auto model = problem.model(Eigen::MatrixXd::Zero(3, 6));

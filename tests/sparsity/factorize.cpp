@@ -57,7 +57,7 @@ Eigen::VectorXd minimize(const Eigen::VectorXd& a, double alpha, Groups groups,
 TEST_CASE("factorize and collapse leave the outputs as they are") {
   const auto x = normal_tensor<double>({20, 5});
   for (const Groups groups : all_groups) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     auto net = network();
     const auto before = train::predict(net, x);
     const Index count = net.parameters().count();
@@ -81,7 +81,7 @@ TEST_CASE("factorize and collapse leave the outputs as they are") {
 TEST_CASE("effective_penalty: decay is at least the induced penalty, which balance reaches") {
   const double alpha = 0.3;
   for (const Groups groups : all_groups) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     nn::Linear<double> model(4, 3);
     const Eigen::MatrixXd w = normal_tensor<double>({3, 4}).matrix();
     set_matrix(model.weight, w);
@@ -195,7 +195,7 @@ TEST_CASE("effective_penalty: the induced penalty is the least decay of all fact
   for (const Groups groups : all_groups) {
     for (const Index depth : {2, 3, 4}) {
       for (const bool weighted : {false, true}) {
-        CAPTURE(static_cast<int>(groups));
+        CAPTURE(groups);
         CAPTURE(depth);
         CAPTURE(weighted);
         const Index count = groups == Groups::elements ? 6 : groups == Groups::inputs ? 2 : 3;
@@ -300,7 +300,18 @@ TEST_CASE("factorize: options that cannot be are refused and change nothing") {
   refuses({.weights = std::vector<double>(5, 1.0)}, "5 weights", "3x7", "each of 7 groups");
   refuses({.weights = std::vector<double>{}}, "no weights");
   refuses({.weights = std::vector<double>(5, -1.0), .match = "0.weight"}, "a weight -1");
-  refuses({.match = "*.bias"}, "'0.bias' is 7", "matrix");
+  refuses({.except = {{"2.bias", Groups::inputs}}}, "'2.bias' is 3 and has no inputs",
+          "expected 2 axes or more, or an exception");
+  refuses({.except = {{"2.weight", Groups::axis(3)}}}, "'2.weight' is 3x7 and has no axis 3",
+          "expected 4 axes or more");
+  refuses({.except = {{"conv*", Groups::filters}}}, "'conv*'", "0.weight", "2.bias");
+  refuses({.match = "conv*", .except = {{"2.weight", Groups::none}}}, "'conv*'");
+  using sparsity::Costs;
+  refuses({.weights = Costs{{"0.weight", 1.0}}}, "costs without '2.weight'", "expected one for each");
+  refuses({.weights = Costs{{"0.weight", 1.0}, {"2.weight", 0.0}}}, "'2.weight' costs 0",
+          "a positive number");
+  refuses({.weights = Costs{{"0.weight", std::nan("")}, {"2.weight", 1.0}}}, "'0.weight' costs nan");
+  refuses({.weights = Costs{{"0.weight", 1e-300}, {"2.weight", 1e300}}}, "a weight", "of a group");
   auto& last = dynamic_cast<nn::Linear<double>&>(net[2]).weight;
   std::fill(last.value().begin(), last.value().end(), 0.0);
   refuses({.start = sparsity::Start::truncated}, "'2.weight'", "deviation 0", "expected a positive one");
@@ -318,4 +329,42 @@ TEST_CASE("factorize: patterns and errors") {
   CHECK(dynamic_cast<nn::Linear<double>&>(net[0]).weight.parametrization() == nullptr);
   CHECK_ERROR(sparsity::factorize(net, Groups::elements, "2.weight"), "factorize", "'2.weight'", "already");
   CHECK(sparsity::factorize(net, Groups::inputs, "0.weight") == 1);
+}
+
+TEST_CASE("factorize: a choice for all and exceptions") {
+  using Choices = std::vector<sparsity::GroupChoice>;
+  const auto groups_of = [](nn::Sequential<double>& net) {
+    std::vector<std::string> result;
+    net.for_parameters([&](const std::string& name, nn::Parameter<double>& parameter) {
+      const auto* const product = dynamic_cast<const nn::Hadamard<double>*>(parameter.parametrization());
+      if (product != nullptr) result.push_back(name + " by " + product->groups().str());
+    });
+    return result;
+  };
+  const auto made = [&](std::optional<Groups> groups, const Choices& except, const std::string& match,
+                        Index count) {
+    auto net = network();
+    CHECK(sparsity::factorize(net, groups, {.match = match, .except = except}) == count);
+    return groups_of(net);
+  };
+  using Names = std::vector<std::string>;
+  CHECK(made(Groups::inputs, {}, "*weight", 2) == Names{"0.weight by inputs", "2.weight by inputs"});
+  CHECK(made(Groups::inputs, {{"0.*", Groups::outputs}}, "*weight", 3) ==
+        Names{"0.weight by outputs", "0.bias by outputs", "2.weight by inputs"});
+  CHECK(made(Groups::inputs, {{"2.weight", Groups::none}}, "*weight", 1) == Names{"0.weight by inputs"});
+  // The first that matches counts.
+  CHECK(made(Groups::inputs, {{"2.weight", Groups::none}, {"*.weight", Groups::elements}}, "*weight", 1) ==
+        Names{"0.weight by elements"});
+  CHECK(made(Groups::none, {{"2.weight", Groups::filters}}, "*weight", 1) == Names{"2.weight by outputs"});
+  // An entry of a vector is a group, whatever is asked for the others.
+  CHECK(made(Groups::inputs, {{"2.bias", Groups::none}}, "*", 3) ==
+        Names{"0.weight by inputs", "0.bias by elements", "2.weight by inputs"});
+  CHECK(made(Groups::axis(2), {{"*.weight", Groups::none}}, "*", 2) ==
+        Names{"0.bias by elements", "2.bias by elements"});
+
+  // What has factors stays as it is where it is an exception.
+  auto net = network();
+  sparsity::factorize(net, Groups::outputs, "0.weight");
+  CHECK(sparsity::factorize(net, Groups::inputs, {.except = {{"0.weight", Groups::none}}}) == 1);
+  CHECK(groups_of(net) == Names{"0.weight by outputs", "2.weight by inputs"});
 }

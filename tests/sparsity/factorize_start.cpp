@@ -26,7 +26,7 @@ TEST_CASE_TEMPLATE("factorize: balanced factors have the induced penalty from th
   for (const Groups groups : three_groups) {
     for (const Index depth : {2, 3, 4}) {
       for (const GroupWeights weights : {GroupWeights::one, GroupWeights::sqrt_size}) {
-        CAPTURE(static_cast<int>(groups));
+        CAPTURE(groups);
         CAPTURE(depth);
         nn::Linear<T> model(5, 4, false);
         for (const Index i : {1, 6, 11, 16, 10, 12, 13, 14}) model.weight.value()[i] = 0;  // column 1, row 2
@@ -40,7 +40,7 @@ TEST_CASE_TEMPLATE("factorize: balanced factors have the induced penalty from th
         std::vector<double> squares(static_cast<std::size_t>(product->group_count({4, 5})));
         for (Index i = 0; i < 20; ++i) {
           const double u = static_cast<double>(factors[0].value()[i]);
-          squares[static_cast<std::size_t>(product->group_of({4, 5}, i))] += u * u;
+          squares[static_cast<std::size_t>(product->groups().blocks({4, 5}).group_of(i))] += u * u;
         }
         for (std::size_t g = 0; g < squares.size(); ++g) {
           for (std::size_t d = 1; d < factors.size(); ++d) {
@@ -75,7 +75,7 @@ TEST_CASE("factorize: truncated factors keep the deviation of the weight, and pr
   for (const Groups groups : three_groups) {
     for (const Index depth : {2, 3, 4}) {
       for (const GroupWeights weights : {GroupWeights::one, GroupWeights::sqrt_size}) {
-        CAPTURE(static_cast<int>(groups));
+        CAPTURE(groups);
         CAPTURE(depth);
         manual_seed(8);
         nn::Linear<double> model(60, 50, false), same(60, 50, false);
@@ -138,7 +138,7 @@ TEST_CASE("factorize: what is frozen keeps its value at every start") {
        {sparsity::Start::unit_gates, sparsity::Start::balanced, sparsity::Start::truncated}) {
     for (const Groups groups : three_groups) {
       CAPTURE(static_cast<int>(start));
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       nn::Linear<double> model(5, 4, false);
       model.weight.freeze(Mask::frozen({4, 5}, {0}));            // row 0, column 0
       model.weight.prune(Mask::frozen({4, 5}, {7, 19, 9, 14}));  // rows 1 to 3, columns 2 and 4

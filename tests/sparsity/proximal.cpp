@@ -18,7 +18,7 @@ using sparsity::Groups;
 TEST_CASE("proximal_step: a step of its length is the formula's, group by group") {
   Rng rng(1);
   for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     const LinearProblem problem(50, 6, 3, groups, rng);
     const double alpha = 0.1;
     const Eigen::MatrixXd w = 0.3 * normal_tensor<double>({3, 6}).matrix();
@@ -54,7 +54,7 @@ TEST_CASE("proximal_step: a step of its length is the formula's, group by group"
 TEST_CASE("proximal_step: after training, the zeros are those of the minimizer, and certified") {
   Rng rng(2);
   for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     const LinearProblem problem(60, 6, 3, groups, rng);
     const double alpha = 0.15;
     manual_seed(1);
@@ -79,7 +79,7 @@ TEST_CASE_TEMPLATE("proximal_step: the objective of a network never grows, and m
   for (std::uint64_t seed = 0; seed < 6; ++seed) {
     for (const Groups groups : {Groups::elements, Groups::inputs, Groups::outputs}) {
       CAPTURE(seed);
-      CAPTURE(static_cast<int>(groups));
+      CAPTURE(groups);
       manual_seed(seed);
       nn::Sequential<T> net(nn::Linear<T>(5, 9), nn::Tanh<T>(), nn::Linear<T>(9, 2));
       sparsity::factorize(net, groups);

@@ -469,7 +469,7 @@ TEST_CASE_TEMPLATE("drop_and_grow while training keeps the number of weights", T
 TEST_CASE_TEMPLATE("pruned entries of factorized weights stay at zero while training", T, float, double) {
   for (const sparsity::Groups groups :
        {sparsity::Groups::elements, sparsity::Groups::inputs, sparsity::Groups::outputs}) {
-    CAPTURE(static_cast<int>(groups));
+    CAPTURE(groups);
     auto net = network<T>();
     auto plain = network<T>();
     sparsity::factorize(net, groups);
