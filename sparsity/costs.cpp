@@ -20,7 +20,7 @@ template <class T> double multiply_adds(const Tape<T>& tape, const Node<T>& node
 
 }  // namespace
 
-template <class T> Costs multiply_add_costs(nn::Module<T>& model, const std::vector<Shape>& inputs) {
+template <class T> Costs multiply_add_costs(const nn::Module<T>& model, const std::vector<Shape>& inputs) {
   const char* const where = "multiply_add_costs";
   if (inputs.empty()) throw Error(where, "no inputs: expected the shape of one at least");
   for (const Shape& shape : inputs) {
@@ -37,7 +37,7 @@ template <class T> Costs multiply_add_costs(nn::Module<T>& model, const std::vec
 
   Costs costs;
   std::map<std::size_t, std::string> weights;  // by their positions
-  model.for_parameters([&](const std::string& name, nn::Parameter<T>& parameter) {
+  model.for_parameters([&](const std::string& name, const nn::Parameter<T>& parameter) {
     costs[name] = 0;
     weights[static_cast<std::size_t>(parameter.bind(tape).index())] = name;
   });
@@ -66,7 +66,8 @@ template <class T> Costs multiply_add_costs(nn::Module<T>& model, const std::vec
   return costs;
 }
 
-#define TAPER_INSTANTIATE(T) template Costs multiply_add_costs(nn::Module<T>&, const std::vector<Shape>&);
+#define TAPER_INSTANTIATE(T) \
+  template Costs multiply_add_costs(const nn::Module<T>&, const std::vector<Shape>&);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
 

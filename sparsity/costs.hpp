@@ -23,9 +23,9 @@ using Costs = std::map<std::string, double>;
 ///
 /// The model is recorded in evaluation mode, on zeros of these shapes, rows first. Throws Error for inputs
 /// without rows, and like `record`.
-template <class T> Costs multiply_add_costs(nn::Module<T>& model, const std::vector<Shape>& inputs);
+template <class T> Costs multiply_add_costs(const nn::Module<T>& model, const std::vector<Shape>& inputs);
 /// For a model of one input: multiply_add_costs(lenet, {1, 1, 28, 28}).
-template <class T> Costs multiply_add_costs(nn::Module<T>& model, const Shape& input) {
+template <class T> Costs multiply_add_costs(const nn::Module<T>& model, const Shape& input) {
   return multiply_add_costs(model, std::vector<Shape>{input});
 }
 

@@ -82,7 +82,7 @@ TEST_CASE("multiply_add_costs: of one row, from what the operations state, for a
     CHECK(sparsity::multiply_add_costs(pixels, {rows, 9, 3}) ==
           Costs{{"conv.weight", 9.0 * 15}, {"bn.weight", 9.0 * 5}, {"unread", 0.0}});
   }
-  UsedTwice twice;
+  const UsedTwice twice;
   CHECK(sparsity::multiply_add_costs(twice, {3, 4}) == Costs{{"inner.weight", 32.0}});
 }
 
