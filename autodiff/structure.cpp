@@ -42,6 +42,13 @@ bool Structure::reads(Index input, Index axis, Index index) const {
   return !linked;
 }
 
+template <class T> Index multiply_adds_of(const Tape<T>& tape, const Node<T>& node) {
+  if (node.op == nullptr || node.op->multiply_adds == nullptr) return 0;
+  std::vector<const Shape*> shapes;
+  for (const std::uint32_t input : tape.inputs(node)) shapes.push_back(&tape.nodes()[input].shape);
+  return node.op->multiply_adds(Signature{shapes, node.attributes});
+}
+
 template <class T> Structure structure_of(const Tape<T>& tape, const Node<T>& node) {
   if (node.op == nullptr) throw Error("structure", "a leaf of a tape: expected an operation");
   Structure structure;
@@ -61,6 +68,7 @@ template <class T> bool is_elementwise(const Tape<T>& tape, const Node<T>& node)
 
 #define TAPER_INSTANTIATE(T)                                       \
   template Structure structure_of(const Tape<T>&, const Node<T>&); \
+  template Index multiply_adds_of(const Tape<T>&, const Node<T>&); \
   template bool is_elementwise(const Tape<T>&, const Node<T>&);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE

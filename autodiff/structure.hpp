@@ -126,6 +126,9 @@ struct Kept {
 /// The structure of a recorded operation; pinned when it has no rule. Throws Error for a leaf.
 template <class T> Structure structure_of(const Tape<T>& tape, const Node<T>& node);
 
+/// The multiply-adds of one forward pass of a recorded operation, or of a leaf: 0 where none are stated.
+template <class T> Index multiply_adds_of(const Tape<T>& tape, const Node<T>& node);
+
 /// Whether each output entry depends on the input entries in the same place, all by the same function. False
 /// for a leaf.
 template <class T> bool is_elementwise(const Tape<T>& tape, const Node<T>& node);

@@ -14,13 +14,6 @@ bool inside(const std::string& path, const std::string& module) {
   return module.empty() || path == module || path.starts_with(module + '.');
 }
 
-template <class T> Index multiply_adds(const Tape<T>& tape, const Node<T>& node) {
-  if (node.op->multiply_adds == nullptr) return 0;
-  std::vector<const Shape*> shapes;
-  for (const std::uint32_t input : tape.inputs(node)) shapes.push_back(&tape.nodes()[input].shape);
-  return node.op->multiply_adds(Signature{shapes, node.attributes});
-}
-
 }  // namespace
 
 template <class T> Summary summary(const Module<T>& model, const Shape& input) {
@@ -41,7 +34,7 @@ template <class T> Summary summary(const Module<T>& model, const Shape& input) {
       if (node.op == nullptr || !inside(tape.path(node), name)) continue;
       row.output = node.shape;
       row.computes = true;
-      row.multiply_adds += multiply_adds(tape, node);
+      row.multiply_adds += multiply_adds_of(tape, node);
     }
     result.rows.push_back(std::move(row));
   });

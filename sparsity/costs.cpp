@@ -9,12 +9,7 @@ namespace taper::sparsity {
 namespace {
 
 template <class T> double multiply_adds(const Tape<T>& tape, const Node<T>& node) {
-  Index stated = 0;
-  if (node.op->multiply_adds != nullptr) {
-    std::vector<const Shape*> shapes;
-    for (const std::uint32_t input : tape.inputs(node)) shapes.push_back(&tape.nodes()[input].shape);
-    stated = node.op->multiply_adds(Signature{shapes, node.attributes});
-  }
+  const Index stated = multiply_adds_of(tape, node);
   return static_cast<double>(stated > 0 ? stated : node.shape.size());
 }
 

@@ -95,12 +95,7 @@ template <class T> struct Recording {
 /// Of one row, of what is recorded for so many.
 template <class T> Index multiply_adds(const Tape<T>& tape, Index rows) {
   Index total = 0;
-  for (const Node<T>& node : tape.nodes()) {
-    if (node.op == nullptr || node.op->multiply_adds == nullptr) continue;
-    std::vector<const Shape*> shapes;
-    for (const std::uint32_t input : tape.inputs(node)) shapes.push_back(&tape.nodes()[input].shape);
-    total += node.op->multiply_adds(Signature{shapes, node.attributes});
-  }
+  for (const Node<T>& node : tape.nodes()) total += multiply_adds_of(tape, node);
   return rows == 0 ? 0 : total / rows;
 }
 
