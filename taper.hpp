@@ -12,7 +12,9 @@
 #include <taper/data/batches.hpp>
 #include <taper/data/csv.hpp>
 #include <taper/data/dataset.hpp>
+#include <taper/data/digits.hpp>
 #include <taper/data/encode.hpp>
+#include <taper/data/idx.hpp>
 #include <taper/data/libsvm.hpp>
 #include <taper/data/read_table.hpp>
 #include <taper/data/scaler.hpp>
