@@ -58,6 +58,11 @@ struct Pattern {
 /// The patterns of a network's layers side by side, black where a weight is not zero, all to one scale.
 Figure layers_figure(const std::vector<Pattern>& layers);
 
+/// Square images with positive (red) and negative (blue) pixels, `side` x `side` each, on one scale, in rows
+/// of up to ten.
+Figure images_figure(const std::vector<std::vector<double>>& images, std::size_t side,
+                     const std::string& label);
+
 /// A network on a path of penalties: its size, its loss as it was cut, and trained again, and that of a dense
 /// network of the same size; the last two NaN where there is none.
 struct SizedLoss {

@@ -1,0 +1,295 @@
+// Networks for images of digits: trained, trained sparse, shrunk to the filters and neurons that are needed,
+// trained again, and compared with a dense network of the same final size that had the same time.
+
+#include <fmt/core.h>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <taper/taper.hpp>
+
+#include "figures.hpp"
+#include "lenet.hpp"
+#include "model_file.hpp"
+#include "output.hpp"
+
+using namespace taper;
+
+namespace {
+
+struct Options : apps::CommonOptions {
+  std::string model = "lenet300", groups = "inputs", penalty = "one", plot, file, checkpoint;
+  std::vector<std::string> path;
+  Index limit = 0, validation = 5000, depth = 2, batch_size = 128;
+  Index dense_epochs = 10, epochs = 30, refit_epochs = 20, control_epochs = -1;
+  double lr = 2e-3, weight_decay = 4e-4, refit_decay = 1e-5, checkpoint_every = 60;
+
+  /// The penalties: those of the path, or the one.
+  std::vector<double> alphas() const {
+    if (path.empty()) {
+      if (weight_decay > 0) return {weight_decay};
+      throw Error("sparse_lenet", "--weight-decay 0: expected a penalty above 0");
+    }
+    std::vector<double> result;
+    for (const std::string& text : path) {
+      double alpha = 0;
+      const auto [stop, problem] = std::from_chars(text.data(), text.data() + text.size(), alpha);
+      if (problem != std::errc{} || stop != text.data() + text.size() || !(alpha > 0) ||
+          !std::isfinite(alpha)) {
+        throw Error("sparse_lenet", "--path: '", text, "': expected finite numbers above 0");
+      }
+      result.push_back(alpha);
+    }
+    return result;
+  }
+};
+
+/// A certificate, with the zero groups of each layer in one list.
+apps::Json short_report_on(const sparsity::NetworkCertificate& certificate) {
+  std::vector<Index> zero, nonzero;
+  for (const sparsity::LayerCertificate& layer : certificate.layers) {
+    zero.push_back(layer.zero), nonzero.push_back(layer.nonzero);
+  }
+  apps::Json report = apps::report_on(certificate);
+  report.erase("layers");
+  report.update({{"tested", certificate.tested()}, {"zero", zero}, {"nonzero", nonzero}});
+  return report;
+}
+
+class Job {
+ public:
+  explicit Job(const Options& options)
+      : options_(options),
+        alphas_(options.alphas()),
+        sets_(apps::load_images(options, options.model == "lenet300", options.limit, options.validation)),
+        dense_(apps::lenet(options.model)) {}
+
+  void run();
+
+ private:
+  train::History train(nn::Sequential<float>& net, optim::Adam<float> adam, Index epochs,
+                       const std::string& title, bool saved = true) const;
+  optim::Adam<float> plain_adam(nn::Sequential<float>& net) const {
+    return optim::Adam<float>(net.parameters(), {.lr = options_.lr, .weight_decay = options_.refit_decay});
+  }
+  void factorize(nn::Sequential<float>& net) const;
+  apps::Json measured(const nn::Sequential<float>& net) const;
+  apps::Json point(double alpha, const std::string& number);
+
+  const Options& options_;
+  std::vector<double> alphas_;
+  apps::Images sets_;
+  nn::Sequential<float> dense_;
+  std::optional<nn::Sequential<float>> last_;  // what --save keeps
+  double dense_seconds_ = 0;
+};
+
+/// Training with Adam on batches, with a learning rate that falls to 0 along half a cosine.
+train::History Job::train(nn::Sequential<float>& net, optim::Adam<float> adam, Index epochs,
+                          const std::string& title, bool saved) const {
+  train::FitOptions<float> fit{
+      .epochs = epochs,
+      .batch_size = options_.batch_size,
+      .seed = options_.seed,
+      .validation = nullptr,
+      .progress = options_.quiet ? train::Progress::quiet : train::Progress::automatic,
+      .title = title};
+  const Index steps = (sets_.train.rows() + options_.batch_size - 1) / options_.batch_size;
+  if (epochs > 0) fit.schedule = optim::per_step(optim::cosine_schedule(epochs * steps));
+  if (saved && !options_.checkpoint.empty()) {
+    const std::string path = options_.checkpoint + '.' + title;
+    apps::note_file(path), apps::note_file(path + ".1");  // where nothing else may be written
+    fit.checkpoint = io::checkpoint(path, {.every = options_.checkpoint_every});
+  }
+  return train::fit(net, sets_.train, nn::cross_entropy_loss, adam, fit);
+}
+
+/// Groups of inputs select what each layer reads: pixels, and the neurons of the layer before. Groups of
+/// filters select what it computes; those of the last layer are the classes, which all stay.
+void Job::factorize(nn::Sequential<float>& net) const {
+  const bool filters = options_.groups == "filters";
+  std::vector<std::string> names;
+  net.for_parameters([&](const std::string& name, const nn::Parameter<float>& parameter) {
+    if (parameter.shape().rank() == 2) names.push_back(name);
+  });
+  if (filters) names.pop_back();
+  for (const std::string& name : names) {
+    sparsity::factorize(
+        net, filters ? sparsity::Groups::outputs : sparsity::Groups::inputs,
+        {.depth = options_.depth,
+         .weights =
+             options_.penalty == "one" ? sparsity::GroupWeights::one : sparsity::GroupWeights::sqrt_size,
+         .start = options_.dense_epochs > 0 ? sparsity::Start::balanced : sparsity::Start::unit_gates,
+         .match = name});
+  }
+}
+
+apps::Json Job::measured(const nn::Sequential<float>& net) const {
+  apps::Json figures = apps::size_of(net, sets_.train);
+  figures["validation_error"] = apps::error_rate(net, sets_.validation);
+  figures["test_error"] = apps::error_rate(net, sets_.test);
+  return figures;
+}
+
+/// One penalty: sparse training from the dense network on, what is left of it, and the control.
+apps::Json Job::point(double alpha, const std::string& number) {
+  nn::Sequential<float> net = dense_;
+  factorize(net);
+  const train::History sparse = train(
+      net,
+      optim::Adam<float>(net.parameters(), {.lr = options_.lr,
+                                            .weight_decay = options_.refit_decay,
+                                            .groups = {{.match = "*.weight.*", .weight_decay = alpha}}}),
+      options_.epochs, "sparse" + number);
+  const apps::Json penalty = apps::penalty(net, alpha);
+  if (options_.depth == 2) {
+    sparsity::proximal_step(net, sets_.train, nn::cross_entropy_loss, alpha);
+  }
+  const apps::Json certificate =
+      short_report_on(sparsity::certify(net, sets_.train, nn::cross_entropy_loss, alpha));
+
+  auto [small, report] = sparsity::shrink(net, {.examples = sets_.train.x});
+  apps::Json shrunk = measured(small);
+  shrunk["max_abs_difference"] = report.max_abs_difference;
+  shrunk["max_relative_difference"] = report.max_relative_difference;
+  nn::Sequential<float> control = apps::with_new_weights(small);
+
+  const train::History again = train(small, plain_adam(small), options_.refit_epochs, "refit" + number);
+  apps::Json refit = measured(small);
+  refit["seconds"] = again.seconds;
+
+  // As many epochs of the small network as fit in the time that all others took.
+  const double seconds = dense_seconds_ + sparse.seconds + again.seconds;
+  Index epochs = options_.control_epochs;
+  if (epochs < 0) {
+    epochs = options_.dense_epochs + options_.epochs + options_.refit_epochs;
+    if (again.seconds > 0 && options_.refit_epochs > 0) {
+      const double most = 100 * static_cast<double>(epochs);
+      const double fitting = seconds / again.seconds * static_cast<double>(options_.refit_epochs);
+      epochs = static_cast<Index>(std::llround(std::min(fitting, most)));
+    }
+  }
+  const train::History from_scratch = train(control, plain_adam(control), epochs, "control" + number, false);
+  apps::Json beside = measured(control);
+  beside["epochs"] = epochs;
+  beside["seconds"] = from_scratch.seconds;
+  last_ = std::move(small);
+  return {{"alpha", alpha},
+          {"sparse", {{"penalty", penalty}, {"certificate", certificate}, {"seconds", sparse.seconds}}},
+          {"shrunk", shrunk},
+          {"refit", refit},
+          {"control", beside}};
+}
+
+void Job::run() {
+  dense_seconds_ = train(dense_, plain_adam(dense_), options_.dense_epochs, "dense").seconds;
+  apps::Json dense = measured(dense_);
+  dense["seconds"] = dense_seconds_;
+  apps::Json report = {
+      {"data", sets_.source},
+      {"model", options_.model},
+      {"groups", options_.groups},
+      {"depth", options_.depth},
+      {"rows",
+       {{"train", sets_.train.rows()}, {"validation", sets_.validation.rows()}, {"test", sets_.test.rows()}}},
+      {"dense", dense}};
+  std::vector<apps::SizedLoss> sizes;
+  apps::Json points = apps::Json::array();
+  for (std::size_t k = 0; k < alphas_.size(); ++k) {
+    const apps::Json figures = point(alphas_[k], options_.path.empty() ? "" : std::to_string(k + 1));
+    sizes.push_back({alphas_[k], figures["shrunk"]["parameters"], figures["shrunk"]["test_error"],
+                     figures["refit"]["test_error"], figures["control"]["test_error"]});
+    if (options_.path.empty()) {
+      report.update(figures);
+      continue;
+    }
+    if (options_.prints()) {
+      const auto error = [&](const char* network) { return figures[network]["test_error"].get<double>(); };
+      fmt::print(
+          "alpha {:<10.4g} parameters {:<8} multiply-adds {:<9} test error in percent: shrunk {:.2f}, refit "
+          "{:.2f}, control {:.2f}\n",
+          alphas_[k], figures["shrunk"]["parameters"].get<Index>(),
+          figures["shrunk"]["multiply_adds"].get<Index>(), error("shrunk"), error("refit"), error("control"));
+    }
+    points.push_back(figures);
+  }
+  if (!options_.file.empty()) {
+    apps::save_model(nn::Graph<float>::trace(*last_, {sets_.train.x.shape().with(0, 1)}), {{}, "label"},
+                     options_.file);
+    report["saved"] = options_.file;
+  }
+  if (options_.path.empty()) {
+    apps::publish(report, options_);
+  } else {
+    report["points"] = points;
+    apps::save(report, options_);
+  }
+  if (options_.plot.empty()) return;
+  const bool convolutions = options_.model == "lenet5";
+  std::vector<apps::Figure> figures{apps::images_figure(
+      apps::first_layer(*last_), convolutions ? 5 : 28,
+      convolutions ? "filters of the first layer" : "norms of the weights of each pixel")};
+  if (!options_.path.empty()) figures.push_back(apps::sizes_figure(sizes, "test error in %"));
+  const std::string drawn = apps::draw(figures, options_.plot);
+  if (options_.prints()) fmt::print("{}\n", drawn);
+}
+
+void program(const Options& options) {
+  set_threads(options.threads);
+  manual_seed(options.seed);
+  Job(options).run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  apps::Command command(
+      "sparse_lenet",
+      "Trains LeNet-300-100 or LeNet-5 on images of digits, then with a penalty on groups of weights, "
+      "shrinks "
+      "the network, trains it again, and trains a dense network of that size from scratch for the same time. "
+      "Multiply-adds are of one image, one for each product of a weight with an activation, biases not "
+      "counted; errors are in percent. For example: sparse_lenet --data mnist --model lenet300 --json -");
+  command.option("--model", options.model, "784-300-100-10, or two convolutions and 800-500-10",
+                 {"lenet300", "lenet5"});
+  command.option("--groups", options.groups,
+                 "What is selected in matrices: what a layer reads, or what it computes",
+                 {"inputs", "filters"});
+  command.option("--depth", options.depth, "Factors of each weight", 2, static_cast<Index>(nn::max_factors));
+  command.option("--penalty", options.penalty,
+                 "The weight of a group's penalty: one, or the root of its size", {"one", "sqrt_size"});
+  command.option("--weight-decay", options.weight_decay, "Weight decay on the factors: the penalty");
+  command.option("--path", options.path, "Several penalties, in place of one");
+  command.option("--dense-epochs", options.dense_epochs,
+                 "Passes over the data before the penalty; with 0, training is sparse from the start", 0,
+                 apps::at_most);
+  command.option("--epochs", options.epochs, "Passes over the data with the penalty", 0, apps::at_most);
+  command.option("--refit-epochs", options.refit_epochs, "Passes over the data after shrinking", 0,
+                 apps::at_most);
+  command.option("--control-epochs", options.control_epochs,
+                 "Passes over the data for the dense network of the final size; -1: as many as take the time "
+                 "of all the others",
+                 -1, apps::at_most);
+  command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);
+  command.option("--lr", options.lr, "Learning rate of Adam, from which it falls to 0 in each training");
+  command.option("--refit-decay", options.refit_decay, "Weight decay of all that is not penalized");
+  command.option("--validation", options.validation,
+                 "Rows of the training set, at most a fifth, that are not trained on", 1, apps::at_most);
+  command.option("--limit", options.limit, "Images of each file at most; 0: all", 0, apps::at_most);
+  command.option("--save", options.file, "File to write the network to, as it is in the end",
+                 [](const std::string& path) {
+                   return apps::can_be_written(path) ? nullptr : "a file that can be written";
+                 });
+  command.option("--checkpoint", options.checkpoint,
+                 "Saves the trainings in PATH.dense, PATH.sparse and PATH.refit, and goes on from there",
+                 [](const std::string& path) {
+                   return !path.empty() && apps::can_be_written(path + ".dense")
+                              ? nullptr
+                              : "a path that can be written to";
+                 });
+  command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
+  apps::add_plot_option(command, options.plot);
+  options.add_to(command);
+  return command.run(argc, argv, [&] { program(options); });
+}
