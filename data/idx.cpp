@@ -14,7 +14,7 @@
 namespace taper::data {
 namespace {
 
-constexpr const char* where = "read_idx";
+constexpr const char* idx_reader = "read_idx";
 
 enum class Type : unsigned char {
   unsigned_byte = 0x08,
@@ -72,23 +72,23 @@ std::string hexadecimal(std::string_view bytes) {
 Stored parse(std::string_view bytes, std::string_view source) {
   constexpr std::size_t magic = 4, size_of_dimension = 4;
   if (bytes.size() < magic) {
-    throw Error(where, source, " has ", bytes.size(), " bytes: expected at least the ", magic,
+    throw Error(idx_reader, source, " has ", bytes.size(), " bytes: expected at least the ", magic,
                 " that an IDX file begins with");
   }
   Stored stored;
   stored.type = static_cast<Type>(bytes[2]);
   if (bytes[0] != 0 || bytes[1] != 0 || bytes_of(stored.type) == 0) {
-    throw Error(where, source, " begins with ", hexadecimal(bytes.substr(0, magic)),
+    throw Error(idx_reader, source, " begins with ", hexadecimal(bytes.substr(0, magic)),
                 ": expected an IDX file, 00 00, a type from 08 to 0e, and the number of dimensions");
   }
   const std::size_t rank = static_cast<unsigned char>(bytes[3]);
   if (rank > static_cast<std::size_t>(Shape::max_rank)) {
-    throw Error(where, source, " has ", rank, " dimensions: expected at most ", Shape::max_rank);
+    throw Error(idx_reader, source, " has ", rank, " dimensions: expected at most ", Shape::max_rank);
   }
   const std::size_t header = magic + rank * size_of_dimension;
   if (bytes.size() < header) {
-    throw Error(where, source, " has ", bytes.size(), " bytes: expected ", header, " before the elements of ",
-                rank, " dimensions");
+    throw Error(idx_reader, source, " has ", bytes.size(), " bytes: expected ", header,
+                " before the elements of ", rank, " dimensions");
   }
   stored.elements = bytes.substr(header);
   std::array<Index, Shape::max_rank> dimensions{};
@@ -98,14 +98,14 @@ Stored parse(std::string_view bytes, std::string_view source) {
   try {
     stored.shape = Shape(dimensions.data(), static_cast<Index>(rank));
   } catch (const Error&) {
-    throw Error(where, source, " has dimensions whose product is too large: expected ",
+    throw Error(idx_reader, source, " has dimensions whose product is too large: expected ",
                 stored.elements.size(), " bytes of elements");
   }
   // No product of bytes overflows: Shape has room for the widest scalar.
   const auto expected = static_cast<std::size_t>(stored.shape.size() * bytes_of(stored.type));
   if (stored.elements.size() != expected) {
-    throw Error(where, source, " has ", stored.elements.size(), " bytes of elements: expected ", expected,
-                " for ", stored.shape, " of ", bytes_of(stored.type), " each");
+    throw Error(idx_reader, source, " has ", stored.elements.size(), " bytes of elements: expected ",
+                expected, " for ", stored.shape, " of ", bytes_of(stored.type), " each");
   }
   return stored;
 }
@@ -118,7 +118,7 @@ void convert(const Stored& from, double scale, Tensor<T>& to, std::string_view s
     const auto value = static_cast<double>(number(bytes));
     to[i] = static_cast<T>(scale * value);
     if (!std::isfinite(to[i]) && std::isfinite(value)) {
-      throw Error(where, source, ", element ", i, ": ", value, " times ", scale,
+      throw Error(idx_reader, source, ", element ", i, ": ", value, " times ", scale,
                   " is too large: expected a number that a ", sizeof(T) == 4 ? "float" : "double", " holds");
     }
   }
@@ -153,7 +153,7 @@ template <class T> Tensor<T> images_of(const Stored& stored, Index n, double sca
   Tensor<T> x(shape.rank() == 3 ? Shape{n, 1, shape[1], shape[2]} : shape.with(0, n));
   convert(stored, scale, x, source);
   if (!std::ranges::all_of(x, [](T value) { return std::isfinite(value); })) {
-    throw Error(where, source, " has elements that are not finite: expected finite numbers");
+    throw Error(idx_reader, source, " has elements that are not finite: expected finite numbers");
   }
   return x;
 }
@@ -163,7 +163,7 @@ template <class T> Tensor<T> labels_of(const Stored& stored, Index n, std::strin
   convert(stored, 1, y, source);
   for (Index i = 0; i < n; ++i) {
     if (y[i] >= 0 && y[i] == std::floor(y[i]) && std::isfinite(y[i])) continue;
-    throw Error(where, source, ", element ", i, " is ", y[i],
+    throw Error(idx_reader, source, ", element ", i, " is ", y[i],
                 ": expected labels, which are whole numbers from 0 on");
   }
   return y;
@@ -179,27 +179,28 @@ template <class T> Tensor<T> parse_idx(std::string_view bytes, std::string_view 
 }
 
 template <class T> Tensor<T> read_idx(const std::string& path) {
-  return parse_idx<T>(read_file(path, where), path);
+  return parse_idx<T>(read_file(path, idx_reader), path);
 }
 
 template <class T>
 Dataset<T> read_idx_images(const std::string& images, const std::string& labels, const IdxOptions& options) {
   if (!std::isfinite(options.scale)) {
-    throw Error(where, "a scale of ", options.scale, ": expected a finite number");
+    throw Error(idx_reader, "a scale of ", options.scale, ": expected a finite number");
   }
-  if (options.limit < 0) throw Error(where, options.limit, " images at most: expected 0 or more");
-  const std::string label_bytes = read_file(labels, where), image_bytes = read_file(images, where);
+  if (options.limit < 0) throw Error(idx_reader, options.limit, " images at most: expected 0 or more");
+  const std::string label_bytes = read_file(labels, idx_reader), image_bytes = read_file(images, idx_reader);
   const Stored y = parse(label_bytes, labels), x = parse(image_bytes, images);
   if (x.shape.rank() < 3) {
-    throw Error(where, images, " holds ", x.shape,
+    throw Error(idx_reader, images, " holds ", x.shape,
                 ": expected images, n x rows x columns or n x channels x rows x columns");
   }
-  if (y.shape.rank() != 1) throw Error(where, labels, " holds ", y.shape, ": expected n labels");
+  if (y.shape.rank() != 1) throw Error(idx_reader, labels, " holds ", y.shape, ": expected n labels");
   if (x.shape[0] != y.shape[0]) {
-    throw Error(where, images, " holds ", x.shape[0], " images and ", labels, ' ', y.shape[0],
+    throw Error(idx_reader, images, " holds ", x.shape[0], " images and ", labels, ' ', y.shape[0],
                 " labels: expected as many");
   }
-  if (x.shape.size() == 0) throw Error(where, images, " holds ", x.shape, ": expected at least one image");
+  if (x.shape.size() == 0)
+    throw Error(idx_reader, images, " holds ", x.shape, ": expected at least one image");
   const Index n = options.limit == 0 ? x.shape[0] : std::min(options.limit, x.shape[0]);
   return {images_of<T>(x, n, options.scale, images), labels_of<T>(y, n, labels), {}, "label"};
 }

@@ -18,17 +18,20 @@
 
 #include "../check.hpp"
 
-using namespace taper;
-using data::Dataset, data::make_digits;
+using namespace taper::data;
+using taper::Index;
+using taper::Shape;
+using taper::Tensor;
+namespace nn = taper::nn;
 
 namespace {
 
 /// The share of test images that a network misses after some training.
 double error_after_training(nn::Sequential<float> net, const Dataset<float>& train,
                             const Dataset<float>& test, Index epochs) {
-  train::fit(net, train, nn::cross_entropy_loss, optim::Adam(net.parameters(), {.lr = 3e-3}),
-             {.epochs = epochs, .batch_size = 64, .progress = train::Progress::quiet});
-  const Tensor<float> outputs = train::predict(net, test.x);
+  taper::train::fit(net, train, nn::cross_entropy_loss, taper::optim::Adam(net.parameters(), {.lr = 3e-3}),
+                    {.epochs = epochs, .batch_size = 64, .progress = taper::train::Progress::quiet});
+  const Tensor<float> outputs = taper::train::predict(net, test.x);
   Index wrong = 0;
   for (Index i = 0; i < test.rows(); ++i) {
     const float* const row = outputs.data() + i * 10;
@@ -86,8 +89,8 @@ TEST_CASE(
 }
 
 TEST_CASE("make_digits: convolutions make far fewer errors than a linear classifier") {
-  const auto [train, test] = data::train_test_split(make_digits<float>({.rows = 2600}), 600.0 / 2600, 0);
-  manual_seed(1);
+  const auto [train, test] = train_test_split(make_digits<float>({.rows = 2600}), 600.0 / 2600, 0);
+  taper::manual_seed(1);
   const double linear =
       error_after_training(nn::Sequential<float>(nn::Flatten(), nn::Linear(784, 10)), train, test, 20);
   const double convolutional = error_after_training(
