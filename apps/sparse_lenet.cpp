@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdio>
 #include <optional>
 #include <taper/taper.hpp>
 
@@ -210,6 +211,7 @@ void Job::run() {
           "{:.2f}, control {:.2f}\n",
           alphas_[k], figures["shrunk"]["parameters"].get<Index>(),
           figures["shrunk"]["multiply_adds"].get<Index>(), error("shrunk"), error("refit"), error("control"));
+      std::fflush(stdout);  // a point can take minutes
     }
     points.push_back(figures);
   }
