@@ -191,6 +191,8 @@ void Job::run() {
       {"model", options_.model},
       {"groups", options_.groups},
       {"depth", options_.depth},
+      {"penalty", options_.penalty},
+      {"multiply_adds_of", "one image, one for each product of a weight, without biases"},
       {"rows",
        {{"train", sets_.train.rows()}, {"validation", sets_.validation.rows()}, {"test", sets_.test.rows()}}},
       {"dense", dense}};
