@@ -105,24 +105,30 @@ train::History Job::train(nn::Sequential<float>& net, optim::Adam<float> adam, I
   return train::fit(net, sets_.train, nn::cross_entropy_loss, adam, fit);
 }
 
-/// Groups of inputs select what each layer reads: pixels, and the neurons of the layer before. Groups of
-/// filters select what it computes; those of the last layer are the classes, which all stay.
+/// Groups of inputs select what each layer reads: pixels, neurons, maps; a convolution that reads an image of
+/// one channel has nothing to select. Groups of filters select what it computes; those of the last layer are
+/// the classes, which all stay.
 void Job::factorize(nn::Sequential<float>& net) const {
   const bool filters = options_.groups == "filters";
-  std::vector<std::string> names;
+  std::vector<std::pair<std::string, Shape>> weights;
   net.for_parameters([&](const std::string& name, const nn::Parameter<float>& parameter) {
-    if (parameter.shape().rank() == 2) names.push_back(name);
+    if (parameter.shape().rank() > 1) weights.emplace_back(name, parameter.shape());
   });
-  if (filters) names.pop_back();
-  for (const std::string& name : names) {
-    sparsity::factorize(
-        net, filters ? sparsity::Groups::outputs : sparsity::Groups::inputs,
-        {.depth = options_.depth,
-         .weights =
-             options_.penalty == "one" ? sparsity::GroupWeights::one : sparsity::GroupWeights::sqrt_size,
-         .start = options_.dense_epochs > 0 ? sparsity::Start::balanced : sparsity::Start::unit_gates,
-         .match = name});
+  sparsity::FactorizeOptions choice{
+      .depth = options_.depth,
+      .start = options_.dense_epochs > 0 ? sparsity::Start::balanced : sparsity::Start::unit_gates};
+  if (filters || weights.front().second[1] == 1) {
+    const auto& [name, shape] = filters ? weights.back() : weights.front();
+    choice.except = {{name, sparsity::Groups::none}};
   }
+  if (options_.penalty == "sqrt_size") {
+    choice.weights = sparsity::GroupWeights::sqrt_size;
+  } else if (options_.penalty == "parameters") {
+    choice.weights = sparsity::GroupWeights::parameters;
+  } else if (options_.penalty == "cost") {
+    choice.weights = sparsity::multiply_add_costs(net, sets_.train.x.shape().with(0, 1));
+  }
+  sparsity::factorize(net, filters ? sparsity::Groups::filters : sparsity::Groups::inputs, choice);
 }
 
 apps::Json Job::measured(const nn::Sequential<float>& net) const {
@@ -258,11 +264,13 @@ int main(int argc, char** argv) {
   command.option("--model", options.model, "784-300-100-10, or two convolutions and 800-500-10",
                  {"lenet300", "lenet5"});
   command.option("--groups", options.groups,
-                 "What is selected in matrices: what a layer reads, or what it computes",
+                 "What is selected: what each layer reads, or the filters and neurons that it computes",
                  {"inputs", "filters"});
   command.option("--depth", options.depth, "Factors of each weight", 2, static_cast<Index>(nn::max_factors));
   command.option("--penalty", options.penalty,
-                 "The weight of a group's penalty: one, or the root of its size", {"one", "sqrt_size"});
+                 "The weight of a group's penalty: one, the root of its size, its parameters, or the "
+                 "multiply-adds that it costs",
+                 {"one", "sqrt_size", "parameters", "cost"});
   command.option("--weight-decay", options.weight_decay, "Weight decay on the factors: the penalty");
   command.option("--path", options.path, "Several penalties, in place of one");
   command.option("--dense-epochs", options.dense_epochs,
