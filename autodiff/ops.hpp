@@ -12,7 +12,8 @@
 namespace taper {
 
 // One input, entry by entry. Where one is not smooth, its derivative is the one in brackets. A NaN gives a
-// NaN, and so does its derivative, but for those that say otherwise: their pieces have constant slopes.
+// NaN, and so does its derivative, but for those that say otherwise: their pieces have constant slopes. At
+// infinities, functions and derivatives are their limits, and NaN where there is none.
 
 template <class T> Var<T> neg(Var<T> x);
 template <class T> Var<T> exp(Var<T> x);
@@ -26,7 +27,8 @@ template <class T> Var<T> sqrt(Var<T> x);
 template <class T> Var<T> square(Var<T> x);
 /// |x| [0 at 0].
 template <class T> Var<T> abs(Var<T> x);
-/// x^exponent [at 0 infinite for an exponent below 1 other than 0, with the same consequence].
+/// x^exponent, as C has it: (-0)^0.5 is 0, and (-inf)^0.5 is infinite [at 0 infinite for an exponent below 1
+/// other than 0, with the same consequence].
 template <class T> Var<T> pow(Var<T> x, std::type_identity_t<T> exponent);
 template <class T> Var<T> sin(Var<T> x);
 template <class T> Var<T> cos(Var<T> x);
@@ -146,8 +148,8 @@ template <class T> Var<T> conv2d(Var<T> x, Var<T> weight, const Conv2dOptions& o
 struct MaxPool1dOptions {
   Index stride = 0, padding = 0, dilation = 1;
 };
-/// The largest element of each window, or a NaN if there is one [1 to the first one, when several are]. The
-/// padding does not count; a dilated window that has nothing else gives minus infinity.
+/// The largest element of each window, or a NaN if there is one [1 to the first one, when several are, also
+/// of NaNs]. The padding does not count; a dilated window that has nothing else gives minus infinity.
 template <class T> Var<T> max_pool1d(Var<T> x, Index kernel, const MaxPool1dOptions& options = {});
 struct MaxPool2dOptions {
   Both stride = 0, padding = 0, dilation = 1;
@@ -206,15 +208,17 @@ template <class T> Var<T> logsumexp(Var<T> x, const Axes& axes = {}, bool keepdi
 /// 0, and n = 1 when unbiased.
 template <class T> Var<T> var(Var<T> x, const Axes& axes = {}, bool unbiased = true, bool keepdim = false);
 
-/// exp(x) / sum(exp(x)) along an axis.
+/// exp(x) / sum(exp(x)) along an axis. Next to an infinite entry, which gives a NaN, the finite ones give 0.
 template <class T> Var<T> softmax(Var<T> x, Index axis = -1);
-/// x - logsumexp(x) along an axis; the maximum is subtracted first, so that offsets of x cancel exactly.
+/// x - logsumexp(x) along an axis; the maximum is subtracted first, so that offsets of x cancel exactly. Next
+/// to an infinite entry, which gives a NaN, the finite ones give minus infinity.
 template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
 
 // Normalization. A channel is an index of axis 1 of rows x channels x (other dimensions).
 
 /// The moments of each channel, over all other axes: a matrix 3 x channels of the mean, the variance (divided
-/// by n) and the unbiased variance (divided by n - 1). Throws Error for n = 1.
+/// by n) and the unbiased variance (divided by n - 1). A channel with an infinite entry has NaNs. Throws
+/// Error for n = 1.
 template <class T> Var<T> batch_moments(Var<T> x);
 /// (x - mean) / sqrt(variance + epsilon) weight + bias, with one entry of the others for each channel (Ioffe
 /// and Szegedy, 2015, algorithm 1): those of batch_moments in training, and running ones afterwards.
@@ -278,7 +282,7 @@ template <class T> struct LossOptions {
 /// (prediction - target)^2.
 template <class T>
 Var<T> mse_loss(Var<T> prediction, Var<T> target, const LossOptions<std::type_identity_t<T>>& options = {});
-/// |prediction - target| [0 when equal].
+/// |prediction - target| [0 when equal, NaN at a NaN].
 template <class T>
 Var<T> mae_loss(Var<T> prediction, Var<T> target, const LossOptions<std::type_identity_t<T>>& options = {});
 /// d^2 / 2 where d = |prediction - target| <= delta, delta (d - delta / 2) beyond (Huber, 1964).

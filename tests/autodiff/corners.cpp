@@ -317,3 +317,32 @@ TEST_CASE("transpose: an axis with itself") {
   CHECK(transpose(x, -1, 2).index() == x.index());
   CHECK_ERROR(transpose(x, 3, 3), "[transpose] axis 3");
 }
+
+TEST_CASE_TEMPLATE("infinities: the limits that the documentation states", T, float, double) {
+  const T inf = inf_of<T>;
+  Tape<T> tape;
+  const Var<T> ends = tape.variable(Tensor<T>({2}, {inf, -inf}));
+  for (const Var<T>& y : {gelu(ends), silu(ends)}) {
+    CHECK(y.value()[0] == inf);
+    CHECK(y.value()[1] == 0);
+    tape.backward(y, Tensor<T>({2}, {1, 1}));
+    CHECK(ends.gradient()[0] == 1);
+    CHECK(ends.gradient()[1] == 0);
+  }
+  const Var<T> roots = pow(tape.constant(Tensor<T>({2}, {T(-0.0), -inf})), T(0.5));
+  CHECK((roots.value()[0] == 0 && !std::signbit(roots.value()[0]) && roots.value()[1] == inf));
+
+  const Var<T> row = tape.variable(Tensor<T>({1, 3}, {0, inf, 1}));
+  const Var<T> p = softmax(row), logs = log_softmax(row);
+  CHECK((p.value()[0] == 0 && std::isnan(p.value()[1]) && p.value()[2] == 0));
+  CHECK((logs.value()[0] == -inf && std::isnan(logs.value()[1]) && logs.value()[2] == -inf));
+  const Var<T> loss = cross_entropy_loss(row, tape.constant(Tensor<T>({1}, {0})));
+  CHECK(loss.item() == inf);
+  tape.backward(loss);
+  CHECK((row.gradient()[0] == -1 && std::isnan(row.gradient()[1]) && row.gradient()[2] == 0));
+
+  // The channel beside it is not concerned.
+  const Var<T> moments = batch_moments(tape.constant(Tensor<T>({3, 2}, {1, 1, inf, 2, 2, 3})));
+  for (const Index k : {0, 2, 4}) CHECK(std::isnan(moments.value()[k]));
+  CHECK(moments.value()[1] == 2);
+}
