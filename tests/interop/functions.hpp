@@ -1,0 +1,98 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+
+#include <taper/autodiff/ops.hpp>
+#include <taper/nn/layers/group_norm.hpp>
+
+/// Functions that are made of several operations and have one counterpart in PyTorch: what they put together
+/// is compared too.
+namespace functions {
+
+using namespace taper;
+
+template <class T> using Function = std::function<Var<T>(std::span<const Var<T>>)>;
+
+/// Batch norm in training: PyTorch's is one function.
+template <class T> Var<T> batch_norm_training(std::span<const Var<T>> x) {
+  const Var<T> moments = batch_moments(x[0]);
+  const Index channels = x[0].shape()[1];
+  const auto row = [&](Index k) { return reshape(slice(moments, 0, k, k + 1), {channels}); };
+  return batch_norm(x[0], row(0), row(1), x[1], x[2]);
+}
+
+template <class T> const std::map<std::string, Function<T>>& all() {
+  using In = std::span<const Var<T>>;
+  static const std::map<std::string, Function<T>> list = {
+      {"batch_norm in training", batch_norm_training<T>},
+      {"sum over 0, 2",
+       [](In x) {
+         return sum(x[0], {0, 2});
+       }},
+      {"mean over 0, 2, kept",
+       [](In x) {
+         return mean(x[0], {0, 2}, true);
+       }},
+      {"max over 0, 2",
+       [](In x) {
+         return max(x[0], {0, 2});
+       }},
+      {"min over -1, 0, kept",
+       [](In x) {
+         return min(x[0], {-1, 0}, true);
+       }},
+      {"logsumexp over 0, 2",
+       [](In x) {
+         return logsumexp(x[0], {0, 2});
+       }},
+      {"var over 0, 2",
+       [](In x) {
+         return var(x[0], {0, 2});
+       }},
+      {"var over 0, 2, biased, kept",
+       [](In x) {
+         return var(x[0], {0, 2}, false, true);
+       }},
+      {"stack", [](In x) { return stack(x, 1); }},
+      {"unsqueeze", [](In x) { return unsqueeze(x[0], -1); }},
+      {"squeeze", [](In x) { return squeeze(x[0], 1); }},
+      {"mse_loss, weighted",
+       [](In x) {
+         return mse_loss(x[0], x[1], {LossReduction::none, x[2]});
+       }},
+      {"mse_loss, weighted mean",
+       [](In x) {
+         return mse_loss(x[0], x[1], {LossReduction::mean, x[2]});
+       }},
+      {"mae_loss, weighted mean",
+       [](In x) {
+         return mae_loss(x[0], x[1], {LossReduction::mean, x[2]});
+       }},
+      {"huber_loss, weighted sum",
+       [](In x) {
+         return huber_loss(x[0], x[1], T(0.7), {LossReduction::sum, x[2]});
+       }},
+      {"group_norm",
+       [](In x) {
+         return nn::GroupNorm<T>(3, 12, {1e-5, false})(x[0]);
+       }},
+      {"bce_with_logits_loss, weight and pos_weight",
+       [](In x) {
+         return bce_with_logits_loss(x[0], x[1], {LossReduction::mean, x[2], x[3]});
+       }},
+  };
+  return list;
+}
+
+/// Throws Error for a name that is none of them.
+template <class T> Var<T> call(const std::string& name, std::span<const Var<T>> inputs) {
+  const auto found = all<T>().find(name);
+  if (found == all<T>().end())
+    throw Error("operations", name, ": expected an operation, or one of functions.hpp");
+  return found->second(inputs);
+}
+
+}  // namespace functions
