@@ -204,8 +204,8 @@ template <class T> Var<T> min(Var<T> x, const Axes& axes = {}, bool keepdim = fa
 /// log(sum(exp(x))), shifted by the maximum so that nothing overflows. Throws Error like max.
 template <class T> Var<T> logsumexp(Var<T> x, const Axes& axes = {}, bool keepdim = false);
 /// The mean of the squared deviations from the mean; unbiased, with a divisor of n - 1 in place of n. The
-/// deviations are taken before they are squared, so it has its digits next to any mean. Throws Error for n =
-/// 0, and n = 1 when unbiased.
+/// deviations are taken before they are squared, so it has its digits next to any mean, and its gradient,
+/// too. Throws Error for n = 0, and n = 1 when unbiased.
 template <class T> Var<T> var(Var<T> x, const Axes& axes = {}, bool unbiased = true, bool keepdim = false);
 
 /// exp(x) / sum(exp(x)) along an axis. Next to an infinite entry, which gives a NaN, the finite ones give 0.

@@ -16,10 +16,11 @@ template <class T> struct ReduceTable {
   void (*max_columns)(Index n, Index inner, const T* x, T* y);
   T (*min_row)(const T* x, Index n);
   void (*min_columns)(Index n, Index inner, const T* x, T* y);
-  T (*deviations_row)(Index n, const T* x, T mean);
-  void (*deviations_columns)(Index n, Index inner, const T* x, const T* mean, T* y);
-  void (*deviate)(Index n, const T* x, T mean, T factor, T* y, bool add);
-  void (*deviate_columns)(Index n, const T* x, const T* mean, const T* g, T factor, T* y, bool add);
+  T (*deviations_row)(Index n, const T* x, T mean, T* rest);
+  void (*deviations_columns)(Index n, Index inner, const T* x, const T* mean, T* rest, T* y);
+  void (*deviate)(Index n, const T* x, T mean, T rest, T factor, T* y, bool add);
+  void (*deviate_columns)(Index n, const T* x, const T* mean, const T* rest, const T* g, T factor, T* y,
+                          bool add);
 };
 }  // namespace taper::kernels
 #endif
@@ -109,13 +110,14 @@ template <class T> struct Reduce {
   }
 
   /// The sum of the squares of n deviations, given that of those from nearly the mean, and their sum, which
-  /// says how far that is from where rounding has put it.
-  static HWY_INLINE Vector<T> around_mean(Index n, Vector<T> squares, Vector<T> sum) {
+  /// says how far that is from where rounding has put it: `rest`.
+  static HWY_INLINE Vector<T> around_mean(Index n, Vector<T> squares, Vector<T> sum, Vector<T>& rest) {
     const Vector<T> share = hn::Div(sum, constant<T>(static_cast<double>(n)));
+    rest = hn::IfThenElseZero(hn::IsFinite(share), share);  // an infinite mean is all there is
     const Vector<T> y = hn::NegMulAdd(sum, share, squares);
     return hn::IfThenZeroElse(hn::Lt(y, hn::Zero(Tag<T>())), y);
   }
-  static T deviations_row(Index n, const T* x, T mean) {
+  static T deviations_row(Index n, const T* x, T mean, T* rest) {
     const Tag<T> d;
     const Vector<T> by = hn::Set(d, mean);
     const auto deviation = [&](Index i, Index count) HWY_ATTR {
@@ -128,9 +130,12 @@ template <class T> struct Reduce {
       const Vector<T> apart = deviation(i, count);
       return hn::MulAdd(apart, apart, s);
     });
-    return hn::GetLane(around_mean(n, hn::SumOfLanes(d, squares), hn::SumOfLanes(d, total)));
+    Vector<T> beside;
+    const T y = hn::GetLane(around_mean(n, hn::SumOfLanes(d, squares), hn::SumOfLanes(d, total), beside));
+    *rest = hn::GetLane(beside);
+    return y;
   }
-  static void deviations_columns(Index n, Index inner, const T* x, const T* mean, T* y) {
+  static void deviations_columns(Index n, Index inner, const T* x, const T* mean, T* rest, T* y) {
     for_vectors<T>(inner, [&](Index i, Index count) HWY_ATTR {
       const Vector<T> by = load_upto<T>(mean + i, count);
       const auto deviation = [&](Index k)
@@ -141,21 +146,27 @@ template <class T> struct Reduce {
         const Vector<T> apart = deviation(k);
         return hn::MulAdd(apart, apart, s);
       });
-      store_upto<T>(around_mean(n, squares, total), y + i, count);
+      Vector<T> beside;
+      store_upto<T>(around_mean(n, squares, total, beside), y + i, count);
+      store_upto<T>(beside, rest + i, count);
     });
   }
-  /// y = factor (x - mean), or added to y.
-  static void deviate(Index n, const T* x, T mean, T factor, T* y, bool add) {
-    const Vector<T> by = hn::Set(Tag<T>(), mean), times = hn::Set(Tag<T>(), factor);
+  /// y = factor (x - mean - rest), or added to y.
+  static void deviate(Index n, const T* x, T mean, T rest, T factor, T* y, bool add) {
+    const Tag<T> tag;
+    const Vector<T> by = hn::Set(tag, mean), beside = hn::Set(tag, rest), times = hn::Set(tag, factor);
     for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-      store_or_add<T>(hn::Mul(times, hn::Sub(load_upto<T>(x + i, count), by)), y + i, count, add);
+      const Vector<T> d = hn::Sub(hn::Sub(load_upto<T>(x + i, count), by), beside);
+      store_or_add<T>(hn::Mul(times, d), y + i, count, add);
     });
   }
-  /// y = factor g (x - mean), or added to y.
-  static void deviate_columns(Index n, const T* x, const T* mean, const T* g, T factor, T* y, bool add) {
+  /// y = factor g (x - mean - rest), or added to y.
+  static void deviate_columns(Index n, const T* x, const T* mean, const T* rest, const T* g, T factor, T* y,
+                              bool add) {
     const Vector<T> times = hn::Set(Tag<T>(), factor);
     for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
-      const Vector<T> d = hn::Sub(load_upto<T>(x + i, count), load_upto<T>(mean + i, count));
+      const Vector<T> near = hn::Sub(load_upto<T>(x + i, count), load_upto<T>(mean + i, count));
+      const Vector<T> d = hn::Sub(near, load_upto<T>(rest + i, count));
       store_or_add<T>(hn::Mul(hn::Mul(times, load_upto<T>(g + i, count)), d), y + i, count, add);
     });
   }
@@ -260,15 +271,16 @@ template <class T> void min_axis(Index outer, Index n, Index inner, const T* x, 
 
 template <class T>
 void var_axis(Index outer, Index n, Index inner, Index divisor, const T* x, T* mean, T* y) {
+  T* const rest = mean + outer * inner;
   sum_axis(outer, n, inner, x, mean);
   const T count = static_cast<T>(n);
   for (Index i = 0; i < outer * inner; ++i) mean[i] /= count;
   for_slices(outer, n * inner, [&](Index o) {
     T* const to = y + o * inner;
     if (inner == 1) {
-      *to = best<T>().deviations_row(n, x + o * n, mean[o]);
+      *to = best<T>().deviations_row(n, x + o * n, mean[o], rest + o);
     } else {
-      best<T>().deviations_columns(n, inner, x + o * n * inner, mean + o * inner, to);
+      best<T>().deviations_columns(n, inner, x + o * n * inner, mean + o * inner, rest + o * inner, to);
     }
     for (Index i = 0; i < inner; ++i) to[i] /= static_cast<T>(divisor);
   });
@@ -278,12 +290,13 @@ template <class T>
 void var_axis_gradient(Index outer, Index n, Index inner, Index divisor, const T* x, const T* mean,
                        const T* gy, T* gx, bool add) {
   const T factor = T{2} / static_cast<T>(divisor);
+  const T* const rest = mean + outer * inner;
   for_slices(outer, n * inner, [&](Index o) {
     const Index at = o * n * inner;
-    if (inner == 1) return best<T>().deviate(n, x + at, mean[o], factor * gy[o], gx + at, add);
+    if (inner == 1) return best<T>().deviate(n, x + at, mean[o], rest[o], factor * gy[o], gx + at, add);
     for (Index k = 0; k < n; ++k) {
-      best<T>().deviate_columns(inner, x + at + k * inner, mean + o * inner, gy + o * inner, factor,
-                                gx + at + k * inner, add);
+      best<T>().deviate_columns(inner, x + at + k * inner, mean + o * inner, rest + o * inner, gy + o * inner,
+                                factor, gx + at + k * inner, add);
     }
   });
 }

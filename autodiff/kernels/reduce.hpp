@@ -39,7 +39,8 @@ void extreme_axis_gradient(Index outer, Index n, Index inner, const T* x, const 
                            bool add);
 
 /// mean[o, i] = the mean of x[o, k, i], and y[o, i] the sum of the squares of what x is apart from it,
-/// divided by `divisor`. n is at least 1.
+/// divided by `divisor`. n is at least 1. Behind the means, from outer * inner on, stands what rounding has
+/// taken from each: next to a large mean, deviations have their digits from both.
 template <class T> void var_axis(Index outer, Index n, Index inner, Index divisor, const T* x, T* mean, T* y);
 /// gx = gy 2 (x - mean) / divisor, or added to gx.
 template <class T>

@@ -176,7 +176,7 @@ const Op<T> extreme_op{{
     .gradcheck_cases = gradcheck_cases<ops::distinct>,
 }};
 
-// var: the scratch keeps the means.
+// var: the scratch keeps the means, in two parts.
 
 AttributeFields var_fields() {
   AttributeFields result = fields<VarAttributes>();
@@ -216,7 +216,7 @@ const Op<T> var_op{{
     .attributes = var_fields(),
     .structure = reduce_structure<VarAttributes, Reduce::other, true>,
     .gradcheck_cases = gradcheck_cases<any, VarAttributes>,
-    .scratch = [](const Signature& s) { return reduced<VarAttributes>(s, "var").size(); },
+    .scratch = [](const Signature& s) { return 2 * reduced<VarAttributes>(s, "var").size(); },
     .backward_needs_output = false,
 }};
 
