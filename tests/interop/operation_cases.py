@@ -92,6 +92,7 @@ def reductions():
                 for scale in SCALES:
                     yield name, f"random, {scale}", full, [scale * normal(6, 40, 5)]
                 yield name, "ties", full, [ties]
+                yield name, "beside 1e4", full, [1e4 + normal(6, 40, 5)]
                 if len(axes) < 2:
                     yield name, "long", full, [normal(300, 30, 3)]
             for row in special:
@@ -103,6 +104,7 @@ def reductions():
         for axis in (0, 1, 2):
             for scale in SCALES:
                 yield name, f"random, {scale}", {"axis": axis}, [scale * normal(6, 40, 5)]
+            yield name, "beside 1e4", {"axis": axis}, [1e4 + normal(6, 40, 5)]
         for row in special:
             yield name, f"of {row}", {"axis": 0}, [row]
         yield name, "special", {"axis": 1}, [special]
@@ -198,6 +200,14 @@ def norms():
                     yield "layer_norm", f"random, {scale}", {"axes": axes, "epsilon": 1e-5}, inputs
                     if weights < 2:
                         yield "rms_norm", f"random, {scale}", {"axes": axes, "epsilon": 1e-5}, inputs
+    for shape in ((60, 7), (5, 7, 20)):
+        for offset in (100, 1e4):
+            x, channels = offset + normal(*shape), uniform(0.5, 2, 7)
+            yield "batch_moments", f"beside {offset}", {}, [x]
+            yield "rms_norm", f"beside {offset}", {"axes": 1, "epsilon": 1e-5}, [x]
+            if offset == 100:  # in float, their deviations are those from a mean that is rounded, in PyTorch too
+                yield "batch_norm in training", f"beside {offset}", {}, [x, channels, channels]
+                yield "layer_norm", f"beside {offset}", {"axes": 1, "epsilon": 1e-5}, [x]
     rows = numpy.array([[3.0, 3.0, 3.0], [0.0, 0.0, 0.0], [1.0, NAN, 2.0], [1.0, INF, 2.0], [1e8, -1e8, 1.0]])
     for row in rows:
         for name in ("layer_norm", "rms_norm"):
