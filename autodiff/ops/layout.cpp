@@ -275,8 +275,8 @@ const Op<T> slice_op{{
         },
     .cut_attributes = [](const Signature& s, const Shape&, const Kept& kept) -> Attributes {
       const auto [axis, begin, end] = as<SliceAttributes>(s.attributes);
+      const std::vector<Index>& all = kept.inputs[0][static_cast<std::size_t>(axis)];
       const auto before = [&](Index position) {  // how many stay before it
-        const std::vector<Index>& all = kept.inputs[0][static_cast<std::size_t>(axis)];
         return static_cast<Index>(std::ranges::lower_bound(all, position) - all.begin());
       };
       return SliceAttributes{axis, before(begin), before(end)};
