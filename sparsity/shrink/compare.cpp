@@ -18,10 +18,37 @@ template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<I
 
 namespace {
 
-/// All outputs of a model for all rows, in batches.
+/// How large the terms are that an output is the sum of, by column: rounding is relative to them, and not to
+/// what is left where they cancel. Empty for an output that is no row of sums with a bias, or a function of
+/// such sums entry by entry.
+template <class T> std::vector<double> sizes_of_terms(const Tape<T>& tape, Var<T> output) {
+  const Node<T>* node = &tape.nodes()[static_cast<std::size_t>(output.index())];
+  while (node->op != nullptr && node->inputs == 1 && is_elementwise(tape, *node)) {
+    node = &tape.nodes()[tape.inputs(*node)[0]];
+  }
+  if (node->op == nullptr || node->shape.rank() != 2 || node->shape != output.shape()) return {};
+  const Structure rule = structure_of(tape, *node);
+  const auto inputs = tape.inputs(*node);
+  if (rule.bias_axis != 1 || rule.contractions.size() != 1) return {};
+  const Contraction& sum = rule.contractions[0];
+  const Node<T>&data = tape.nodes()[inputs[static_cast<std::size_t>(sum.input_a)]],
+        &weight = tape.nodes()[inputs[static_cast<std::size_t>(sum.input_b)]];
+  if (data.shape.rank() != 2 || sum.axis_a != 1 || weight.shape.rank() != 2 || sum.axis_b != 1) return {};
+  const auto largest = View<const T>(data.value, data.shape).matrix().cwiseAbs().colwise().maxCoeff().eval();
+  const auto products = View<const T>(weight.value, weight.shape).matrix().cwiseAbs() * largest.transpose();
+  std::vector<double> result;
+  for (Index o = 0; o < weight.shape[0]; ++o) {
+    const bool biased = rule.bias < static_cast<Index>(inputs.size());
+    const T bias = biased ? tape.nodes()[inputs[static_cast<std::size_t>(rule.bias)]].value[o] : T{};
+    result.push_back(static_cast<double>(products(o)) + std::abs(static_cast<double>(bias)));
+  }
+  return result;
+}
+
+/// All outputs of a model for all rows, in batches, and the sizes of their terms.
 template <class T>
 std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<View<const T>>& inputs,
-                                  Index& multiply_adds_of_a_row) {
+                                  Index& multiply_adds_of_a_row, std::vector<std::vector<double>>& terms) {
   std::vector<Tensor<T>> result;
   const Index rows = inputs.empty() ? 0 : inputs[0].shape()[0];
   Tape<T> tape(Mode::evaluation);
@@ -41,7 +68,10 @@ std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<
         throw Error("shrink", "an output ", value.shape(), " for ", count,
                     " rows: expected one row for each");
       }
-      if (begin == 0) result.emplace_back(value.shape().with(0, rows));
+      if (begin == 0) {
+        result.emplace_back(value.shape().with(0, rows));
+        terms.push_back(sizes_of_terms(tape, outputs[k]));
+      }
       std::copy(value.begin(), value.end(), result[k].data() + begin * (value.size() / count));
     }
     if (begin == 0) multiply_adds_of_a_row = multiply_adds(tape, count);
@@ -92,8 +122,9 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
       given[k] = columns.emplace_back(select_columns(given[k], report.inputs[k]));
   }
   report.probes = examples.empty() ? 0 : examples[0].shape()[0];
-  const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before);
-  const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after);
+  std::vector<std::vector<double>> terms, ignored;
+  const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before, terms);
+  const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after, ignored);
   for (std::size_t k = 0; k < expected.size(); ++k) {
     // One row for each example, whatever the rank.
     const auto rows_of = [&](const Tensor<T>& all) {
@@ -106,7 +137,9 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
                   "an output of the network is not finite: expected finite outputs on the examples");
     }
     for (Index column = 0; column < want.cols(); ++column) {
-      const double largest = difference.col(column).maxCoeff(), size = want.col(column).cwiseAbs().maxCoeff();
+      const double largest = difference.col(column).maxCoeff();
+      double size = want.col(column).cwiseAbs().maxCoeff();
+      if (!terms[k].empty()) size = std::max(size, terms[k][static_cast<std::size_t>(column)]);
       const double deviation = (want.col(column).array() - want.col(column).mean()).abs().maxCoeff();
       report.max_abs_difference = std::max(report.max_abs_difference, largest);
       // What an output that hardly varies loses to rounding is no difference.

@@ -115,6 +115,28 @@ TEST_CASE("shrink: random chains compute the same afterwards, and cannot be shru
   CHECK(empty > 20);
 }
 
+TEST_CASE("shrink: where the terms of an output cancel, their rounding is no difference") {
+  manual_seed(1);
+  for (const double unit : {1e-8, 1.0, 1e8}) {
+    double most = 0;
+    for (int round = 0; round < 20; ++round) {
+      CAPTURE(unit);
+      CAPTURE(round);
+      Sequential net(Linear(2, 9), nn::Softplus<double>(), Linear(9, 1));
+      linear(net, 0).weight.value().matrix().setZero();
+      linear(net, 2).weight.value().matrix() *= unit;
+      double& bias = linear(net, 2).bias->value()[0];
+      bias = 0;
+      bias = -train::predict(net, normal_tensor<double>({1, 2}))[0] + 1e-12 * unit;
+      const auto report = sparsity::shrink(net).report;
+      CHECK(report.parameters_after == 1);
+      CHECK(report.max_abs_difference < 1e-14 * unit);
+      most = std::max(most, report.max_abs_difference);
+    }
+    CHECK(most > 0);  // so that this shows something
+  }
+}
+
 TEST_CASE("shrink: draws no random numbers") {
   manual_seed(3);
   const Sequential net(Linear(3, 4), nn::Dropout<double>(0.5), Linear(4, 1));
