@@ -45,10 +45,11 @@ template <class T> std::vector<double> sizes_of_terms(const Tape<T>& tape, Var<T
   return result;
 }
 
-/// All outputs of a model for all rows, in batches, and the sizes of their terms.
+/// All outputs of a model for all rows, in batches, and the sizes of their terms where these are asked for.
 template <class T>
 std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<View<const T>>& inputs,
-                                  Index& multiply_adds_of_a_row, std::vector<std::vector<double>>& terms) {
+                                  Index& multiply_adds_of_a_row,
+                                  std::vector<std::vector<double>>* terms = nullptr) {
   std::vector<Tensor<T>> result;
   const Index rows = inputs.empty() ? 0 : inputs[0].shape()[0];
   Tape<T> tape(Mode::evaluation);
@@ -70,7 +71,7 @@ std::vector<Tensor<T>> outputs_of(const nn::Module<T>& model, const std::vector<
       }
       if (begin == 0) {
         result.emplace_back(value.shape().with(0, rows));
-        terms.push_back(sizes_of_terms(tape, outputs[k]));
+        if (terms != nullptr) terms->push_back(sizes_of_terms(tape, outputs[k]));
       }
       std::copy(value.begin(), value.end(), result[k].data() + begin * (value.size() / count));
     }
@@ -122,9 +123,9 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
       given[k] = columns.emplace_back(select_columns(given[k], report.inputs[k]));
   }
   report.probes = examples.empty() ? 0 : examples[0].shape()[0];
-  std::vector<std::vector<double>> terms, ignored;
-  const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before, terms);
-  const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after, ignored);
+  std::vector<std::vector<double>> terms;
+  const std::vector<Tensor<T>> expected = outputs_of(original, examples, report.multiply_adds_before, &terms);
+  const std::vector<Tensor<T>> got = outputs_of(small, given, report.multiply_adds_after);
   for (std::size_t k = 0; k < expected.size(); ++k) {
     // One row for each example, whatever the rank.
     const auto rows_of = [&](const Tensor<T>& all) {

@@ -150,8 +150,8 @@ OpenBiases<T>::OpenBiases(const nn::Graph<T>& graph)
     if (rule.bias != node.inputs) continue;
     for (const Link& link : rule.links) {
       const Value<T> weight = instruction.inputs[static_cast<std::size_t>(link.input)];
-      const bool is_weight = link.to.axis == rule.bias_axis;
-      if (weight.kind != Value<T>::Kind::parameter || !is_weight || uses<T>(parts.evaluation, weight) != 1)
+      if (link.to.axis != rule.bias_axis || weight.kind != Value<T>::Kind::parameter ||
+          uses<T>(parts.evaluation, weight) != 1)
         continue;
       const Value<T> bias{Value<T>::Kind::parameter, static_cast<Index>(parts.parameters.size())};
       parts.parameters.emplace_back(
@@ -164,6 +164,7 @@ OpenBiases<T>::OpenBiases(const nn::Graph<T>& graph)
             reader.inputs.push_back(bias);
         }
       }
+      break;  // one bias, whatever else is a parameter
     }
   }
   graph_ = nn::Graph<T>(std::move(parts));

@@ -66,10 +66,9 @@ TEST_CASE("difference: names the first one") {
       found({.slope = 0.2}, {}) ==
       "has %4 = leaky_relu(%3, slope=0.2)  2x3  net where the other has %4 = leaky_relu(%3, slope=0.1)  2x3  "
       "net");
-  CHECK(
-      found({.slope = 0.1 + 1e-16}, {}) ==
-      "has %4 = leaky_relu(%3, slope=0.1000000000000001)  2x3  net where the other has %4 = leaky_relu(%3, "
-      "slope=0.1)  2x3  net");
+  CHECK(found({.slope = 0.1 + 1e-16}, {}) ==
+        "has %4 = leaky_relu(%3, slope=0.1000000000000001)  2x3  net where the other has %4 = leaky_relu(%3, "
+        "slope=0.1)  2x3  net");
   CHECK(found({.second_block = true}, {}) == "has another parameter as %1 = parameter  2x3  net.w");
   CHECK(found({.variable = true}, {}) ==
         "has %0 = variable  2x3  net.x where the other has %0 = constant  2x3  net.x");
