@@ -148,10 +148,15 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
   for (const Mean* end : {smallest, largest}) {  // above the frame, clear of all curves
     if (end == nullptr || (end == largest && largest->size == smallest->size))
       continue;  // on top of the first
+    // Two that are near grow away from each other.
+    const bool near = std::log(largest->size / smallest->size) < 0.25 * std::log(high / low);
+    const char* const alignment = !near || largest == smallest ? "center"
+                                  : end == smallest            ? "right"
+                                                               : "left";
     figure.commands += fmt::format(
-        "  set label \"{{/:Italic α}} = {:.2g}\" at first {:.6g}, graph 1.05 center font \",9\" textcolor "
+        "  set label \"{{/:Italic α}} = {:.2g}\" at first {:.6g}, graph 1.05 {} font \",9\" textcolor "
         "rgb grey\n",
-        end->alpha, end->size);
+        end->alpha, end->size, alignment);
   }
   figure.commands += "  plot " + (plots.empty() ? std::string("NaN") : plots);
   return figure;
