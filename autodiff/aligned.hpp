@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <memory>
 #include <new>
 #include <type_traits>
 #include <utility>
@@ -20,8 +19,8 @@ template <class T> constexpr std::size_t padded(std::size_t count) {
 
 /// Memory on a 64-byte boundary, and the larger piece that it lies in, if any.
 struct AlignedMemory {
-  void* data;
-  void* piece;
+  void* data = nullptr;
+  void* piece = nullptr;
 };
 
 /// Memory for so many bytes, at least one, that is all zero or that is not set. Much of the former is taken
@@ -46,30 +45,27 @@ template <class T> class AlignedArray {
     std::copy_n(other.data(), padded<T>(other.size_), data());
   }
   AlignedArray(AlignedArray&& other) noexcept
-      : memory_(std::move(other.memory_)), size_(std::exchange(other.size_, 0)) {}
+      : memory_(std::exchange(other.memory_, {})), size_(std::exchange(other.size_, 0)) {}
   AlignedArray& operator=(AlignedArray other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(size_, other.size_);
     return *this;
   }
+  ~AlignedArray() {
+    if (memory_.data != nullptr) release_aligned(memory_);
+  }
 
-  T* data() { return memory_.get(); }
-  const T* data() const { return memory_.get(); }
+  T* data() { return static_cast<T*>(memory_.data); }
+  const T* data() const { return static_cast<const T*>(memory_.data); }
   std::size_t size() const { return size_; }
 
  private:
-  struct Release {
-    void* piece = nullptr;
-    void operator()(T* memory) const { release_aligned({memory, piece}); }
-  };
-
   AlignedArray(std::size_t size, bool zeros) : size_(size) {
     if (size == 0) return;
-    const auto [data, piece] = allocate_aligned(padded<T>(size) * sizeof(T), zeros);
-    memory_ = {static_cast<T*>(data), Release{piece}};
+    memory_ = allocate_aligned(padded<T>(size) * sizeof(T), zeros);
   }
 
-  std::unique_ptr<T, Release> memory_;
+  AlignedMemory memory_;
   std::size_t size_ = 0;
 };
 

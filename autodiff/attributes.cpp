@@ -5,6 +5,8 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/autodiff/attribute_value.hpp>
+
 namespace taper {
 namespace {
 

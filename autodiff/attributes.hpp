@@ -9,7 +9,6 @@
 #include <string_view>
 #include <type_traits>
 #include <typeinfo>
-#include <variant>
 #include <vector>
 
 #include <taper/autodiff/error.hpp>
@@ -83,13 +82,8 @@ class IndexList {
   std::array<Index, Shape::max_rank> values_{};
 };
 
-/// The value of one setting: a whole number, a real one, yes or no, the word for one of several choices, a
-/// list of whole numbers, or a pointer to something that outlives the tape (which cannot be written to a
-/// file).
-using AttributeValue = std::variant<Index, double, bool, std::string_view, IndexList, const void*>;
-
-/// "3", "0.25", "true", "relu", "[2, -1]", "0x7f..". Real numbers have the fewest digits that give them back.
-std::ostream& operator<<(std::ostream& out, const AttributeValue& value);
+/// The value of one setting: see attribute_value.hpp.
+struct AttributeValue;
 
 /// One field of a struct of settings, by name: `{"axis", &SliceAttributes::axis}`. A choice is an enumeration
 /// that counts from 0, with a word for each.
@@ -174,25 +168,6 @@ template <class T> struct OpRecord;
 /// The settings that an operation has before any is set.
 template <class T> Attributes default_attributes(const OpRecord<T>& op) {
   return op.attributes.defaults == nullptr ? Attributes() : op.attributes.defaults();
-}
-
-/// Calls f(name, value), an AttributeValue, for each setting, in the order of the record.
-template <class T, class F>
-void for_attributes(const OpRecord<T>& op, const Attributes& attributes, const F& f) {
-  for (const AttributeField& field : op.attributes.list) f(field.name(), field.get(attributes));
-}
-
-namespace detail {
-void set_attribute(std::string_view op, const AttributeFields& fields, Attributes& attributes,
-                   std::string_view name, const AttributeValue& value);
-}  // namespace detail
-
-/// Sets one by name. Throws Error for a name that the operation does not have, a value of another type, and
-/// settings of another operation.
-template <class T>
-void set_attribute(const OpRecord<T>& op, Attributes& attributes, std::string_view name,
-                   const AttributeValue& value) {
-  detail::set_attribute(op.name, op.attributes, attributes, name, value);
 }
 
 }  // namespace taper

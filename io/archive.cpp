@@ -183,6 +183,19 @@ bool StoredTensor::has_shape(const Shape& other) const {
   return true;
 }
 
+struct Archive::Header {
+  std::map<std::string, StoredTensor> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+const std::map<std::string, StoredTensor>& Archive::tensors() const {
+  return header_->tensors;
+}
+
+const std::map<std::string, std::string>& Archive::metadata() const {
+  return header_->metadata;
+}
+
 Archive::Archive(const std::string& path) : Archive(std::make_shared<const FileBytes>(path, "load"), path) {}
 
 Archive::Archive(std::string bytes, std::string source)
@@ -211,19 +224,21 @@ Archive::Archive(std::shared_ptr<const FileBytes> file, std::string source)
     fail("has a header of ", length, " bytes: expected at most ", most_header_bytes);
   }
   data_ = length_size + static_cast<std::size_t>(length);
-  const std::string_view header = bytes.substr(length_size, static_cast<std::size_t>(length));
+  const std::string_view text = bytes.substr(length_size, static_cast<std::size_t>(length));
   // The parser would pass over a byte order mark, and take a zero byte for the end.
-  const std::size_t wrong = header.starts_with('\xef') ? 0 : header.find('\0');
-  if (wrong != header.npos) {
+  const std::size_t wrong = text.starts_with('\xef') ? 0 : text.find('\0');
+  if (wrong != text.npos) {
     fail("has a header that is no JSON from byte ", wrong + 1, " on: expected a safetensors file");
   }
-  HeaderReader reader(*this, tensors_, metadata_);
-  nlohmann::json::sax_parse(header, &reader);
+  const auto header = std::make_shared<Header>();
+  HeaderReader reader(*this, header->tensors, header->metadata);
+  nlohmann::json::sax_parse(text, &reader);
+  header_ = header;
   check_offsets();
 }
 
 bool Archive::contains(const std::string& name) const {
-  return tensors_.contains(name);
+  return tensors().contains(name);
 }
 
 const char* Archive::data(const StoredTensor& stored) const {
@@ -231,10 +246,10 @@ const char* Archive::data(const StoredTensor& stored) const {
 }
 
 const StoredTensor& Archive::tensor(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found != tensors_.end()) return found->second;
+  const auto found = tensors().find(name);
+  if (found != tensors().end()) return found->second;
   std::vector<std::string> names;
-  for (const auto& [known, stored] : tensors_) names.push_back(known);
+  for (const auto& [known, stored] : tensors()) names.push_back(known);
   fail("has no tensor ", quote(name), ": expected ",
        names.empty() ? "another file, as this one has none" : "one of " + data::quote_some(names));
 }
@@ -297,7 +312,7 @@ void Archive::require_unchanged() const {
 void Archive::check_offsets() const {
   const std::size_t size = bytes_->view().size() - data_;
   std::vector<const std::pair<const std::string, StoredTensor>*> sorted;
-  for (const auto& tensor : tensors_) {
+  for (const auto& tensor : tensors()) {
     const auto& [name, stored] = tensor;
     if (stored.begin > stored.end || stored.end > size) {
       fail("has ", quote(name), " in bytes ", stored.begin, " to ", stored.end, ": expected a part of the ",

@@ -54,9 +54,9 @@ class Archive {
   /// The same for bytes in memory; `source` stands for the path in errors.
   Archive(std::string bytes, std::string source);
 
-  const std::map<std::string, StoredTensor>& tensors() const { return tensors_; }
+  const std::map<std::string, StoredTensor>& tensors() const;
   /// The texts that the file has beside its tensors, by name.
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::map<std::string, std::string>& metadata() const;
   bool contains(const std::string& name) const;
 
   /// The tensor of this name. Throws Error when there is none.
@@ -99,8 +99,8 @@ class Archive {
   std::string name_;
   std::shared_ptr<const FileBytes> bytes_;
   std::size_t data_ = 0;  // where the elements begin
-  std::map<std::string, StoredTensor> tensors_;
-  std::map<std::string, std::string> metadata_;
+  struct Header;
+  std::shared_ptr<const Header> header_;
 };
 
 }  // namespace taper::io

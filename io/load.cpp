@@ -197,12 +197,14 @@ void copy(Plan<T>& plan, std::vector<nn::Parameter<T>>& decomposed, const Archiv
   for (std::size_t i = 0; i < plan.dense.size(); ++i) {
     const ModelPart<T>& part = plan.dense[i].target;
     auto tensor = part.tensors.begin();
+    std::vector<std::string>& factors =
+        report.factorized.emplace_back(part.name, std::vector<std::string>{}).second;
     decomposed[i].for_leaves("", [&](const std::string&, nn::Parameter<T>& factor) {
       std::ranges::copy(factor.value(), tensor->value.begin());
       const std::uint8_t* const frozen = factor.block()->frozen.data() + factor.offset();
       if (masks) set_mask(*tensor, [&](Index k) { return frozen[k] != 0; });
       report.loaded.push_back(tensor->name);
-      report.factorized[part.name].push_back(tensor->name);
+      factors.push_back(tensor->name);
       ++tensor;
     });
   }

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <iosfwd>
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <taper/io/archive.hpp>
@@ -36,7 +36,7 @@ struct LoadReport {
   std::vector<std::string> surplus;
   std::vector<std::string> converted;  ///< those of another dtype in the file
   /// Parameters that the file has as one tensor and the model in factors, with the names of these.
-  std::map<std::string, std::vector<std::string>> factorized;
+  std::vector<std::pair<std::string, std::vector<std::string>>> factorized;
   /// Whether the model was compared with what the file says that it computes, and was the same. If not, the
   /// names and shapes of its tensors are all that is known to fit.
   bool same_architecture = false;

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <sstream>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/nn/traced.hpp>
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
 

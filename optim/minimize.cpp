@@ -3,12 +3,28 @@
 #include <algorithm>
 #include <cmath>
 #include <ostream>
+#include <variant>
 
 #include <taper/instantiate.hpp>
 #include <taper/optim/methods.hpp>
 
 namespace taper::optim {
+
+struct Method::Choice : std::variant<LBFGS, LBFGSB, SGDOptions, AdamOptions> {
+  using variant::variant;
+};
+
+Method::Method(const LBFGS& options) : choice_(std::make_shared<Choice>(options)) {}
+Method::Method(const LBFGSB& options) : choice_(std::make_shared<Choice>(options)) {}
+Method::Method(const SGDOptions& options) : choice_(std::make_shared<Choice>(options)) {}
+Method::Method(const AdamOptions& options) : choice_(std::make_shared<Choice>(options)) {}
+
 namespace {
+
+/// The options, when it is this method, or null.
+template <class Options> const Options* as(const Method& method) {
+  return std::get_if<Options>(&method.choice());
+}
 
 void require(const MinimizeOptions& options) {
   const auto at_least_zero = [](const char* name, double value) { require_setting("minimize", name, value); };
@@ -33,10 +49,10 @@ void require(const MinimizeOptions& options) {
       throw Error("minimize", "max_step ", options.max_step, ": expected a method with a line search");
     }
   };
-  if (const auto* method = std::get_if<SGDOptions>(&options.method)) require_plain(method->weight_decay);
-  if (const auto* method = std::get_if<AdamOptions>(&options.method)) require_plain(method->weight_decay);
-  if (const auto* method = std::get_if<LBFGSB>(&options.method)) require_history(method->history);
-  if (const auto* method = std::get_if<LBFGS>(&options.method)) {
+  if (const auto* method = as<SGDOptions>(options.method)) require_plain(method->weight_decay);
+  if (const auto* method = as<AdamOptions>(options.method)) require_plain(method->weight_decay);
+  if (const auto* method = as<LBFGSB>(options.method)) require_history(method->history);
+  if (const auto* method = as<LBFGS>(options.method)) {
     require_history(method->history);
     if (!(0 < method->decrease && method->decrease < method->curvature && method->curvature < 1)) {
       throw Error("minimize", "decrease ", method->decrease, " and curvature ", method->curvature,
@@ -66,11 +82,11 @@ void require_bounds(const LBFGSB& method, Index n) {
 
 /// The options with bounds for the free entries alone.
 MinimizeOptions of_free_entries(const MinimizeOptions& options, const Mask& mask) {
-  MinimizeOptions result = options;
-  auto* const bounds = std::get_if<LBFGSB>(&result.method);
-  if (bounds == nullptr) return result;
-  require_bounds(*bounds, mask.size());
-  for (auto* given : {&bounds->lower, &bounds->upper}) {
+  const auto* const given_bounds = as<LBFGSB>(options.method);
+  if (given_bounds == nullptr) return options;
+  require_bounds(*given_bounds, mask.size());
+  LBFGSB bounds = *given_bounds;
+  for (auto* given : {&bounds.lower, &bounds.upper}) {
     if (given->size() < 2) continue;
     std::vector<double> chosen;
     for (const Index position : mask.free_positions()) {
@@ -78,6 +94,8 @@ MinimizeOptions of_free_entries(const MinimizeOptions& options, const Mask& mask
     }
     *given = chosen;  // a single one would stand for all: the same
   }
+  MinimizeOptions result = options;
+  result.method = bounds;
   return result;
 }
 
@@ -92,7 +110,7 @@ std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
 Outcome minimize(Objective& objective, std::span<double> x, std::span<double> gradient,
                  const MinimizeOptions& options) {
   require(options);
-  if (const auto* bounds = std::get_if<LBFGSB>(&options.method)) {
+  if (const auto* bounds = as<LBFGSB>(options.method)) {
     const Index n = static_cast<Index>(x.size());
     require_bounds(*bounds, n);
     for (std::size_t i = 0; i < x.size(); ++i) {  // a start outside of them moves in
@@ -102,7 +120,8 @@ Outcome minimize(Objective& objective, std::span<double> x, std::span<double> gr
   }
   detail::Run state(objective, x, options);
   state.start();
-  std::visit([&](const auto& method) { detail::run(state, objective, method, options); }, options.method);
+  std::visit([&](const auto& method) { detail::run(state, objective, method, options); },
+             options.method.choice());
   return state.finish(x, gradient);
 }
 
@@ -163,7 +182,7 @@ Outcome minimize(const Function<T>& function, std::span<T> x, std::span<T> gradi
   for (const Index position : mask.free_positions()) free.push_back(static_cast<std::size_t>(position));
 
   Box box;
-  if (const auto* bounds = std::get_if<LBFGSB>(&options.method)) box = {bounds->lower, bounds->upper};
+  if (const auto* bounds = as<LBFGSB>(options.method)) box = {bounds->lower, bounds->upper};
   std::vector<T> at(x.begin(), x.end()), slopes(at.size());
   Objective objective;
   objective.precision = static_cast<double>(std::numeric_limits<T>::epsilon());

@@ -3,10 +3,10 @@
 #include <functional>
 #include <iosfwd>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include <taper/optim/adam.hpp>
@@ -34,9 +34,22 @@ struct LBFGSB {
   Index history = 10;
 };
 
-/// Gradient descent takes the options of SGD, and Adam its own, without weight decay, which would change the
-/// function.
-using Method = std::variant<LBFGS, LBFGSB, SGDOptions, AdamOptions>;
+/// One of the methods. Gradient descent takes the options of SGD, and Adam its own, without weight decay,
+/// which would change the function.
+class Method {
+ public:
+  Method(const LBFGS& options = {});
+  Method(const LBFGSB& options);
+  Method(const SGDOptions& options);
+  Method(const AdamOptions& options);
+
+  /// Which one it is: a variant that the sources know, so that users do not compile it.
+  struct Choice;
+  const Choice& choice() const { return *choice_; }
+
+ private:
+  std::shared_ptr<const Choice> choice_;
+};
 
 /// What a callback is shown after an iteration.
 struct Iterate {

@@ -4,12 +4,23 @@
 #include <memory>
 #include <numbers>
 #include <utility>
+#include <variant>
 
 #include <taper/instantiate.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/group_norms.hpp>
 
 namespace taper::sparsity {
+
+struct PenaltyWeights::Choice : std::variant<GroupWeights, std::vector<double>, Costs> {
+  using variant::variant;
+};
+
+PenaltyWeights::PenaltyWeights(GroupWeights by_name) : choice_(std::make_shared<Choice>(by_name)) {}
+PenaltyWeights::PenaltyWeights(std::vector<double> each)
+    : choice_(std::make_shared<Choice>(std::move(each))) {}
+PenaltyWeights::PenaltyWeights(Costs costs) : choice_(std::make_shared<Choice>(std::move(costs))) {}
+
 namespace {
 
 template <class T> const nn::Hadamard<T>* hadamard(const nn::Parameter<T>& parameter) {
@@ -159,7 +170,7 @@ std::vector<Chosen<T>> choose(nn::Module<T>& model, std::optional<Groups> groups
 /// What a group of each parameter costs, multiplied by one number so that its mean over entries is 1.
 template <class T>
 std::vector<double> shares(const std::vector<Chosen<T>>& chosen, const FactorizeOptions& options) {
-  const auto* const costs = std::get_if<Costs>(&options.weights);
+  const auto* const costs = std::get_if<Costs>(&options.weights.choice());
   std::vector<double> result;
   double sum = 0, entries = 0;
   for (const Chosen<T>& of : chosen) {
@@ -187,12 +198,12 @@ template <class T>
 std::vector<std::vector<double>> weights_of(const std::vector<Chosen<T>>& chosen,
                                             const FactorizeOptions& options) {
   std::vector<std::vector<double>> result(chosen.size());
-  if (const auto* const given = std::get_if<std::vector<double>>(&options.weights)) {
+  if (const auto* const given = std::get_if<std::vector<double>>(&options.weights.choice())) {
     if (given->empty()) throw Error("factorize", "no weights: expected one for each group");
     std::ranges::fill(result, *given);
     return result;
   }
-  const auto* const named = std::get_if<GroupWeights>(&options.weights);
+  const auto* const named = std::get_if<GroupWeights>(&options.weights.choice());
   std::vector<double> each(chosen.size(), 1.0);
   if (named == nullptr || *named == GroupWeights::parameters) {
     each = shares(chosen, options);

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include <taper/nn/module.hpp>
@@ -17,7 +17,25 @@ enum class GroupWeights {
   one,         ///< all alike
   sqrt_size,   ///< the root of the number of entries, so that large groups are not preferred (Yuan and Lin,
                ///< "Model selection and estimation in regression with grouped variables", 2006, section 2)
-  parameters,  ///< the number of entries, so that what is spent is parameters; see FactorizeOptions::weights
+  parameters,  ///< the number of entries, so that what is spent is parameters; see PenaltyWeights
+};
+
+/// The weights of the penalties of groups: by name, or one positive number for each group of every parameter
+/// that is factorized, or costs, as multiply_add_costs has them. Costs and GroupWeights::parameters are
+/// multiplied by one number, so that the mean weight over all entries that are factorized is 1: the decay
+/// that suits GroupWeights::one then suits these, too, and moves from what is cheap to what is dear.
+class PenaltyWeights {
+ public:
+  PenaltyWeights(GroupWeights by_name = GroupWeights::one);
+  PenaltyWeights(std::vector<double> each);
+  PenaltyWeights(Costs costs);
+
+  /// Which of the three: a variant that the sources know, so that users do not compile it.
+  struct Choice;
+  const Choice& choice() const { return *choice_; }
+
+ private:
+  std::shared_ptr<const Choice> choice_;
 };
 
 /// The groups of the parameters whose names match a pattern, or Groups::none.
@@ -56,11 +74,7 @@ enum class Start {
 struct FactorizeOptions {
   /// D, the number of factors: 2 to 8. Weight decay then amounts to a penalty on ||group||^(2/D).
   Index depth = 2;
-  /// By name, or one positive number for each group of every parameter that is factorized, or costs, as
-  /// multiply_add_costs has them. Costs and GroupWeights::parameters are multiplied by one number, so that
-  /// the mean weight over all entries that are factorized is 1: the decay that suits GroupWeights::one then
-  /// suits these, too, and moves from what is cheap to what is dear.
-  std::variant<GroupWeights, std::vector<double>, Costs> weights = GroupWeights::one;
+  PenaltyWeights weights = {};
   /// Random numbers come from default_rng(). Groups with an entry that is frozen at a value other than zero
   /// start with unit gates in any case, and frozen entries keep their values.
   Start start = Start::unit_gates;

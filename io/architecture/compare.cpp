@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/data/checksum.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/io/architecture/source.hpp>
 #include <taper/io/architecture/write.hpp>
 #include <taper/nn/graph.hpp>

@@ -5,6 +5,7 @@
 #include <typeinfo>
 #include <utility>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/io/architecture.hpp>
 #include <taper/io/dtype.hpp>

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>

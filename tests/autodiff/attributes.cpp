@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/print.hpp>

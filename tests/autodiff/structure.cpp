@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/structurecheck.hpp>
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/tape.hpp>
 
 #include "functions.hpp"
