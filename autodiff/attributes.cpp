@@ -42,6 +42,9 @@ void set_attribute(std::string_view op, const AttributeFields& fields, Attribute
 
 }  // namespace detail
 
+IndexList::IndexList(std::initializer_list<Index> values)
+    : IndexList(std::span(values.begin(), values.size())) {}
+
 IndexList::IndexList(std::span<const Index> values) : size_(static_cast<Index>(values.size())) {
   if (size_ > Shape::max_rank) throw Error("list", size_, " numbers: expected at most ", Shape::max_rank);
   std::ranges::copy(values, values_.begin());

@@ -66,7 +66,7 @@ class IndexList {
  public:
   IndexList() = default;
   /// Throws Error for more than four.
-  IndexList(std::initializer_list<Index> values) : IndexList(std::span(values.begin(), values.size())) {}
+  IndexList(std::initializer_list<Index> values);
   explicit IndexList(std::span<const Index> values);
 
   Index size() const { return size_; }

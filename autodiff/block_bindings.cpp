@@ -132,6 +132,11 @@ template <class T> bool BlockBindings<T>::assign_later(std::uint32_t buffer, std
   return true;
 }
 
+template <class T>
+std::span<const std::pair<std::uint32_t, std::uint32_t>> BlockBindings<T>::assignments() const {
+  return assignments_;
+}
+
 template <class T> void BlockBindings<T>::update_buffers() {
   for (const auto& [leaf, source] : assignments_) {
     std::copy_n(nodes_[source].value, nodes_[source].shape.size(), nodes_[leaf].value);

@@ -37,7 +37,7 @@ template <class T> class BlockBindings {
   /// Records an assignment to a buffer, which is given by its leaf or by its present value. False when it is
   /// no buffer.
   bool assign_later(std::uint32_t buffer, std::uint32_t value);
-  std::span<const std::pair<std::uint32_t, std::uint32_t>> assignments() const { return assignments_; }
+  std::span<const std::pair<std::uint32_t, std::uint32_t>> assignments() const;
   /// Copies all assigned values into their buffers.
   void update_buffers();
 

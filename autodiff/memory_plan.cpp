@@ -7,6 +7,10 @@
 
 namespace taper {
 
+template <class T> void MemoryPlan<T>::keep_value(std::uint32_t node) {
+  kept_values_.push_back(node);
+}
+
 template <class T> void MemoryPlan<T>::clear() {
   memory_.reset();
   placed_ = 0;

@@ -36,7 +36,7 @@ template <class T> class MemoryPlan {
 
   void keep_gradients(bool on) { keep_gradients_ = on; }
   /// The value of this node is read between steps and is never overwritten.
-  void keep_value(std::uint32_t node) { kept_values_.push_back(node); }
+  void keep_value(std::uint32_t node);
 
   /// Before a backward pass: gives a place to the gradients of all nodes up to the output.
   void place_gradients(std::uint32_t output, bool accumulate);
