@@ -6,6 +6,7 @@
 
 #include <taper/io/save.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/optim/adam.hpp>
@@ -172,6 +173,21 @@ TEST_CASE("load: names of the file become names of the model, and masks follow")
   CHECK_ERROR(io::load(model, other, {.rename = {{"encoder.fc.w", "weight"}}}),
               "lacks \"bias\" (1) and has \"encoder.fc.b\" (1): expected");
   CHECK(text_of(model) == before);
+}
+
+TEST_CASE("load: PyTorch's count of batches is no part of a batch norm") {
+  nn::Sequential<float> model(nn::BatchNorm1d(1, {.affine = false}));
+  const Stored mean{"bn.running_mean", "F32", "[1]", bytes_of<float>({3})};
+  const Stored var{"bn.running_var", "F32", "[1]", bytes_of<float>({4})};
+  const Stored count{"bn.num_batches_tracked", "I64", "[]", bytes_of<std::int64_t>({7})};
+  const Stored list{"bn.num_batches_tracked", "I64", "[1]", bytes_of<std::int64_t>({7})};
+  const Stored elsewhere{"num_batches_tracked", "I64", "[]", bytes_of<std::int64_t>({7})};
+  const io::LoadOptions renamed{.rename = {{"bn.*", "0.*"}}};
+  const io::LoadReport report = io::load(model, file_of({mean, var, count}), renamed);
+  CHECK(report.loaded == Texts{"0.running_mean", "0.running_var"});
+  CHECK(report.surplus.empty());
+  CHECK_ERROR(io::load(model, file_of({mean, var, list}), renamed), "has \"bn.num_batches_tracked\" (1)");
+  CHECK_ERROR(io::load(model, file_of({mean, var, elsewhere}), renamed), "has \"num_batches_tracked\" (scalar)");
 }
 
 TEST_CASE("load: masks of the file are left out on request, and the model keeps its own") {
