@@ -15,15 +15,66 @@ AxisClasses<T>::AxisClasses(const Tape<T>& tape, bool sizes_can_change)
     for (Index axis = 0; axis < node.shape.rank(); ++axis)
       count += static_cast<std::size_t>(node.shape[axis]);
   }
-  parent_.resize(count);
-  for (std::size_t id = 0; id < count; ++id) parent_[id] = id;
-  reason_.resize(count);
   structures_.resize(tape.nodes().size());
+  laid_out_.resize(tape.nodes().size());
   for (std::size_t node = 0; node < tape.nodes().size(); ++node) {
     if (tape.nodes()[node].op == nullptr) continue;
     structures_[node] = structure_of(tape, tape.nodes()[node]);
-    follow(node);
+    laid_out_[node] = sets_of(structures_[node]);
   }
+  do {
+    parent_.resize(count);
+    for (std::size_t id = 0; id < count; ++id) parent_[id] = id;
+    reason_.assign(count, 0);
+    reasons_.resize(1);
+    for (std::size_t node = 0; node < tape.nodes().size(); ++node) {
+      if (tape.nodes()[node].op != nullptr) follow(node);
+    }
+  } while (follow_others());
+}
+
+/// The links of an operation, in sets of those whose axes are laid out in one.
+template <class T>
+std::vector<typename AxisClasses<T>::LaidOut> AxisClasses<T>::sets_of(const Structure& rule) {
+  std::vector<LaidOut> sets;
+  for (std::size_t l = 0; l < rule.links.size(); ++l) {
+    const Link& link = rule.links[l];
+    const auto with = std::ranges::find_if(sets, [&](const LaidOut& set) {
+      const Link& first = rule.links[set.links[0]];
+      return first.input == link.input &&
+             (first.to.axis == link.to.axis || first.from.axis == link.from.axis);
+    });
+    if (with == sets.end()) {
+      sets.push_back({{l}});
+    } else {
+      with->links.push_back(l);
+    }
+  }
+  return sets;
+}
+
+/// Where an axis that is followed stays whole in any case, follows the next one that it is laid out with.
+/// Returns whether there is such a one.
+template <class T> bool AxisClasses<T>::follow_others() {
+  bool found = false;
+  for (std::size_t index = 0; index < laid_out_.size(); ++index) {
+    const Node<T>& node = tape_.nodes()[index];
+    for (LaidOut& set : laid_out_[index]) {
+      if (set.links.size() < 2 || set.tried == set.links.size()) continue;
+      const Link &link = structures_[index].links[set.links[set.followed]],
+                 &other = structures_[index].links[set.links[set.followed == 0 ? 1 : 0]];
+      const bool flattens = link.to.axis == other.to.axis;
+      const std::size_t tensor = flattens ? tape_.inputs(node)[static_cast<std::size_t>(link.input)] : index;
+      const Index axis = flattens ? link.from.axis : link.to.axis;
+      bool whole = true;
+      for (Index i = 0; whole && i < tape_.nodes()[tensor].shape[axis]; ++i) whole = pinned(tensor, axis, i);
+      if (!whole) continue;
+      ++set.tried;
+      set.followed = set.tried % set.links.size();  // back at the first, where all stay whole
+      found = true;
+    }
+  }
+  return found;
 }
 
 template <class T> std::size_t AxisClasses<T>::root(std::size_t id) {
@@ -77,23 +128,28 @@ template <class T> void AxisClasses<T>::follow(std::size_t index) {
   std::vector<std::vector<bool>> named(inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) named[i].resize(static_cast<std::size_t>(shape(i).rank()));
 
+  // Of several axes that are laid out in one, one can be cut: which indices of the one go is known then.
+  std::vector<bool> followed(rule.links.size(), false);
+  for (const LaidOut& set : laid_out_[index]) {
+    const Link& chosen = rule.links[set.links[set.followed]];
+    followed[set.links[set.followed]] = true;
+    for (const std::size_t l : set.links) {
+      const Link& link = rule.links[l];
+      if (&link == &chosen) continue;
+      const std::string reason = "laid out with another axis by " + name;
+      if (link.to.axis == chosen.to.axis) {
+        pin(inputs[static_cast<std::size_t>(link.input)], link.from.axis, reason);
+      } else {
+        pin(index, link.to.axis, reason);
+      }
+    }
+  }
   for (std::size_t l = 0; l < rule.links.size(); ++l) {
     const Link& link = rule.links[l];
     const auto input = static_cast<std::size_t>(link.input);
     named[input][static_cast<std::size_t>(link.from.axis)] = true;
     named_output[static_cast<std::size_t>(link.to.axis)] = true;
-    // Of several axes that are laid out in one, the first can be cut: its channels are maps in a row.
-    bool behind = false;
-    for (std::size_t m = 0; m < l; ++m) {
-      const Link& before = rule.links[m];
-      if (before.input != link.input) continue;
-      if (before.to.axis == link.to.axis)
-        pin(inputs[input], link.from.axis, "laid out behind another axis by " + name);
-      if (before.from.axis == link.from.axis)
-        pin(index, link.to.axis, "laid out behind another axis by " + name);
-      behind |= before.to.axis == link.to.axis || before.from.axis == link.from.axis;
-    }
-    if (behind) continue;
+    if (!followed[l]) continue;
     std::vector<std::size_t> of_class(static_cast<std::size_t>(link.classes), count());
     const auto meet = [&](Index at, Index size, const LinkedAxis& axis, std::size_t tensor) {
       for (Index i = 0; i < size; ++i) {

@@ -37,6 +37,16 @@ template <class T> class AxisClasses {
   const Structure& structure(std::size_t node) const { return structures_[node]; }
 
  private:
+  /// Links of an operation whose axes are laid out in one, or a single one of another kind, and which of them
+  /// is followed: the first that can be cut. The channels of images, which are maps in a row, come before
+  /// their rows and columns.
+  struct LaidOut {
+    std::vector<std::size_t> links;
+    std::size_t followed = 0, tried = 0;
+  };
+  static std::vector<LaidOut> sets_of(const Structure& rule);
+  bool follow_others();
+
   std::size_t root(std::size_t id);
   Index offset(std::size_t node, Index axis) const;
   void tie(std::size_t a, std::size_t b);
@@ -49,7 +59,8 @@ template <class T> class AxisClasses {
   std::vector<std::size_t> parent_;  // of a union-find forest
   std::vector<std::size_t> reason_;  // of each root; 0 is none
   std::vector<std::string> reasons_{""};
-  std::vector<Structure> structures_;  // of each node; empty for leaves
+  std::vector<Structure> structures_;           // of each node; empty for leaves
+  std::vector<std::vector<LaidOut>> laid_out_;  // of each node
 };
 
 }  // namespace taper::sparsity::shrinking

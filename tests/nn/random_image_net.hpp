@@ -1,11 +1,13 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
+#include <taper/nn/layers/embedding.hpp>
 #include <taper/nn/layers/linear.hpp>
 
 /// Random networks of images, with channels planted that nobody reads or that are constant.
@@ -21,6 +23,10 @@ template <class T> struct RandomImageNet : taper::nn::Layer<T> {
   std::vector<taper::nn::Conv2d<T>> convs;
   std::vector<taper::nn::BatchNorm2d<T>> norms;
   std::vector<taper::nn::Linear<T>> heads;
+  /// A row of the table for each pixel of the first channel, by its sign, and who reads them.
+  std::optional<taper::nn::Embedding<T>> table;
+  std::optional<taper::nn::Linear<T>> table_head;
+  taper::Index planted_dimensions = 0;  // of the table, that must go
   std::vector<ImageStep> steps;
   std::vector<std::size_t> outputs;  // values that the heads read, one after the other
   taper::Index channels = 1, size = 6;
@@ -31,6 +37,7 @@ template <class T> struct RandomImageNet : taper::nn::Layer<T> {
     for (std::size_t k = 0; k < convs.size(); ++k) v("conv" + std::to_string(k), convs[k]);
     for (std::size_t k = 0; k < norms.size(); ++k) v("norm" + std::to_string(k), norms[k]);
     for (std::size_t k = 0; k < heads.size(); ++k) v("head" + std::to_string(k), heads[k]);
+    if (table) v("table", *table), v("table_head", *table_head);
   }
   taper::Var<T> forward(taper::Var<T> x) const override {
     using namespace taper;
@@ -52,7 +59,10 @@ template <class T> struct RandomImageNet : taper::nn::Layer<T> {
     }
     Var<T> sum = heads[0](values[outputs[0]]);
     for (std::size_t k = 1; k < heads.size(); ++k) sum = concat({sum, heads[k](values[outputs[k]])}, 1);
-    return sum;
+    if (!table) return sum;
+    const Var<T> first = reshape(slice(x, 1, 0, 1), {x.shape()[0], -1});
+    const Var<T> looked_up = (*table)(greater(first, x.tape().constant(T{0})));
+    return concat({sum, (*table_head)(reshape(looked_up, {x.shape()[0], -1}))}, 1);
   }
 };
 
@@ -110,6 +120,7 @@ template <class T> class RandomImageNetBuilder {
       net_.outputs.push_back(push({Kind::flatten, from, from}, {width, 1}));
       net_.heads.emplace_back(width, 1 + below(3));
     }
+    if (below(3) == 0) embed();
     return std::move(net_);
   }
 
@@ -175,6 +186,20 @@ template <class T> class RandomImageNetBuilder {
       if (padded) net_.convs[maker].bias->value()[channel] = 0;
     }
     net_.planted.emplace_back(maker, 1);
+  }
+
+  /// A table of which one dimension is not read, or all zero.
+  void embed() {
+    const Index dimensions = 2 + below(3), pixels = net_.size * net_.size, gone = below(dimensions);
+    net_.table.emplace(2, dimensions);
+    net_.table_head.emplace(pixels * dimensions, 2);
+    net_.planted_dimensions = 1;
+    if (below(2) == 0) {
+      for (Index row = 0; row < 2; ++row) net_.table->weight.value()[row * dimensions + gone] = 0;
+      return;
+    }
+    auto weight = net_.table_head->weight.value().matrix();
+    for (Index pixel = 0; pixel < pixels; ++pixel) weight.col(pixel * dimensions + gone).setZero();
   }
 
   taper::Rng rng_;

@@ -66,6 +66,10 @@ template <class T> void check_image_nets(int rounds, double most) {
       CHECK(small.convs[layer].outputs() <= net.convs[layer].outputs() - count);
       planted += count;
     }
+    if (net.table) {
+      CHECK(small.table->width() <= net.table->width() - net.planted_dimensions);
+      planted += net.planted_dimensions;
+    }
     for (const auto& row : report.rows) {
       for (Index axis = 0; axis < row.after.rank(); ++axis) {
         Index counted = 0;
@@ -92,7 +96,7 @@ template <class T> void check_image_nets(int rounds, double most) {
     of_graphs += graph.report.parameters_after;
   }
   MESSAGE(rounds, " networks: ", before, " -> ", after, " parameters, as graphs ", of_graphs, ", ", planted,
-          " planted channels gone, largest difference ", worst);
+          " planted channels and dimensions gone, largest difference ", worst);
   CHECK(worst <= most);
   CHECK(planted > rounds);
   CHECK(of_graphs <= after);
