@@ -32,7 +32,9 @@ template <class T> void check_graphs(int rounds, double most) {
     before += report.parameters_before;
     after += report.parameters_after;
     CHECK(report.probes == 17);
-    for (const auto& [layer, count] : net.planted) {
+    for (const auto& known : net.planted) {
+      const auto layer = known.first;
+      const auto count = known.second;
       CAPTURE(layer);
       CHECK(small.layers[layer].outputs() <= net.layers[layer].outputs() - count);
       planted += count;
@@ -102,7 +104,7 @@ template <class T> void check_traced(int rounds, double most) {
     }
     small.record(inputs);
     options.drop_inputs = false;
-    const std::vector<Tensor<T>> fewer = [&] {
+    const std::vector<Tensor<T>> fewer = [&, &small = small, &report = report] {
       std::vector<Tensor<T>> result;
       for (std::size_t k = 0; k < views.size(); ++k) {
         const bool all = small.parts().inputs[k].columns() == shapes[k].columns();
