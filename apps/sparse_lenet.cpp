@@ -23,7 +23,7 @@ struct Options : apps::CommonOptions {
   std::vector<std::string> path;
   Index limit = 0, validation = 5000, depth = 2, batch_size = 128;
   Index dense_epochs = 10, epochs = 30, refit_epochs = 20, control_epochs = -1, shrink_every = 0;
-  double lr = 2e-3, weight_decay = 4e-4, refit_decay = 1e-5, checkpoint_every = 60;
+  double lr = 2e-3, weight_decay = 4e-4, refit_decay = 1e-5, smoothing = 0, teach = 0, checkpoint_every = 60;
 
   /// The penalties: those of the path, or the one.
   std::vector<double> alphas() const {
@@ -63,17 +63,32 @@ class Job {
       : options_(options),
         alphas_(options.alphas()),
         sets_(apps::load_images(options, options.model == "lenet300", options.limit, options.validation)),
-        dense_(apps::lenet(options.model)) {}
+        loss_([smoothing = options.smoothing](Var<float> logits, Var<float> labels) {
+          return cross_entropy_loss(logits, labels, {.label_smoothing = smoothing});
+        }),
+        dense_(apps::lenet(options.model)) {
+    if (!(options.smoothing >= 0 && options.smoothing < 1)) {
+      throw Error("sparse_lenet", "--label-smoothing ", options.smoothing, ": expected 0 or more, below 1");
+    }
+    if (!(options.teach >= 0 && options.teach <= 1)) {
+      throw Error("sparse_lenet", "--teach ", options.teach, ": expected 0 to 1");
+    }
+    if (options.teach > 0 && options.dense_epochs == 0) {
+      throw Error("sparse_lenet", "--teach without --dense-epochs: expected a dense network that has been trained");
+    }
+  }
 
   void run();
 
  private:
   train::History train(nn::Sequential<float>& net, optim::Adam<float> adam, Index epochs,
                        const std::string& title, bool saved = true) const {
-    return train_part(net, adam, 0, epochs, epochs, title, saved);
+    return train_part(net, sets_.train, loss_, adam, 0, epochs, epochs, title, saved);
   }
-  train::History train_part(nn::Sequential<float>& net, optim::Adam<float>& adam, Index from, Index to,
+  train::History train_part(nn::Sequential<float>& net, const data::Dataset<float>& set,
+                            const nn::Loss<float>& loss, optim::Adam<float>& adam, Index from, Index to,
                             Index epochs, const std::string& title, bool saved = true) const;
+  train::History refit(nn::Sequential<float>& net, const std::string& title, bool saved) const;
   double train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const;
   optim::Adam<float> plain_adam(nn::Sequential<float>& net) const {
     return optim::Adam<float>(net.parameters(), {.lr = options_.lr, .weight_decay = options_.refit_decay});
@@ -85,6 +100,7 @@ class Job {
   const Options& options_;
   std::vector<double> alphas_;
   apps::Images sets_;
+  nn::Loss<float> loss_;
   nn::Sequential<float> dense_;
   std::optional<nn::Sequential<float>> last_;  // what --save keeps
   double dense_seconds_ = 0;
@@ -92,7 +108,8 @@ class Job {
 
 /// Some of the epochs of a training with Adam on batches, with a learning rate that falls to 0 along half a
 /// cosine over all of them.
-train::History Job::train_part(nn::Sequential<float>& net, optim::Adam<float>& adam, Index from, Index to,
+train::History Job::train_part(nn::Sequential<float>& net, const data::Dataset<float>& set,
+                               const nn::Loss<float>& loss, optim::Adam<float>& adam, Index from, Index to,
                                Index epochs, const std::string& title, bool saved) const {
   train::FitOptions<float> fit{
       .epochs = to - from,
@@ -111,7 +128,35 @@ train::History Job::train_part(nn::Sequential<float>& net, optim::Adam<float>& a
     apps::note_file(path), apps::note_file(path + ".1");  // where nothing else may be written
     fit.checkpoint = io::checkpoint(path, {.every = options_.checkpoint_every});
   }
-  return train::fit(net, sets_.train, nn::cross_entropy_loss, adam, fit);
+  return train::fit(net, set, loss, adam, fit);
+}
+
+/// Trains a small network again. With --teach, it learns from the dense one, too: a part of the loss is the
+/// cross entropy with what that says, both softened by a temperature of 4 (Hinton, Vinyals and Dean,
+/// "Distilling the knowledge in a neural network", 2015, section 2).
+train::History Job::refit(nn::Sequential<float>& net, const std::string& title, bool saved) const {
+  optim::Adam<float> adam = plain_adam(net);
+  const Index epochs = options_.refit_epochs;
+  if (options_.teach == 0) {
+    return train_part(net, sets_.train, loss_, adam, 0, epochs, epochs, title, saved);
+  }
+  const float temperature = 4, part = static_cast<float>(options_.teach);
+  const Tensor<float> logits = train::predict(dense_, sets_.train.x);
+  const Index classes = logits.shape()[1];
+  data::Dataset<float> taught = sets_.train;
+  taught.y = Tensor<float>({logits.shape()[0], classes + 1});
+  for (Index i = 0; i < logits.shape()[0]; ++i) {
+    taught.y.matrix()(i, 0) = sets_.train.y[i];
+    const auto soft = (logits.matrix().row(i).array() / temperature).eval();
+    const auto shares = (soft - soft.maxCoeff()).exp().eval();
+    taught.y.matrix().row(i).tail(classes) = shares / shares.sum();
+  }
+  const auto loss = [this, temperature, part, classes](Var<float> y, Var<float> target) {
+    const Var<float> labels = reshape(slice(target, 1, 0, 1), {-1}), soft = slice(target, 1, 1, classes + 1);
+    const Var<float> taught_loss = -mean(sum(soft * log_softmax(y * (1 / temperature)), {1}));
+    return loss_(y, labels) * (1 - part) + taught_loss * (part * temperature * temperature);
+  };
+  return train_part(net, taught, loss, adam, 0, epochs, epochs, title, saved);
 }
 
 /// The training with the penalty; returns its seconds. With --shrink-every, what has become zero is cut on the
@@ -130,7 +175,7 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
     optim::Adam<float> adam(net.parameters(), options);
     if (state) adam.load_state(*state);
     const std::string part = options_.shrink_every > 0 ? '.' + std::to_string(to) : "";
-    seconds += train_part(net, adam, from, to, options_.epochs, title + part).seconds;
+    seconds += train_part(net, sets_.train, loss_, adam, from, to, options_.epochs, title + part).seconds;
     if (to == options_.epochs) break;
     auto [small, report] = sparsity::shrink(net, {.examples = examples, .keep_factors = true});
     state = sparsity::carry(adam.state(), report);
@@ -183,10 +228,10 @@ apps::Json Job::point(double alpha, const std::string& number) {
   const double sparse_seconds = train_sparse(net, alpha, "sparse" + number);
   const apps::Json penalty = apps::penalty(net, alpha);
   if (options_.depth == 2) {
-    sparsity::proximal_step(net, sets_.train, nn::cross_entropy_loss, alpha);
+    sparsity::proximal_step(net, sets_.train, loss_, alpha);
   }
   const apps::Json certificate =
-      short_report_on(sparsity::certify(net, sets_.train, nn::cross_entropy_loss, alpha));
+      short_report_on(sparsity::certify(net, sets_.train, loss_, alpha));
 
   auto [small, report] = sparsity::shrink(net, {.examples = sets_.train.x});
   apps::Json shrunk = measured(small);
@@ -194,7 +239,7 @@ apps::Json Job::point(double alpha, const std::string& number) {
   shrunk["max_relative_difference"] = report.max_relative_difference;
   nn::Sequential<float> control = apps::with_new_weights(small);
 
-  const train::History again = train(small, plain_adam(small), options_.refit_epochs, "refit" + number);
+  const train::History again = refit(small, "refit" + number, true);
   apps::Json refit = measured(small);
   refit["seconds"] = again.seconds;
 
@@ -322,6 +367,10 @@ int main(int argc, char** argv) {
   command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);
   command.option("--lr", options.lr, "Learning rate of Adam, from which it falls to 0 in each training");
   command.option("--refit-decay", options.refit_decay, "Weight decay of all that is not penalized");
+  command.option("--label-smoothing", options.smoothing,
+                 "The part of each label that is spread over all classes, from 0 to 1");
+  command.option("--teach", options.teach,
+                 "The part of the refit's loss that is learned from the dense network, from 0 to 1");
   command.option("--validation", options.validation,
                  "Rows of the training set, at most a fifth, that are not trained on", 1, apps::at_most);
   command.option("--limit", options.limit, "Images of each file at most; 0: all", 0, apps::at_most);

@@ -72,7 +72,7 @@ std::vector<Case> read(const std::string& folder) {
   std::ifstream text(folder + "/cases.json"), numbers(folder + "/cases.bin", std::ios::binary);
   std::vector<Case> result;
   for (const Json& one : Json::parse(text)) {
-    Case& example = result.emplace_back(one["operation"], one["label"], one["settings"]);
+    Case& example = result.emplace_back(Case{one["operation"], one["label"], one["settings"], {}});
     for (const Json& input : one["inputs"]) {
       const auto dimensions = input["shape"].get<std::vector<Index>>();
       Tensor<double>& x =
