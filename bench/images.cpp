@@ -152,7 +152,9 @@ Contender step(const std::shared_ptr<Training>& training, int threads, const cha
 Contender epoch(const Network& of, int threads) {
   const auto net = std::make_shared<Net>(of.build());
   fill(*net);
-  const auto data = std::make_shared<data::Dataset<float>>(images(60000, of.image), labels(60000));
+  const auto data = std::make_shared<data::Dataset<float>>();
+  data->x = images(60000, of.image);
+  data->y = labels(60000);
   const auto adam = std::make_shared<optim::Adam<float>>(net->parameters(), optim::AdamOptions{.lr = 1e-3});
   return {"fit", Role::subject,
           [=] {
