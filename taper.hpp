@@ -9,6 +9,7 @@
 #include <taper/autodiff/structurecheck.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/arff.hpp>
+#include <taper/data/augment.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/data/csv.hpp>
 #include <taper/data/dataset.hpp>

@@ -21,7 +21,7 @@ namespace {
 struct Options : apps::CommonOptions {
   std::string model = "lenet300", groups = "inputs", penalty = "one", plot, file, checkpoint;
   std::vector<std::string> path;
-  Index limit = 0, validation = 5000, depth = 2, batch_size = 128;
+  Index limit = 0, validation = 5000, depth = 2, batch_size = 128, shift = 0;
   Index dense_epochs = 10, epochs = 30, refit_epochs = 20, control_epochs = -1, shrink_every = 0;
   double lr = 2e-3, weight_decay = 4e-4, refit_decay = 1e-5, smoothing = 0, teach = 0, checkpoint_every = 60;
 
@@ -74,7 +74,8 @@ class Job {
       throw Error("sparse_lenet", "--teach ", options.teach, ": expected 0 to 1");
     }
     if (options.teach > 0 && options.dense_epochs == 0) {
-      throw Error("sparse_lenet", "--teach without --dense-epochs: expected a dense network that has been trained");
+      throw Error("sparse_lenet",
+                  "--teach without --dense-epochs: expected a dense network that has been trained");
     }
   }
 
@@ -123,6 +124,12 @@ train::History Job::train_part(nn::Sequential<float>& net, const data::Dataset<f
     const optim::Schedule cosine = optim::cosine_schedule(epochs * steps);
     fit.schedule = optim::per_step([=](Index step) { return cosine(from * steps + step); });
   }
+  if (options_.shift > 0) {
+    fit.augment = [most = options_.shift](std::span<const View<float>> columns, Rng& rng) {
+      const View<float> images = columns[0];  // in a row or not
+      data::shift_images(View<float>(images.data(), Shape{images.shape()[0], 28, 28}), most, rng);
+    };
+  }
   if (saved && !options_.checkpoint.empty()) {
     const std::string path = options_.checkpoint + '.' + title;
     apps::note_file(path), apps::note_file(path + ".1");  // where nothing else may be written
@@ -159,8 +166,8 @@ train::History Job::refit(nn::Sequential<float>& net, const std::string& title, 
   return train_part(net, taught, loss, adam, 0, epochs, epochs, title, saved);
 }
 
-/// The training with the penalty; returns its seconds. With --shrink-every, what has become zero is cut on the
-/// way, which changes nothing but the time that is left: the factors and the state of Adam go on.
+/// The training with the penalty; returns its seconds. With --shrink-every, what has become zero is cut on
+/// the way, which changes nothing but the time that is left: the factors and the state of Adam go on.
 double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const {
   const optim::AdamOptions options{.lr = options_.lr,
                                    .weight_decay = options_.refit_decay,
@@ -207,7 +214,8 @@ void Job::factorize(nn::Sequential<float>& net) const {
   } else if (options_.penalty == "cost") {
     sparsity::Costs costs = sparsity::multiply_add_costs(net, sets_.train.x.shape().with(0, 1));
     if (filters) {  // what is computed is also read: without it, the next layer has less to do, too
-      for (std::size_t k = 0; k + 1 < weights.size(); ++k) costs[weights[k].first] += costs[weights[k + 1].first];
+      for (std::size_t k = 0; k + 1 < weights.size(); ++k)
+        costs[weights[k].first] += costs[weights[k + 1].first];
     }
     choice.weights = costs;
   }
@@ -230,8 +238,7 @@ apps::Json Job::point(double alpha, const std::string& number) {
   if (options_.depth == 2) {
     sparsity::proximal_step(net, sets_.train, loss_, alpha);
   }
-  const apps::Json certificate =
-      short_report_on(sparsity::certify(net, sets_.train, loss_, alpha));
+  const apps::Json certificate = short_report_on(sparsity::certify(net, sets_.train, loss_, alpha));
 
   auto [small, report] = sparsity::shrink(net, {.examples = sets_.train.x});
   apps::Json shrunk = measured(small);
@@ -356,8 +363,8 @@ int main(int argc, char** argv) {
                  apps::at_most);
   command.option("--epochs", options.epochs, "Passes over the data with the penalty", 0, apps::at_most);
   command.option("--shrink-every", options.shrink_every,
-                 "Cuts what has become zero after so many passes with the penalty, for speed; 0: in the end", 0,
-                 apps::at_most);
+                 "Cuts what has become zero after so many passes with the penalty, for speed; 0: in the end",
+                 0, apps::at_most);
   command.option("--refit-epochs", options.refit_epochs, "Passes over the data after shrinking", 0,
                  apps::at_most);
   command.option("--control-epochs", options.control_epochs,
@@ -367,6 +374,8 @@ int main(int argc, char** argv) {
   command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);
   command.option("--lr", options.lr, "Learning rate of Adam, from which it falls to 0 in each training");
   command.option("--refit-decay", options.refit_decay, "Weight decay of all that is not penalized");
+  command.option("--shift", options.shift,
+                 "Moves each image that is trained on by up to so many pixels, anew in each pass", 0, 27);
   command.option("--label-smoothing", options.smoothing,
                  "The part of each label that is spread over all classes, from 0 to 1");
   command.option("--teach", options.teach,

@@ -2,9 +2,11 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include <taper/autodiff/random.hpp>
 #include <taper/data/dataset.hpp>
 #include <taper/optim/schedule.hpp>
 #include <taper/train/history.hpp>
@@ -70,6 +72,10 @@ template <class T> struct FitOptions {
   /// Saves the training while it runs, and goes on with one that was ended. Each training needs a checkpoint
   /// of its own.
   Checkpoint<T> checkpoint = {};
+  /// Changes the rows of a batch before a step reads them, such as data::shift_images: they are copies, one
+  /// tensor for each column of the data (the inputs first, then the targets). The generator depends on seed,
+  /// epoch and batch alone, so that a training that is taken up again sees the same.
+  std::function<void(std::span<const View<T>> columns, Rng& rng)> augment = {};
 };
 
 }  // namespace taper::train

@@ -11,11 +11,11 @@ using namespace taper::data;
 namespace {
 
 using Numbers = std::vector<double>;
-using Names = std::vector<std::string>;
+using Texts = std::vector<std::string>;
 constexpr double no_value = std::numeric_limits<double>::quiet_NaN();
 
-Names names_of(const Table& table) {
-  Names names;
+Texts names_of(const Table& table) {
+  Texts names;
   for (const Column& column : table.columns) names.push_back(column.name);
   return names;
 }
@@ -25,11 +25,11 @@ Names names_of(const Table& table) {
 TEST_CASE("sort_labels: numbers by value, text by the alphabet") {
   Column sizes{"size", {0, 1, 2, 1, 3}, {"10", "9", "-1", "1e1"}};
   sort_labels(sizes);
-  CHECK(sizes.labels == Names{"-1", "9", "10", "1e1"});
+  CHECK(sizes.labels == Texts{"-1", "9", "10", "1e1"});
   CHECK(sizes.values == Numbers{2, 1, 0, 1, 3});
   Column mixed{"size", {0, 1, no_value, 2}, {"b", "9", "10"}};
   sort_labels(mixed);
-  CHECK(mixed.labels == Names{"10", "9", "b"});
+  CHECK(mixed.labels == Texts{"10", "9", "b"});
   CHECK(mixed.values[0] == 2);
   CHECK(mixed.values[1] == 1);
   CHECK(std::isnan(mixed.values[2]));
@@ -113,7 +113,7 @@ TEST_CASE("fill_missing: mean, median, indicator, and a label of its own") {
   std::vector<FilledColumn> filled = fill_missing(by_mean, Fill::mean);
   CHECK(by_mean.column("x").values == Numbers{1, 3, 2, 6});
   CHECK(by_mean.column("z").values == Numbers{2.5, 4, 2.5, 1});
-  CHECK(by_mean.column("k").labels == Names{"a", "b", "missing"});
+  CHECK(by_mean.column("k").labels == Texts{"a", "b", "missing"});
   CHECK(by_mean.column("k").values == Numbers{0, 2, 1, 0});
   REQUIRE(filled.size() == 3);
   CHECK(filled[0].name == "x");
@@ -129,7 +129,7 @@ TEST_CASE("fill_missing: mean, median, indicator, and a label of its own") {
 
   Table marked = table;
   filled = fill_missing(marked, Fill::indicator);
-  CHECK(names_of(marked) == Names{"x", "x missing", "z", "z missing", "full", "k"});
+  CHECK(names_of(marked) == Texts{"x", "x missing", "z", "z missing", "full", "k"});
   CHECK(marked.column("x").values == Numbers{1, 3, 2, 6});
   CHECK(marked.column("x missing").values == Numbers{0, 1, 0, 0});
   CHECK(marked.column("z missing").values == Numbers{1, 0, 1, 0});
@@ -166,7 +166,7 @@ TEST_CASE("one_hot: one column for each label, one for two, none for one") {
                {"flag", {0, 1, 0}, {"TRUE", "false"}},
                {"same", {0, 0, 0}, {"x"}}}};
   const std::vector<OneHotColumn> encoded = one_hot(table);
-  CHECK(names_of(table) == Names{"size", "colour=blue", "colour=red", "colour=white", "scent=yes", "flag"});
+  CHECK(names_of(table) == Texts{"size", "colour=blue", "colour=red", "colour=white", "scent=yes", "flag"});
   CHECK(table.column("colour=blue").values == Numbers{0, 1, 0});
   CHECK(table.column("colour=red").values == Numbers{1, 0, 0});
   CHECK(table.column("colour=white").values == Numbers{0, 0, 1});
@@ -174,9 +174,9 @@ TEST_CASE("one_hot: one column for each label, one for two, none for one") {
   CHECK(table.column("flag").values == Numbers{1, 0, 1});
   REQUIRE(encoded.size() == 4);
   CHECK(encoded[0].name == "colour");
-  CHECK(encoded[0].columns == Names{"colour=blue", "colour=red", "colour=white"});
-  CHECK(encoded[1].columns == Names{"scent=yes"});
-  CHECK(encoded[2].columns == Names{"flag"});
+  CHECK(encoded[0].columns == Texts{"colour=blue", "colour=red", "colour=white"});
+  CHECK(encoded[1].columns == Texts{"scent=yes"});
+  CHECK(encoded[2].columns == Texts{"flag"});
   CHECK(encoded[3].columns.empty());
   for (const Column& column : table.columns) CHECK(column.labels.empty());
 

@@ -14,7 +14,7 @@ using taper::Index;
 
 namespace {
 using Numbers = std::vector<double>;
-using Names = std::vector<std::string>;
+using Texts = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("parse_libsvm: by columns, and written out") {
@@ -22,7 +22,7 @@ TEST_CASE("parse_libsvm: by columns, and written out") {
   CHECK(is_libsvm(text));
   const SparseSet set = parse_libsvm(text);
   CHECK(set.rows == 3);
-  CHECK(set.features == Names{"V1", "V2", "V3"});
+  CHECK(set.features == Texts{"V1", "V2", "V3"});
   CHECK(set.target == Numbers{1, -1, 1});
   CHECK(set.starts == std::vector<int>{0, 1, 2, 4});
   CHECK(set.entry_rows == std::vector<int>{0, 2, 0, 2});
@@ -36,7 +36,7 @@ TEST_CASE("parse_libsvm: by columns, and written out") {
 
 TEST_CASE("parse_libsvm: indices from 0, where there is one") {
   const SparseSet set = parse_libsvm("2.5 1:1\n0 0:3\n");
-  CHECK(set.features == Names{"V0", "V1"});
+  CHECK(set.features == Texts{"V0", "V1"});
   CHECK(set.starts == std::vector<int>{0, 1, 2});
   CHECK(set.values == Numbers{3, 1});
   CHECK(set.target == Numbers{2.5, 0});

@@ -97,6 +97,32 @@ TEST_CASE("trainer: 5 + 5 epochs are 10 epochs, and so are 60 steps, and fit") {
   CHECK(expected == trained([](auto& all) {
           train::fit(all.model, all.columns.views(), all.step(), *all.adam, all.options);
         }));
+  CHECK(expected != trained([](auto& all) {
+          all.options.augment = {};
+          train::fit(all.model, all.columns.views(), all.step(), *all.adam, all.options);
+        }));
+}
+
+TEST_CASE("fit: batches are augmented with numbers of their own, and the data stay as they are") {
+  const auto set = plane(11);
+  const auto kept = set.x;
+  manual_seed(2);
+  nn::Sequential<double> net(nn::Linear(2, 1));
+  optim::SGD<double> sgd(net.parameters(), {.lr = 0.1});
+  std::vector<double> drawn;
+  std::vector<Shape> shapes;
+  train::FitOptions<double> options{.epochs = 3, .batch_size = 4, .progress = train::Progress::quiet};
+  options.augment = [&](std::span<const View<double>> rows, Rng& rng) {
+    CHECK(rows.size() == 2);
+    shapes.push_back(rows[0].shape());
+    drawn.push_back(rng.uniform());
+    for (double& entry : rows[0]) entry = 0;
+  };
+  train::fit(net, set, nn::mse_loss, sgd, options);
+  CHECK(shapes == std::vector<Shape>{{4, 2}, {4, 2}, {3, 2}, {4, 2}, {4, 2}, {3, 2}, {4, 2}, {4, 2}, {3, 2}});
+  std::ranges::sort(drawn);
+  CHECK(std::ranges::adjacent_find(drawn) == drawn.end());
+  CHECK(std::ranges::equal(set.x, kept));
 }
 
 TEST_CASE("trainer: a step with the model and loss is the one that fit makes of them") {

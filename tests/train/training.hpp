@@ -77,6 +77,9 @@ template <class T> struct Everything {
     options.validation_columns = validation.views();
     options.early_stopping = train::EarlyStopping{.patience = 50};
     options.schedule = optim::one_cycle_schedule();
+    options.augment = [](std::span<const View<T>> rows, Rng& rng) {
+      for (T& entry : rows[0]) entry += static_cast<T>(0.1 * rng.normal());
+    };
   }
 
   train::Step<T> step() const {

@@ -60,7 +60,10 @@ template <class T>
 RecordedStep<T>::RecordedStep(const StepOf<T>& of, const nn::Parameters<T>& parameters,
                               const std::vector<View<const T>>& columns, Index rows)
     : inputs(of.inputs(tape, columns, rows)) {
-  for (const Var<T>& input : inputs) places_.push_back(input.data().data());
+  for (const Var<T>& input : inputs) {
+    columns_.push_back(input.data());
+    places_.push_back(columns_.back().data());
+  }
   load(data::Batches<T>(columns, rows, false, 0), 0);  // real values, so that labels are labels
   loss = of.record(tape, inputs, "fit");
   parameters.require_all_of(tape, "fit");

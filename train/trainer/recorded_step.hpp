@@ -44,6 +44,8 @@ template <class T> class RecordedStep {
 
   /// Makes a batch, which has as many rows, its inputs.
   void load(const data::Batches<T>& batches, Index batch) { batches.copy(batch, places_); }
+  /// The rows of the batch, to be changed.
+  std::span<const View<T>> columns() const { return columns_; }
   /// Computes loss and gradients, which are stored in the parameters.
   void run(std::uint64_t seed) { tape.value_and_gradient(loss, seed); }
   /// The same, with gradients times a factor, stored or added to those that are there.
@@ -55,6 +57,7 @@ template <class T> class RecordedStep {
 
  private:
   std::vector<T*> places_;  // of the inputs
+  std::vector<View<T>> columns_;
 };
 
 /// Records steps again, to see whether what is replayed is still what the model would do.

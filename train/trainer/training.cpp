@@ -83,6 +83,12 @@ template <class T> double Training<T>::run_batches(Index end) {
   for (Index at = batch; at < end; ++at) {
     RecordedStep<T>& step = recorded(at);
     step.load(batches, at);
+    if (options.augment) {  // streams of their own: those of epochs are small numbers
+      const std::uint64_t batch_of_all =
+          static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint64_t>(at);
+      Rng rng(options.seed, ~batch_of_all);
+      options.augment(step.columns(), rng);
+    }
     if (options.check_recording || debugging) check_recording(setup.step, step, epoch, at);
     seed = seeds.bits();
     const auto size = static_cast<double>(batches.size(at));
