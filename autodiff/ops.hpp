@@ -266,6 +266,12 @@ template <class T> Var<T> gather_rows(Var<T> table, Var<T> positions);
 /// and the whole number in column k, in [0, sizes[k]), comes behind those of the fields before it. Throws
 /// Error for others, in a replay too.
 template <class T> Var<T> field_positions(Var<T> x, Var<T> sizes);
+/// What a factorization machine adds up for inputs of which one in each field is 1 and all others are 0: the
+/// weights (n x 1) at the positions (rows x fields), and the products <v_i, v_j> of the rows of the factors
+/// (n x k) over all pairs of fields. The result is rows x 1. Rendle, "Factorization machines", 2010, equation
+/// 1, with each row of factors multiplied with the sum of those before it, so that nothing cancels. Throws
+/// Error for positions that are no whole numbers in [0, n), in a replay too.
+template <class T> Var<T> field_pairs(Var<T> weights, Var<T> factors, Var<T> positions);
 
 // Losses: numerically stable. Their options have the names and meanings of PyTorch's arguments.
 

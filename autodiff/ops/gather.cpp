@@ -137,7 +137,9 @@ const Op<T> field_positions_op{{
           for (Index k = 0; k < fields; ++k) {
             for (Index i = 0; i < rows; ++i) {
               const T here = x[i * fields + k];
-              if (!(std::floor(here) == here && here >= 0 && here < sizes[k])) {
+              const bool inside = here >= 0 && here < sizes[k];
+              // From 2^53 on, all numbers are whole, and some have no Index.
+              if (!inside || (here < T(0x1p53) && static_cast<T>(static_cast<Index>(here)) != here)) {
                 throw Error("field_positions", "position ", here, " in field ", k,
                             ": expected a whole number from 0 to ", sizes[k] - 1);
               }

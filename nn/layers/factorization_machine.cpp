@@ -55,9 +55,7 @@ template <class T> Var<T> FactorizationMachine<T>::of_fields(Var<T> x) const {
   std::transform(field_sizes_.begin(), field_sizes_.end(), sizes.begin(),
                  [](Index size) { return static_cast<T>(size); });
   const Var<T> rows = field_positions(x, tape.constant(sizes, "field_sizes"));
-  const Var<T> v = gather_rows(factors.bind(tape), rows), w = gather_rows(weight.bind(tape), rows);
-  const Var<T> pairs = sum(square(sum(v, 1)) - sum(square(v), 1), 1, true);
-  return sum(w, 1) + bias.bind(tape) + pairs * T(0.5);
+  return field_pairs(weight.bind(tape), factors.bind(tape), rows) + bias.bind(tape);
 }
 
 TAPER_INSTANTIATE_CLASS(FactorizationMachine)
