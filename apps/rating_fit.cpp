@@ -145,6 +145,13 @@ bool within_one_error(const std::vector<double>& losses, const std::vector<doubl
   return mean <= std::sqrt(variance / n);
 }
 
+/// The same as float, which has all positions that a machine of float accepts.
+Tensor<float> positions_of(const Tensor<double>& x) {
+  Tensor<float> result(x.shape());
+  std::ranges::transform(x, result.begin(), [](double at) { return static_cast<float>(at); });
+  return result;
+}
+
 /// A machine with what it was judged by.
 struct Candidate {
   Machine machine;
@@ -289,22 +296,26 @@ class RatingSearch {
 
 }  // namespace
 
-RatingFit fit_ratings(const Set& ratings, const std::vector<Index>& field_sizes,
+RatingFit fit_ratings(const data::Dataset<double>& ratings, const std::vector<Index>& field_sizes,
                       const RatingFitOptions& options) {
   constexpr Index least_rows = 20;
   if (ratings.rows() < least_rows) {
     throw Error("sparse_fm", ratings.rows(), " ratings to train on: expected at least ", least_rows);
   }
   const auto start = std::chrono::steady_clock::now();
-  const auto n = static_cast<double>(ratings.rows());
   RatingFit result{Machine(field_sizes, 0), Machine(field_sizes, 0)};
-  const auto y = ratings.y.vector().cast<double>();
-  result.mean = y.mean();
-  const double deviation = std::sqrt((y.array() - result.mean).square().sum() / n);
-  if (deviation > 1e-6 * std::abs(result.mean)) result.deviation = deviation;  // else all are one number
-  Set scaled = ratings;
-  for (float& value : scaled.y) {
-    value = static_cast<float>((static_cast<double>(value) - result.mean) / result.deviation);
+  const auto y = ratings.y.vector();
+  // By the largest magnitude, whose square double may not hold.
+  const double unit = y.cwiseAbs().maxCoeff();
+  if (unit > 0) {
+    const double mean = (y / unit).mean();
+    result.mean = unit * mean;
+    const double deviation = std::sqrt((y.array() / unit - mean).square().mean());
+    if (deviation > 1e-12) result.deviation = unit * deviation;  // else all are one number
+  }
+  Set scaled{positions_of(ratings.x), Tensor<float>(ratings.y.shape()), {}, ""};
+  for (Index i = 0; i < ratings.rows(); ++i) {
+    scaled.y[i] = static_cast<float>((ratings.y[i] - result.mean) / result.deviation);
   }
   RatingSearch(scaled, field_sizes, options).run(result);
   for (RatingPoint& point : result.path) {
@@ -316,8 +327,8 @@ RatingFit fit_ratings(const Set& ratings, const std::vector<Index>& field_sizes,
   return result;
 }
 
-std::vector<double> RatingFit::predict(const Machine& machine, const Tensor<float>& x) const {
-  const Tensor<float> y = train::predict(machine, x.view());
+std::vector<double> RatingFit::predict(const Machine& machine, const Tensor<double>& x) const {
+  const Tensor<float> y = train::predict(machine, positions_of(x).view());
   std::vector<double> result;
   for (const float value : y) result.push_back(mean + deviation * static_cast<double>(value));
   return result;

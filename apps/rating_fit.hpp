@@ -15,7 +15,6 @@ struct RatingFitOptions {
   Index rank = 32;     ///< Latent dimensions that are offered.
   bool fixed = false;  ///< Keeps all of them: the control, which is chosen and trained in the same way.
   std::uint64_t seed = 0;
-  bool quiet = false;
 };
 
 /// A penalty of the path, and the machine that was trained with it.
@@ -45,7 +44,7 @@ struct RatingFit {
   Index rank() const { return refitted.factors.shape()[1]; }
   /// Predictions in the units of the ratings.
   std::vector<double> predict(const nn::FactorizationMachine<float>& machine,
-                              const Tensor<float>& x) const;
+                              const Tensor<double>& x) const;
 };
 
 /// Trains a factorization machine of fields on ratings, a tenth of which is set aside for every choice:
@@ -63,7 +62,7 @@ struct RatingFit {
 ///
 /// The last position of each field stands for what is unknown: its weight and its factors stay zero. Throws
 /// Error for fewer than 20 ratings.
-RatingFit fit_ratings(const data::Dataset<float>& ratings, const std::vector<Index>& field_sizes,
+RatingFit fit_ratings(const data::Dataset<double>& ratings, const std::vector<Index>& field_sizes,
                       const RatingFitOptions& options = {});
 
 }  // namespace taper::apps

@@ -111,8 +111,8 @@ void program(const Options& options) {
   set_threads(options.threads);
   Problem problem = read_problem(options);
   const data::RatingEncoder encoder(problem.train);
-  const data::Dataset<float> train = encoder.encode<float>(problem.train),
-                             test = encoder.encode<float>(problem.test);
+  const data::Dataset<double> train = encoder.encode<double>(problem.train),
+                              test = encoder.encode<double>(problem.test);
   const apps::RatingFit fit =
       apps::fit_ratings(train, encoder.field_sizes(),
                         {.rank = options.rank, .fixed = options.fixed, .seed = options.seed});
@@ -129,12 +129,12 @@ void program(const Options& options) {
     sizes[name] = size, unknown[name] = counts[k], inputs += size;
     if (counts[k] == 0) continue;
     problem.notes.push_back(
-        fmt::format("{} of {} test rows have a {} that the training set does not: they are predicted from the "
-                    "rest of the row",
-                    counts[k], problem.test.rows(), name));
+        fmt::format("{}: {} of {} test rows have one that the training set does not, and are predicted from "
+                    "the rest of the row",
+                    name, counts[k], problem.test.rows()));
   }
   for (const std::string& name : encoder.cut()) {
-    problem.notes.push_back(fmt::format("{} holds many numbers: cut into ranges", name));
+    problem.notes.push_back(fmt::format("{}: many different numbers, cut into ranges", name));
   }
 
   apps::Json report{
@@ -182,7 +182,7 @@ int main(int argc, char** argv) {
   command.flag("--fixed", options.fixed, "Keep all of them: the control, chosen and trained in the same way");
   command.option("--planted", options.planted, "Rank of the ratings that are made up", 0, 1000);
   command.option("--noise", options.noise, "Their noise, a standard deviation");
-  command.option("--count", options.count, "How many are made up", 20, 790000);
+  command.option("--count", options.count, "How many are made up", 30, 790000);
   command.needs("--test", "--ratings");
   command.needs("--side", "--ratings");
   options.add_to(command);

@@ -529,6 +529,35 @@ TEST_CASE("gather_rows: repeated positions add up") {
   CHECK(apart(table.gradient(), Numbers({3, 2}, {3, 4, 0, 0, 13, 16}).view()) == 0);
 }
 
+TEST_CASE("field_pairs: weights and products of the rows at the positions") {
+  Tape<double> tape;
+  const V weights = tape.variable(Numbers({3, 1}, {10, 20, 30}));
+  const V factors = tape.variable(Numbers({3, 2}, {1, 2, 3, 4, 5, 6}));
+  // (1, 2) (3, 4) = 11; twice the row (5, 6) is 61; all three rows have 11 + 17 + 39.
+  const V pairs = field_pairs(weights, factors, tape.constant(Numbers({2, 2}, {0, 1, 2, 2})));
+  CHECK(apart(pairs.value(), Numbers({2, 1}, {41, 121}).view()) == 0);
+  tape.backward(pairs, Numbers({2, 1}, {1, 10}).view());
+  CHECK(apart(weights.gradient(), Numbers({3, 1}, {1, 1, 20}).view()) == 0);
+  CHECK(apart(factors.gradient(), Numbers({3, 2}, {3, 4, 1, 2, 100, 120}).view()) == 0);
+  const V three = field_pairs(weights, factors, tape.constant(Numbers({1, 3}, {0, 1, 2})));
+  CHECK(three.item() == 60 + 11 + 17 + 39);
+  tape.backward(three);
+  CHECK(apart(factors.gradient(), Numbers({3, 2}, {8, 10, 6, 8, 4, 6}).view()) == 0);
+  // Without fields, factors or rows.
+  CHECK(field_pairs(weights, factors, tape.constant(Numbers({1, 1}, {2}))).item() == 30);
+  CHECK(field_pairs(weights, factors, tape.constant(Numbers(Shape{1, 0}))).item() == 0);
+  CHECK(field_pairs(weights, tape.variable(Numbers(Shape{3, 0})), tape.constant(Numbers({1, 2}, {0, 2}))).item() ==
+        40);
+  CHECK(field_pairs(weights, factors, tape.constant(Numbers(Shape{0, 2}))).shape() == Shape{0, 1});
+  for (const double wrong : {3.0, -1.0, 0.5, std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK_ERROR(field_pairs(weights, factors, tape.constant(Numbers({1, 2}, {0, wrong}))),
+                "[field_pairs] position", "expected a whole number from 0 to 2");
+  }
+  CHECK_ERROR(field_pairs(factors, factors, tape.constant(Numbers({1, 2}, {0, 1}))),
+              "[field_pairs] weights 3x2 and factors 3x2");
+  CHECK_ERROR(field_pairs(weights, factors, tape.constant(Numbers({2}, {0, 1}))), "positions 2: expected rows x");
+}
+
 TEST_CASE("dropout: keeps a fraction, scales it, and draws from the tape's seed") {
   Tape<double> tape;
   Numbers ones(Shape{100000});

@@ -77,6 +77,10 @@ def choices():
     yield "gather_rows", "one row often", {}, [1e8 * normal(3, 20), numpy.ones((500,))]
     yield "gather_rows", "special", {}, [SPECIAL.reshape(5, 3), whole(5, 20)]
     yield "gather_rows", "empty", {}, [normal(50, 20), numpy.zeros((0, 4))]
+    for fields in (2, 3):
+        yield "field_pairs", f"random, {fields} fields", {}, [normal(30, 1), normal(30, 20), whole(30, 50, fields)]
+    yield "field_pairs", "one row often", {}, [normal(3, 1), 1e4 * normal(3, 20), numpy.ones((500, 2))]
+    yield "field_pairs", "empty", {}, [normal(30, 1), normal(30, 20), numpy.zeros((0, 2))]
     yield "field_positions", "random", {}, [whole(3, 100, 3), numpy.array([3.0, 1000.0, 7.0])]
 
 

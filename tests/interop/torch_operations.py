@@ -116,6 +116,14 @@ def hinge(x, s):
     return losses if s["reduction"] == "none" else getattr(losses, s["reduction"])()
 
 
+def field_pairs(weights, factors, positions):
+    v, total = factors[positions.long()], weights[positions.long()].sum(1)
+    for f in range(v.shape[1]):
+        for g in range(f):
+            total = total + (v[:, f] * v[:, g]).sum(1, keepdim=True)
+    return total
+
+
 def prelu(x, _):
     """PyTorch's function has a slope or one for each channel; Taper's any shape that fits."""
     of_channel = x[0].dim() == 2 and x[1].dim() == 1 and x[1].shape[0] == x[0].shape[1]
@@ -188,6 +196,7 @@ COUNTERPARTS = {
     "slice": lambda x, s: x[0].narrow(s["axis"], s["begin"], s["end"] - s["begin"]),
     "concat": lambda x, s: torch.cat(x, s["axis"]),
     "gather_rows": lambda x, s: F.embedding(x[1].long(), x[0]),
+    "field_pairs": lambda x, s: field_pairs(*x),
     "field_positions": lambda x, s: x[0] + torch.cumsum(x[1], 0) - x[1],
     "mse_loss": loss(F.mse_loss), "mae_loss": loss(F.l1_loss),
     "huber_loss": lambda x, s: F.huber_loss(x[0], x[1], s["reduction"], s["delta"]),

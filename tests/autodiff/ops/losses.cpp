@@ -189,6 +189,64 @@ TEST_CASE("cross_entropy_loss: what is ignored may be anything, and what does no
               "[cross_entropy_loss] label_smoothing 1.5: expected 0 to 1");
 }
 
+TEST_CASE_TEMPLATE("field_pairs: against long double, of inputs that are used often, on any number of threads", T,
+                   float, double) {
+  Rng rng(8);
+  for (const Index fields : {2, 3}) {
+    for (const T scale : {T(1e-8), T(1), T(1e8)}) {
+      const Index inputs = 40, width = 35, rows = 2000;
+      Tensor<T> positions(Shape{rows, fields});
+      for (Index i = 0; i < positions.size(); ++i) {
+        positions[i] = static_cast<T>(i % 3 == 0 ? 7 : 2 * rng.below(inputs / 2));
+      }
+      const Tensor<T> weights = random_tensor<T>(rng, {inputs, 1}), seed = random_tensor<T>(rng, {rows, 1});
+      Tensor<T> factors = random_tensor<T>(rng, {inputs, width});
+      for (T& entry : factors) entry *= scale;
+      const auto number = [](T x) { return static_cast<long double>(x); };
+      const auto v = [&](Index row, Index field, Index k) {
+        return number(factors[static_cast<Index>(positions[row * fields + field]) * width + k]);
+      };
+      std::vector<long double> y(static_cast<std::size_t>(rows)), gradient(static_cast<std::size_t>(inputs * width));
+      std::vector<long double> size(gradient.size());  // of the terms of each sum
+      for (Index i = 0; i < rows; ++i) {
+        for (Index f = 0; f < fields; ++f) {
+          const auto at = static_cast<Index>(positions[i * fields + f]);
+          y[static_cast<std::size_t>(i)] += number(weights[at]);
+          for (Index g = 0; g < fields; ++g) {
+            for (Index k = 0; k < width && g != f; ++k) {
+              if (g > f) y[static_cast<std::size_t>(i)] += v(i, f, k) * v(i, g, k);
+              const auto place = static_cast<std::size_t>(at * width + k);
+              gradient[place] += number(seed[i]) * v(i, g, k);
+              size[place] += std::abs(number(seed[i]) * v(i, g, k));
+            }
+          }
+        }
+      }
+      const int before = kernels::threads();
+      Tensor<T> first, first_y;
+      for (const int threads : {1, 2, 3}) {
+        kernels::set_threads(threads);
+        Tape<T> tape;
+        const Var<T> table = tape.variable(factors), linear = tape.variable(weights);
+        const Var<T> pairs = field_pairs(linear, table, tape.constant(positions));
+        tape.backward(pairs, seed.view());
+        if (threads == 1) first = Tensor<T>(table.gradient()), first_y = Tensor<T>(pairs.value());
+        CHECK(same_bits(table.gradient(), first.view()));
+        CHECK(same_bits(pairs.value(), first_y.view()));
+      }
+      kernels::set_threads(before);
+      const auto epsilon = static_cast<long double>(std::numeric_limits<T>::epsilon());
+      for (Index i = 0; i < rows; ++i) {
+        const long double terms = 3 + 3 * number(scale) * number(scale) * static_cast<long double>(width);
+        CHECK(std::abs(number(first_y[i]) - y[static_cast<std::size_t>(i)]) <= 16 * epsilon * terms);
+      }
+      for (std::size_t i = 0; i < gradient.size(); ++i) {
+        CHECK(std::abs(number(first[static_cast<Index>(i)]) - gradient[i]) <= 16 * epsilon * size[i]);
+      }
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE(
     "gather_rows: the gradient of rows that are used often, far apart, on any number of threads", T, float,
     double) {
