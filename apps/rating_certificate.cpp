@@ -30,7 +30,7 @@ void polish(nn::FactorizationMachine<float>& machine, const data::Dataset<float>
   };
   // Measured: dimensions are then stationary to some thousandths of the penalty's slope. Many rows take long,
   // and it is a certificate that says how close it came.
-  constexpr Index usual = 200, row_iterations = 20'000'000;
+  constexpr Index usual = 160, row_iterations = 16'000'000;
   const double tolerance = 0.4 * alpha / std::sqrt(static_cast<double>(machine.weight.shape()[0]));
   const Index most = std::clamp<Index>(row_iterations / set.rows(), usual, 5 * usual);
   optim::minimize<float>(

@@ -6,7 +6,6 @@
 #include <limits>
 #include <map>
 #include <numeric>
-#include <optional>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/split.hpp>
 #include <taper/nn/init.hpp>
@@ -175,8 +174,7 @@ class RatingSearch {
 
   void run(RatingFit& result) {
     rise();
-    try_ranks();
-    search_decay();
+    choose(tried_ranks());
     finish(result);
   }
 
@@ -191,7 +189,7 @@ class RatingSearch {
     double alpha = lowest * unit, least = std::numeric_limits<double>::infinity();
     Index since_least = 0;
     for (Index k = 0; k < most_points; ++k, alpha *= factor) {
-      const Decay decay{alpha, decay_of_entries_};
+      const Decay decay{alpha, decay_of_biases()};
       training_.fit(machine, training_.train_, decay, k == 0 ? first_epochs : path_epochs);
       if (!options_.fixed) machine = training_.without_dead(machine, difference_);
       const double loss = mean_of(training_.errors(machine));
@@ -199,33 +197,50 @@ class RatingSearch {
       points_.push_back({machine, {.alpha = alpha, .rank = rank, .validation = std::sqrt(loss)}, decay});
       since_least = loss < least ? 0 : since_least + 1;
       least = std::min(least, loss);
-      if (rank == 0 || (since_least >= after_best && loss > 1.06 * least)) return;
+      if (rank == 0 || (since_least >= after_best && loss > 1.2 * least)) return;
     }
   }
 
-  /// The points to train again: of each rank the one with the least loss, unless that is far from the least.
-  void try_ranks() {
+  /// Trains again: of each rank the point with the least loss, unless that is far from the least. Returns
+  /// these, by rising rank.
+  std::vector<Candidate*> tried_ranks() {
     std::map<Index, std::size_t> of_rank;
-    double least = std::numeric_limits<double>::infinity();
+    std::size_t best = 0;
     for (std::size_t k = 0; k < points_.size(); ++k) {
       const RatingPoint& point = points_[k].point;
       const auto [at, is_new] = of_rank.try_emplace(point.rank, k);
       if (point.validation < points_[at->second].point.validation) at->second = k;
-      least = std::min(least, point.validation);
+      if (point.validation < points_[best].point.validation) best = k;
     }
-    std::optional<std::size_t> best;
-    std::vector<std::size_t> tried;
+    std::vector<Candidate*> tried;
     for (const auto& [rank, k] : of_rank) {
-      if (points_[k].point.validation > 1.05 * least) continue;
+      // Lower ranks stand under penalties that are larger, and have more to gain from training without.
+      const double most = rank < points_[best].point.rank ? 1.25 : 1.05;
+      if (points_[k].point.validation > most * points_[best].point.validation) continue;
       refit(points_[k]);
-      tried.push_back(k);
-      if (!best || points_[k].point.refit < points_[*best].point.refit) best = k;
+      tried.push_back(&points_[k]);
     }
-    const auto is_enough = [&](std::size_t k) {
-      return within_one_error(points_[k].losses, points_[*best].losses);
-    };
-    chosen_ = *std::ranges::find_if(tried, is_enough);  // in the order of ranks
-    points_[chosen_].point.is_chosen = true;
+    return tried;
+  }
+
+  /// The smallest rank that is as good as the best one, up to a standard error. Those below were left by
+  /// larger penalties, whose decay may be what is worse about them: they get the best one's, too, and a search
+  /// of their own unless they are far behind.
+  void choose(const std::vector<Candidate*>& tried) {
+    Candidate* const best = *std::ranges::min_element(
+        tried, {}, [](const Candidate* candidate) { return candidate->point.refit; });
+    search_decay(*best);
+    chosen_ = best;
+    for (Candidate* const smaller : tried) {
+      if (smaller == best) break;
+      retry(*smaller, best->decay);
+      if (smaller->point.refit > 1.1 * best->point.refit) continue;
+      search_decay(*smaller);
+      if (!within_one_error(smaller->losses, best->losses)) continue;
+      chosen_ = smaller;
+      break;
+    }
+    chosen_->point.is_chosen = true;
   }
 
   void refit(Candidate& candidate) {
@@ -235,40 +250,50 @@ class RatingSearch {
       sparsity::collapse(candidate.refitted);
     }
     training_.fit(candidate.refitted, training_.train_, candidate.decay, refit_epochs);
+    judge(candidate);
+    retry(candidate, {candidate.decay.factors, decay_of_entries_});
+  }
+
+  void judge(Candidate& candidate) {
     candidate.losses = training_.errors(candidate.refitted);
     candidate.point.refit = std::sqrt(mean_of(candidate.losses));
     candidate.point.refit_decay = candidate.decay.factors;
   }
 
+  /// Goes on with another decay, and keeps what comes out where that lowers the validation loss. Returns
+  /// whether it does.
+  bool retry(Candidate& candidate, Decay decay) {
+    Candidate other = candidate;
+    other.decay = decay;
+    training_.fit(other.refitted, training_.train_, decay, refit_epochs);
+    judge(other);
+    if (!(other.point.refit < candidate.point.refit)) return false;
+    candidate = std::move(other);
+    return true;
+  }
+
   /// Of each decay, twice as much or half of it as long as that lowers the validation loss.
-  void search_decay() {
-    constexpr int most_steps = 4;
-    Candidate& chosen = points_[chosen_];
-    double least = mean_of(chosen.losses);
+  void search_decay(Candidate& candidate) {
+    constexpr int most_steps = 5;
     for (double Decay::*const which : {&Decay::factors, &Decay::weights}) {
-      bool has_moved = false;
       for (const double by : {2.0, 0.5}) {
-        for (int step = 0; step < most_steps && !(by < 1 && has_moved); ++step) {
-          Machine machine = chosen.refitted;
-          Decay decay = chosen.decay;
+        const auto scaled = [&] {
+          Decay decay = candidate.decay;
           decay.*which *= by;
-          training_.fit(machine, training_.train_, decay, refit_epochs);
-          const double loss = mean_of(training_.errors(machine));
-          if (!(loss < least)) break;
-          least = loss, chosen.refitted = std::move(machine), chosen.decay = decay;
-          has_moved = by > 1;
-        }
+          return decay;
+        };
+        int steps = 0;
+        while (steps < most_steps && retry(candidate, scaled())) ++steps;
+        if (steps > 0) break;
       }
     }
-    chosen.point.refit = std::sqrt(least);
-    chosen.point.refit_decay = chosen.decay.factors;
   }
 
   void finish(RatingFit& result) {
-    Candidate& chosen = points_[chosen_];
+    Candidate& chosen = *chosen_;
     if (chosen.point.rank > 0 && !options_.fixed) {
       const double alpha = chosen.point.alpha;
-      polish(chosen.machine, training_.train_, alpha, decay_of_entries_);
+      polish(chosen.machine, training_.train_, alpha, decay_of_biases());
       result.certificate = sparsity::certify(chosen.machine, training_.train_, nn::mse_loss, alpha);
       result.next =
           next_dimension(chosen.machine, training_.train_, alpha, result.certificate.objective());
@@ -287,11 +312,14 @@ class RatingSearch {
     result.training_rows = training_.train_.rows(), result.validation_rows = training_.validation_.rows();
   }
 
+  /// Along the path: little, so that no dimension is kept for what biases could do.
+  double decay_of_biases() const { return 0.1 * decay_of_entries_; }
+
   const RatingFitOptions& options_;
   RatingTraining training_;
   double decay_of_entries_ = 0, penalty_of_dimensions_ = 0, difference_ = 0;
   std::vector<Candidate> points_;
-  std::size_t chosen_ = 0;
+  Candidate* chosen_ = nullptr;
 };
 
 }  // namespace
