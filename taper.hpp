@@ -17,6 +17,7 @@
 #include <taper/data/encode.hpp>
 #include <taper/data/idx.hpp>
 #include <taper/data/libsvm.hpp>
+#include <taper/data/ratings.hpp>
 #include <taper/data/read_table.hpp>
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>

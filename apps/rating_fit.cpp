@@ -115,7 +115,8 @@ class RatingTraining {
     if (living == width) return machine;
     Machine pruned = machine;
     pruned.factors.prune(Mask::frozen(machine.factors.shape(), [&](Index i) { return is_dead(i % width); }));
-    auto small = sparsity::shrink(pruned, {.examples = validation_.x, .threshold = 0.0, .keep_factors = true});
+    auto small =
+        sparsity::shrink(pruned, {.examples = validation_.x, .threshold = 0.0, .keep_factors = true});
     difference = std::max(difference, small.report.max_relative_difference);
     return std::move(small.model);
   }
@@ -224,8 +225,8 @@ class RatingSearch {
   }
 
   /// The smallest rank that is as good as the best one, up to a standard error. Those below were left by
-  /// larger penalties, whose decay may be what is worse about them: they get the best one's, too, and a search
-  /// of their own unless they are far behind.
+  /// larger penalties, whose decay may be what is worse about them: they get the best one's, too, and a
+  /// search of their own unless they are far behind.
   void choose(const std::vector<Candidate*>& tried) {
     Candidate* const best = *std::ranges::min_element(
         tried, {}, [](const Candidate* candidate) { return candidate->point.refit; });
@@ -295,8 +296,7 @@ class RatingSearch {
       const double alpha = chosen.point.alpha;
       polish(chosen.machine, training_.train_, alpha, decay_of_biases());
       result.certificate = sparsity::certify(chosen.machine, training_.train_, nn::mse_loss, alpha);
-      result.next =
-          next_dimension(chosen.machine, training_.train_, alpha, result.certificate.objective());
+      result.next = next_dimension(chosen.machine, training_.train_, alpha, result.certificate.objective());
       chosen.point.validation = std::sqrt(mean_of(training_.errors(chosen.machine)));
     }
     result.shrunk = chosen.machine;

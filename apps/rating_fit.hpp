@@ -34,8 +34,8 @@ struct RatingFit {
   double mean = 0, deviation = 1;            ///< Of the ratings, which both machines take as 0 and 1.
   std::vector<RatingPoint> path = {};
   RatingPoint chosen = {};
-  double factor_decay = 0, weight_decay = 0;  ///< Of the last training.
-  sparsity::NetworkCertificate certificate = {};   ///< Of the chosen penalty; none where all are kept.
+  double factor_decay = 0, weight_decay = 0;      ///< Of the last training.
+  sparsity::NetworkCertificate certificate = {};  ///< Of the chosen penalty; none where all are kept.
   NextDimension next = {};
   double shrink_difference = 0;  ///< Relative, from cutting the dead dimensions off.
   Index training_rows = 0, validation_rows = 0;
@@ -43,16 +43,15 @@ struct RatingFit {
 
   Index rank() const { return refitted.factors.shape()[1]; }
   /// Predictions in the units of the ratings.
-  std::vector<double> predict(const nn::FactorizationMachine<float>& machine,
-                              const Tensor<double>& x) const;
+  std::vector<double> predict(const nn::FactorizationMachine<float>& machine, const Tensor<double>& x) const;
 };
 
 /// Trains a factorization machine of fields on ratings, a tenth of which is set aside for every choice:
 ///
 ///  1. The factors get a gate for each latent dimension (sparsity::factorize), so that weight decay is a
-///     group penalty on dimensions: twice the root of its singular value for two fields, which is concave and
-///     ends dimensions of noise while it hardly shrinks others. The penalty rises along a path, each point
-///     from the one before; dimensions that have died are cut off on the way.
+///     group penalty on dimensions. For two fields that of one is the root of twice the singular value that
+///     it adds: concave, it ends dimensions of noise and hardly shrinks others. The penalty rises along a
+///     path, each point from the one before; dimensions that have died are cut off on the way.
 ///  2. Points with the least validation loss, one for each rank, are trained again without gates. Of their
 ///     ranks the smallest is chosen whose loss is within one standard error of the best (Breiman, Friedman,
 ///     Olshen and Stone, "Classification and regression trees", 1984, section 3.4.3), of the differences row

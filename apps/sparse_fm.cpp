@@ -37,7 +37,8 @@ data::Ratings rows_of(const data::Ratings& ratings, const std::vector<Index>& pl
   data::Ratings result{{}, {}, ratings.target};
   for (const data::RatingField& field : ratings.fields) {
     result.fields.push_back({field.name, field.words, {}});
-    for (const Index i : places) result.fields.back().codes.push_back(field.codes[static_cast<std::size_t>(i)]);
+    for (const Index i : places)
+      result.fields.back().codes.push_back(field.codes[static_cast<std::size_t>(i)]);
   }
   for (const Index i : places) result.values.push_back(ratings.values[static_cast<std::size_t>(i)]);
   return result;
@@ -46,7 +47,8 @@ data::Ratings rows_of(const data::Ratings& ratings, const std::vector<Index>& pl
 /// Sets a tenth of the ratings aside.
 void set_aside(Problem& problem, const data::Ratings& all, std::uint64_t seed) {
   if (all.rows() < 2) throw Error("sparse_fm", all.rows(), " ratings: expected two or more");
-  data::Dataset<double> places{Tensor<double>(Shape{all.rows(), 1}), Tensor<double>(Shape{all.rows(), 1}), {}, ""};
+  data::Dataset<double> places{
+      Tensor<double>(Shape{all.rows(), 1}), Tensor<double>(Shape{all.rows(), 1}), {}, ""};
   for (Index i = 0; i < all.rows(); ++i) places.x[i] = static_cast<double>(i);
   const double share = std::max(0.1, 1 / static_cast<double>(all.rows()));
   const auto [train, test] = data::train_test_split(places, share, seed);
@@ -113,9 +115,8 @@ void program(const Options& options) {
   const data::RatingEncoder encoder(problem.train);
   const data::Dataset<double> train = encoder.encode<double>(problem.train),
                               test = encoder.encode<double>(problem.test);
-  const apps::RatingFit fit =
-      apps::fit_ratings(train, encoder.field_sizes(),
-                        {.rank = options.rank, .fixed = options.fixed, .seed = options.seed});
+  const apps::RatingFit fit = apps::fit_ratings(
+      train, encoder.field_sizes(), {.rank = options.rank, .fixed = options.fixed, .seed = options.seed});
 
   const double shrunk = rmse(fit.predict(fit.shrunk, test.x), problem.test.values),
                refitted = rmse(fit.predict(fit.refitted, test.x), problem.test.values);
@@ -144,12 +145,14 @@ void program(const Options& options) {
       {"unknown", unknown},
       {"rank", {{"offered", options.rank}, {"kept", fit.rank()}}}};
   if (options.file.empty()) report["rank"]["planted"] = options.planted;
-  report["parameters"] = {{"offered", 1 + inputs * (1 + options.rank)}, {"kept", 1 + inputs * (1 + fit.rank())}};
+  report["parameters"] = {{"offered", 1 + inputs * (1 + options.rank)},
+                          {"kept", 1 + inputs * (1 + fit.rank())}};
   report["penalty"] = {{"alpha", fit.chosen.alpha},
                        {"refit_decay", fit.factor_decay},
                        {"refit_decay_of_biases", fit.weight_decay}};
   report["validation_rmse"] = {{"shrunk", fit.chosen.validation}, {"refitted", fit.chosen.refit}};
-  report["test_rmse"] = {{"shrunk", shrunk}, {"refitted", refitted}, {"mean", rmse(means, problem.test.values)}};
+  report["test_rmse"] = {
+      {"shrunk", shrunk}, {"refitted", refitted}, {"mean", rmse(means, problem.test.values)}};
   if (options.file.empty()) report["test_rmse"]["noise"] = options.noise;
   report["shrink_difference"] = fit.shrink_difference;
   if (!fit.certificate.layers.empty()) {
@@ -169,11 +172,13 @@ int main(int argc, char** argv) {
   Options options;
   apps::Command command(
       "sparse_fm",
-      "Trains a factorization machine on ratings with more latent dimensions than it needs, finds out how many "
+      "Trains a factorization machine on ratings with more latent dimensions than it needs, finds out how "
+      "many "
       "it does need, and trains it again with those. Example: sparse_fm ratings.csv --side genre --json -");
-  command.option("FILE,--ratings", options.file,
-                 "Lines of user, item and rating, with a tab, a comma or :: between; without it, ratings of 943 "
-                 "users and 1682 items are made up with a planted rank");
+  command.option(
+      "FILE,--ratings", options.file,
+      "Lines of user, item and rating, with a tab, a comma or :: between; without it, ratings of 943 "
+      "users and 1682 items are made up with a planted rank");
   command.option("--test", options.test,
                  "File of the same form to test with (default: a tenth of the ratings, set aside)");
   command.list("--side", options.sides,

@@ -1,7 +1,7 @@
-// An epoch of a factorization machine on 100,000 ratings of 943 users and 1682 items with rank 8, and the whole of
-// what sparse_fm does with them, from 32 latent dimensions that are offered to the machine that is kept. The limit is
-// one pass of the plain loop that no training can do without: for each rating both rows are read, multiplied, and
-// moved. One thread.
+// An epoch of a factorization machine on 100,000 ratings of 943 users and 1682 items with rank 8, and the
+// whole of what sparse_fm does with them, from 32 latent dimensions that are offered to the machine that is
+// kept. The limit is one pass of the plain loop that no training can do without: for each rating both rows
+// are read, multiplied, and moved. One thread.
 
 #include <memory>
 #include <taper/data/ratings.hpp>
@@ -108,8 +108,11 @@ int main(int argc, char** argv) {
   epoch.cases.push_back({"rank 32, with gates", 1, [] {
                            return std::vector{epochs("fit()", Role::subject, 32, true), plain()};
                          }});
-  bench::Table whole{
-      "rank", "The whole fit with 32 dimensions offered, in epochs", "planted rank", bench::microseconds("epoch"), {}};
+  bench::Table whole{"rank",
+                     "The whole fit with 32 dimensions offered, in epochs",
+                     "planted rank",
+                     bench::microseconds("epoch"),
+                     {}};
   whole.cases.push_back({"8", 1, [] {
                            const auto fit = [] {
                              apps::fit_ratings(problem().set, problem().encoder.field_sizes(), {.rank = 32});

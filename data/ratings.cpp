@@ -85,7 +85,8 @@ class RatingsReader {
       : options_(options), source_(source), lines_(text) {}
 
   Ratings read() {
-    if (options_.separator && std::ranges::find(rating_separators, *options_.separator) == rating_separators.end()) {
+    if (options_.separator &&
+        std::ranges::find(rating_separators, *options_.separator) == rating_separators.end()) {
       throw Error("read_ratings", "separator ", quote(*options_.separator),
                   ": expected a tab, \"::\", \",\", \";\" or a blank");
     }
@@ -150,7 +151,8 @@ class RatingsReader {
     const auto only = [&](std::initializer_list<std::string_view> beginnings) {
       std::size_t found = names.size();
       for (std::size_t k = 0; k < names.size(); ++k) {
-        if (std::ranges::none_of(beginnings, [&](auto with) { return begins_with(names[k], with); })) continue;
+        if (std::ranges::none_of(beginnings, [&](auto with) { return begins_with(names[k], with); }))
+          continue;
         if (found != names.size()) return names.size();
         found = k;
       }
@@ -160,7 +162,8 @@ class RatingsReader {
     if (std::max({user, item, rating}) < names.size()) user_ = user, item_ = item, rating_ = rating;
   }
 
-  std::size_t side_column(const std::string& wanted, const std::vector<std::string>& names, bool header) const {
+  std::size_t side_column(const std::string& wanted, const std::vector<std::string>& names,
+                          bool header) const {
     std::size_t column = names.size();
     if (header) {
       if (std::ranges::count(names, wanted) > 1) fail("two columns named ", quote(wanted), ": expected one");
@@ -250,7 +253,8 @@ RatingEncoder::RatingEncoder(const Ratings& train) {
       std::ranges::sort(all);
       for (std::size_t range = 1; range < ranges; ++range) {
         const double edge = all[all.size() * range / ranges];
-        if (edge > all.front() && (mine.edges.empty() || edge > mine.edges.back())) mine.edges.push_back(edge);
+        if (edge > all.front() && (mine.edges.empty() || edge > mine.edges.back()))
+          mine.edges.push_back(edge);
       }
       mine.is_cut = true;
     } else {
@@ -297,8 +301,8 @@ void RatingEncoder::require_fields(const Ratings& ratings) const {
 template <class T> Dataset<T> RatingEncoder::encode(const Ratings& ratings) const {
   require_fields(ratings);
   const auto width = static_cast<Index>(fields_.size());
-  Dataset<T> set{Tensor<T>(Shape{ratings.rows(), width}), Tensor<T>(Shape{ratings.rows(), 1}), {},
-                 ratings.target};
+  Dataset<T> set{
+      Tensor<T>(Shape{ratings.rows(), width}), Tensor<T>(Shape{ratings.rows(), 1}), {}, ratings.target};
   for (Index k = 0; k < width; ++k) {
     const auto field = static_cast<std::size_t>(k);
     const std::vector<Index> place = positions(fields_[field], ratings.fields[field]);

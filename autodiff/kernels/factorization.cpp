@@ -132,7 +132,8 @@ void field_weights_gradient(const FieldRows& x, const std::uint32_t* starts, con
       [&](Index begin, Index end) {
         for (Index k = begin; k < end; ++k) {
           double sum = 0;
-          for (std::uint32_t i = starts[k]; i < starts[k + 1]; ++i) sum += static_cast<double>(gy[uses[i].row]);
+          for (std::uint32_t i = starts[k]; i < starts[k + 1]; ++i)
+            sum += static_cast<double>(gy[uses[i].row]);
           gw[k] = static_cast<T>(add ? static_cast<double>(gw[k]) + sum : sum);
         }
       },

@@ -108,7 +108,7 @@ const Op<T> field_pairs_op{{
             return GradcheckCase{{ops::uniform(rng, {inputs, 1}), ops::uniform(rng, {inputs, width}),
                                   ops::whole(rng, {rows, fields}, inputs)}};
           };
-          return std::vector<GradcheckCase>{one(5, 3, 4, 2), one(6, 9, 5, 3), one(4, 2, 3, 1),
+          return std::vector<GradcheckCase>{one(5, 3, 4, 2),   one(6, 9, 5, 3),   one(4, 2, 3, 1),
                                             one(2, 5, 300, 2), one(2, 5, 200, 3), one(3, 2, 2, 4)};
         },
     .scratch = [](const Signature& s) { return PairScratch<T>(s[1], s[2]).size(); },

@@ -35,8 +35,8 @@ void write(const std::string& path, const std::string& text) {
 TEST_CASE("sparse_fm: finds a planted rank, as good as the machine that was told it") {
   const std::string made = "--planted 2 --count 20000 --seed 3 ";
   const Json report = figures("sparse_fm", made + "--rank 8");
-  REQUIRE(has(report, {"data", "rows", "fields", "unknown", "rank", "parameters", "penalty", "validation_rmse",
-                       "test_rmse", "certificate", "path", "notes", "seconds"}));
+  REQUIRE(has(report, {"data", "rows", "fields", "unknown", "rank", "parameters", "penalty",
+                       "validation_rmse", "test_rmse", "certificate", "path", "notes", "seconds"}));
   CHECK(report["rank"] == Json{{"offered", 8}, {"kept", 2}, {"planted", 2}});
   CHECK(report["rows"] == Json{{"train", 16200}, {"validation", 1800}, {"test", 2000}});
   const Json& test = report["test_rmse"];
@@ -77,9 +77,10 @@ TEST_CASE("sparse_fm: files, whatever is between the cells, on two threads, and 
   }
 
   // A test file of its own, with users, items and a kind that the training set does not have.
-  write(folder / "test", ratings(",", 200, 2, true) + "new,1,3,k1\n0,other,3,k1\n0,1,3,odd\nnew,other,3,odd\n");
-  const Json report = figures("sparse_fm", "'" + (folder / "comma") + "' --test '" + (folder / "test") +
-                                               "' --side kind --rank 4");
+  write(folder / "test",
+        ratings(",", 200, 2, true) + "new,1,3,k1\n0,other,3,k1\n0,1,3,odd\nnew,other,3,odd\n");
+  const Json report = figures(
+      "sparse_fm", "'" + (folder / "comma") + "' --test '" + (folder / "test") + "' --side kind --rank 4");
   CHECK(report["fields"] == Json{{"user", 40}, {"item", 50}, {"kind", 4}});
   CHECK(report["unknown"] == Json{{"user", 2}, {"item", 2}, {"kind", 2}});
   CHECK(report["notes"].size() == 3);
@@ -105,8 +106,8 @@ TEST_CASE("sparse_fm: the units of ratings change the errors by their factor, an
   };
   const Json one = scaled("one", 1, 0);
   const double error = one["test_rmse"]["refitted"];
-  for (const auto& [name, by, plus] : {std::tuple("large", 1e8, 0.0), std::tuple("small", 1e-8, 0.0),
-                                       std::tuple("far", 1.0, 1e8)}) {
+  for (const auto& [name, by, plus] :
+       {std::tuple("large", 1e8, 0.0), std::tuple("small", 1e-8, 0.0), std::tuple("far", 1.0, 1e8)}) {
     const Json report = scaled(name, by, plus);
     CAPTURE(name);
     CHECK(report["rank"] == one["rank"]);

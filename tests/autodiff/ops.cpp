@@ -546,8 +546,8 @@ TEST_CASE("field_pairs: weights and products of the rows at the positions") {
   // Without fields, factors or rows.
   CHECK(field_pairs(weights, factors, tape.constant(Numbers({1, 1}, {2}))).item() == 30);
   CHECK(field_pairs(weights, factors, tape.constant(Numbers(Shape{1, 0}))).item() == 0);
-  CHECK(field_pairs(weights, tape.variable(Numbers(Shape{3, 0})), tape.constant(Numbers({1, 2}, {0, 2}))).item() ==
-        40);
+  CHECK(field_pairs(weights, tape.variable(Numbers(Shape{3, 0})), tape.constant(Numbers({1, 2}, {0, 2})))
+            .item() == 40);
   CHECK(field_pairs(weights, factors, tape.constant(Numbers(Shape{0, 2}))).shape() == Shape{0, 1});
   for (const double wrong : {3.0, -1.0, 0.5, std::numeric_limits<double>::quiet_NaN()}) {
     CHECK_ERROR(field_pairs(weights, factors, tape.constant(Numbers({1, 2}, {0, wrong}))),
@@ -555,7 +555,8 @@ TEST_CASE("field_pairs: weights and products of the rows at the positions") {
   }
   CHECK_ERROR(field_pairs(factors, factors, tape.constant(Numbers({1, 2}, {0, 1}))),
               "[field_pairs] weights 3x2 and factors 3x2");
-  CHECK_ERROR(field_pairs(weights, factors, tape.constant(Numbers({2}, {0, 1}))), "positions 2: expected rows x");
+  CHECK_ERROR(field_pairs(weights, factors, tape.constant(Numbers({2}, {0, 1}))),
+              "positions 2: expected rows x");
 }
 
 TEST_CASE("dropout: keeps a fraction, scales it, and draws from the tape's seed") {

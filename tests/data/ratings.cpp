@@ -30,7 +30,8 @@ TEST_CASE("parse_ratings: the separators that people use, with a header and with
     }
     for (const std::string header : {"", "who,what,how much,when\n"}) {
       std::string head = header;
-      if (const auto at = head.find("how much"); at != head.npos && separator == " ") head.replace(at, 8, "much");
+      if (const auto at = head.find("how much"); at != head.npos && separator == " ")
+        head.replace(at, 8, "much");
       for (std::size_t at; (at = head.find(',')) != head.npos && separator != ",";) {
         head.replace(at, 1, separator);
       }
@@ -135,7 +136,8 @@ TEST_CASE("RatingEncoder: a side of many numbers is cut into ranges of about as 
   for (Index i = 0; i < set.rows(); ++i) {
     ++counts[static_cast<std::size_t>(set.x[3 * i + 2])];
     double range = 0;  // how many edges are at or below
-    while (range < 15 && std::floor(1000 * (range + 1) / 16) <= static_cast<double>((i * 7919) % 1000)) ++range;
+    while (range < 15 && std::floor(1000 * (range + 1) / 16) <= static_cast<double>((i * 7919) % 1000))
+      ++range;
     CHECK(set.x[3 * i + 2] == range);
   }
   CHECK(std::ranges::min(counts) >= 62);
@@ -149,8 +151,14 @@ TEST_CASE("RatingEncoder: a side of many numbers is cut into ranges of about as 
 }
 
 TEST_CASE("make_ratings: no pair twice, popular items, the variance that was asked for, the same again") {
-  const MakeRatingsOptions options{.users = 200, .items = 300, .ratings = 20000, .rank = 3, .noise = 0.5,
-                                   .biases = 0.3, .signal = 0.9, .seed = 4};
+  const MakeRatingsOptions options{.users = 200,
+                                   .items = 300,
+                                   .ratings = 20000,
+                                   .rank = 3,
+                                   .noise = 0.5,
+                                   .biases = 0.3,
+                                   .signal = 0.9,
+                                   .seed = 4};
   const Ratings ratings = make_ratings(options);
   REQUIRE(ratings.rows() == 20000);
   std::set<std::pair<Index, Index>> pairs;
@@ -176,7 +184,8 @@ TEST_CASE("make_ratings: no pair twice, popular items, the variance that was ask
   CHECK(std::ranges::all_of(make_ratings(other).values, [](double y) { return y == 3.5; }));
   // As full as it may be.
   CHECK(make_ratings({.users = 10, .items = 10, .ratings = 50}).rows() == 50);
-  CHECK_ERROR(make_ratings({.users = 10, .items = 10, .ratings = 51}), "[make_ratings] ratings 51: expected 1 to 50");
+  CHECK_ERROR(make_ratings({.users = 10, .items = 10, .ratings = 51}),
+              "[make_ratings] ratings 51: expected 1 to 50");
   CHECK_ERROR(make_ratings({.users = 0}), "users 0");
   CHECK_ERROR(make_ratings({.noise = std::numeric_limits<double>::quiet_NaN()}), "noise nan");
 }

@@ -189,8 +189,9 @@ TEST_CASE("cross_entropy_loss: what is ignored may be anything, and what does no
               "[cross_entropy_loss] label_smoothing 1.5: expected 0 to 1");
 }
 
-TEST_CASE_TEMPLATE("field_pairs: against long double, of inputs that are used often, on any number of threads", T,
-                   float, double) {
+TEST_CASE_TEMPLATE(
+    "field_pairs: against long double, of inputs that are used often, on any number of threads", T, float,
+    double) {
   Rng rng(8);
   for (const Index fields : {2, 3}) {
     for (const T scale : {T(1e-8), T(1), T(1e8)}) {
@@ -206,7 +207,8 @@ TEST_CASE_TEMPLATE("field_pairs: against long double, of inputs that are used of
       const auto v = [&](Index row, Index field, Index k) {
         return number(factors[static_cast<Index>(positions[row * fields + field]) * width + k]);
       };
-      std::vector<long double> y(static_cast<std::size_t>(rows)), gradient(static_cast<std::size_t>(inputs * width));
+      std::vector<long double> y(static_cast<std::size_t>(rows)),
+          gradient(static_cast<std::size_t>(inputs * width));
       std::vector<long double> size(gradient.size());  // of the terms of each sum
       for (Index i = 0; i < rows; ++i) {
         for (Index f = 0; f < fields; ++f) {
