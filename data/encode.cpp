@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
@@ -10,16 +9,12 @@
 #include <utility>
 
 #include <taper/autodiff/error.hpp>
+#include <taper/data/moments.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
 
 namespace taper::data {
 namespace {
-
-std::string shortest_text(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
 
 /// The different values of a column, rising; of many of them the first that come.
 std::vector<double> distinct_values(const Column& column) {
@@ -35,7 +30,7 @@ std::vector<double> distinct_values(const Column& column) {
 /// A column of two numbers as one of labels.
 Column with_labels(const Column& column, const std::vector<double>& values) {
   Column result{column.name, column.values, {}};
-  for (const double value : values) result.labels.push_back(shortest_text(value));
+  for (const double value : values) result.labels.push_back(number_text(value));
   for (double& value : result.values) {
     if (!std::isnan(value)) value = value == values.front() ? 0 : 1;
   }
@@ -51,17 +46,6 @@ bool same_number(const std::string& a, const std::string& b) {
 int truth(std::string word) {
   for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return word == "true" ? 1 : word == "false" ? 0 : -1;
-}
-
-/// In quarters, of which no sum or difference here is beyond the range of double.
-double mean_of(const std::vector<double>& present) {
-  const auto n = static_cast<double>(present.size());
-  double mean = 0;
-  for (const double value : present) mean += value / 4 / n;
-  double rest = 0;
-  for (const double value : present) rest += (value / 4 - mean) / n;
-  const auto [least, most] = std::ranges::minmax(present);
-  return std::clamp(4 * (mean + rest), least, most);
 }
 
 double median_of(std::vector<double> present) {
@@ -112,7 +96,7 @@ Classes encode_classes(Column& column, const std::string& positive) {
   if (values.size() != 2) {
     std::vector<std::string> names;
     for (const double value : values) {
-      names.push_back(column.labels.empty() ? shortest_text(value)
+      names.push_back(column.labels.empty() ? number_text(value)
                                             : column.labels[static_cast<std::size_t>(value)]);
     }
     throw Error("classes", "column ", quote(column.name), " has the ",

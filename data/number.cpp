@@ -20,4 +20,9 @@ NumberKind parse_number(std::string_view text, double& value, char decimal) {
   return NumberKind::finite;
 }
 
+std::string number_text(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
 }  // namespace taper::data

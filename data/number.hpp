@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <system_error>
 
@@ -56,5 +57,8 @@ inline bool is_number(std::string_view text, char decimal = '.') {
   double value;
   return parse_number(text, value, decimal) == NumberKind::finite;
 }
+
+/// The fewest characters that are read as this number again.
+std::string number_text(double value);
 
 }  // namespace taper::data
