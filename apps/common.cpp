@@ -65,7 +65,7 @@ auto whole(Index low, Index high) {
 
 }  // namespace
 
-Command::Command(const char* name, const char* description)
+Command::Command(const std::string& name, const std::string& description)
     : app_(std::make_unique<CLI::App>(description, name)) {
   app_->set_version_flag("--version", fmt::format("{} (Taper) {}", name, version),
                          "Print the version and exit");
@@ -101,6 +101,7 @@ void Command::option(const char* name, std::string& value, const char* help,
 }
 
 void Command::option(const char* name, std::string& value, const char* help, std::vector<std::string> words) {
+  words_[name] = words;
   app_->add_option(name, value, help)->capture_default_str()->check([words](const std::string& text) {
     if (std::ranges::find(words, text) != words.end()) return std::string();
     std::string list;
@@ -119,6 +120,27 @@ void Command::list(const char* name, std::vector<std::string>& value, const char
 
 void Command::flag(const char* name, bool& value, const char* help) {
   app_->add_flag(name, value, help);
+}
+
+void Command::positional(const char* name, std::string& value, const char* help) {
+  app_->add_option(name, value, help)->required();
+}
+
+void Command::footer(const std::string& text) {
+  app_->footer(text);
+}
+
+std::vector<Command::Option> Command::options() const {
+  std::vector<Option> result;
+  for (const CLI::Option* const option : app_->get_options()) {
+    if (option->nonpositional() && !option->get_lnames().empty()) {
+      const std::string name = "--" + option->get_lnames().front();
+      const auto words = words_.find(name);
+      result.push_back({name, option->get_description(), option->get_items_expected_max() > 0,
+                        words == words_.end() ? std::vector<std::string>() : words->second});
+    }
+  }
+  return result;
 }
 
 void Command::needs(const char* name, const char* other) {
@@ -163,6 +185,10 @@ void CommonOptions::add_to(Command& command) {
                    std::error_code ignored;
                    return std::filesystem::is_directory(path, ignored) ? nullptr : "a folder";
                  });
+  add_run_options(command);
+}
+
+void CommonOptions::add_run_options(Command& command) {
   command.option("--seed", seed, "Seed of everything that is random", 0, std::numeric_limits<Index>::max());
   command.option("--threads", threads, "Threads at most; the results do not depend on it", 1, 1024);
   command.flag("--quiet", quiet, "Print nothing but errors");

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -24,7 +25,7 @@ using Json = nlohmann::ordered_json;
 /// two dashes, and help shows the value that an option has when it is added.
 class Command {
  public:
-  Command(const char* name, const char* description);
+  Command(const std::string& name, const std::string& description);
   ~Command();
   Command(const Command&) = delete;
   Command& operator=(const Command&) = delete;
@@ -46,6 +47,10 @@ class Command {
   /// A text that may be given several times, commas and all.
   void list(const char* name, std::vector<std::string>& value, const char* help);
   void flag(const char* name, bool& value, const char* help);
+  /// A text without a name, which must be there; those that are added first come first.
+  void positional(const char* name, std::string& value, const char* help);
+  /// What stands at the end of the help.
+  void footer(const std::string& text);
   /// Refuses the one without the other. Both have been added.
   void needs(const char* name, const char* other);
 
@@ -53,8 +58,18 @@ class Command {
   /// status 2; that something printed could not be written is one.
   int run(int argc, char** argv, const std::function<void()>& program);
 
+  /// An option or a flag, as a shell may complete it.
+  struct Option {
+    std::string name, help;
+    bool takes_value;
+    std::vector<std::string> words;  ///< Its values, if they are some words.
+  };
+  /// All that have been added, and --help.
+  std::vector<Option> options() const;
+
  private:
   std::unique_ptr<CLI::App> app_;
+  std::map<std::string, std::vector<std::string>> words_;  // of options
 };
 
 /// Passes over the data, and rows in a batch, at most.
@@ -68,6 +83,8 @@ struct CommonOptions {
   bool quiet = false;
 
   void add_to(Command& command);
+  /// All of them but --data.
+  void add_run_options(Command& command);
   /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
   /// used.
   std::optional<std::filesystem::path> folder() const;

@@ -60,11 +60,7 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-void TableOptions::add_to(Command& command) {
-  command.option(
-      "--csv", file,
-      "Table to read, plain or gzip: CSV with a header, ARFF or LIBSVM, found by its content; looked "
-      "for in the folder of --data, too");
+void TableFormat::add_format_options(Command& command) {
   command.option(
       "--separator", separator,
       "Between the cells of a CSV: comma, semicolon, tab, blanks or any character (default: found by "
@@ -74,31 +70,50 @@ void TableOptions::add_to(Command& command) {
                    ? nullptr
                    : "comma, semicolon, tab, blanks or one character";
       });
-  command.option("--decimal", decimal, "Decimal mark of a CSV", std::vector<std::string>{".", ","});
+  command.option("--decimal", decimal, "Decimal mark of a CSV; auto is the one that its cells have",
+                 std::vector<std::string>{".", ",", "auto"});
   command.flag("--no-header", no_header, "The CSV begins with data; its columns are called V1, V2, ...");
   command.option("--categorical", categorical,
                  "Columns of a CSV that hold labels, although they look like numbers (text is found)");
   command.option("--drop", drop, "Columns to leave out");
+  command.option("--missing-words", missing_words,
+                 "Further cells of a CSV that count as missing, beside empty ones, NA, NaN, ? and null");
+}
+
+void TableOptions::add_to(Command& command) {
+  command.option(
+      "--csv", file,
+      "Table to read, plain or gzip: CSV with a header, ARFF or LIBSVM, found by its content; looked "
+      "for in the folder of --data, too; - is standard input");
+  add_format_options(command);
   command.option(
       "--missing", missing,
       "Missing cells: refuse; drop their rows; fill in the column's mean or median, computed on all rows "
       "that have a value, those held out among them; or indicator, the mean and a further column that "
       "marks them. Missing text is a label of its own",
       std::vector<std::string>{"refuse", "drop", "mean", "median", "indicator"});
-  command.option("--missing-words", missing_words,
-                 "Further cells of a CSV that count as missing, beside empty ones, NA, NaN, ? and null");
   for (const char* name : {"--separator", "--no-header", "--categorical", "--missing-words"}) {
     command.needs(name, "--csv");
   }
 }
 
-std::variant<data::Table, data::SparseSet> TableOptions::read(const CommonOptions& common) const {
+std::variant<data::Table, data::SparseSet> TableFormat::read(const CommonOptions& common) const {
+  const auto [text, source] = read_text(common);
+  return parse(text, source);
+}
+
+std::pair<std::string, std::string> TableFormat::read_text(const CommonOptions& common) const {
+  if (file == "-") return {data::read_standard_input("read_table"), "standard input"};
   std::filesystem::path path = file;
   if (const auto folder = common.folder(); folder && !std::filesystem::exists(path)) path = *folder / path;
   common.reads(path);
-  const std::string text = data::read_file(path, "read_table");
+  return {data::read_file(path, "read_table"), path.string()};
+}
+
+std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string& text,
+                                                              const std::string& source) const {
   if (data::is_libsvm(text)) {
-    data::SparseSet set = data::parse_libsvm(text, path.string());
+    data::SparseSet set = data::parse_libsvm(text, source);
     if (!categorical.empty()) {
       throw Error("table", "--categorical ", categorical.front(), ": expected none, as LIBSVM holds numbers");
     }
@@ -107,7 +122,7 @@ std::variant<data::Table, data::SparseSet> TableOptions::read(const CommonOption
   }
   data::CsvOptions options{.header = !no_header,
                            .separator = std::nullopt,
-                           .decimal = decimal.front(),
+                           .decimal = '.',
                            .missing = data::Missing::keep,
                            .categorical = categorical,
                            .text = true};
@@ -115,8 +130,9 @@ std::variant<data::Table, data::SparseSet> TableOptions::read(const CommonOption
     const auto named = separators.find(separator);
     options.separator = named == separators.end() ? separator.front() : named->second;
   }
+  options.decimal = decimal == "auto" ? data::find_decimal(text, options.separator) : decimal.front();
   options.missing_words.insert(options.missing_words.end(), missing_words.begin(), missing_words.end());
-  data::Table table = data::parse_table(text, options, path.string());
+  data::Table table = data::parse_table(text, options, source);
   for (const std::string& name : drop) table.take(name);
   return table;
 }
@@ -145,20 +161,25 @@ std::vector<std::string> TableOptions::drop_rows(data::Table& table,
                       missing == "drop" ? "a cell is missing" : "the target is missing")};
 }
 
-std::vector<std::string> TableOptions::encode(data::Table& table, std::vector<std::string>& origin) const {
+std::vector<std::string> suspicions(const data::Table& table, bool no_header) {
   std::vector<std::string> notes;
   if (!no_header && !table.columns.empty() &&
       std::ranges::all_of(table.columns, [](const auto& column) { return data::is_number(column.name); })) {
     notes.push_back("line 1 holds nothing but numbers and was read as names: --no-header reads it as data");
   }
   for (const data::Column& column : table.columns) {
-    check_text(column);
     if (!data::looks_like_row_number(column)) continue;
     notes.push_back(
         fmt::format("{} holds whole numbers that rise from row to row, as row numbers do: --drop {} "
                     "leaves it out",
                     column.name, column.name));
   }
+  return notes;
+}
+
+std::vector<std::string> TableOptions::encode(data::Table& table, std::vector<std::string>& origin) const {
+  for (const data::Column& column : table.columns) check_text(column);
+  std::vector<std::string> notes = suspicions(table, no_header);
   if (missing == "mean" || missing == "median" || missing == "indicator") {
     const data::Fill fill = missing == "median"      ? data::Fill::median
                             : missing == "indicator" ? data::Fill::indicator

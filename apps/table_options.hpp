@@ -12,17 +12,29 @@
 /// How programs read a table of somebody's own.
 namespace taper::apps {
 
-struct TableOptions {
-  std::string file;  ///< Empty: none is given.
-  std::string separator, decimal = ".", missing = "refuse";
+/// What a file is, and how a CSV is read.
+struct TableFormat {
+  std::string file;  ///< Empty: none is given. "-" is standard input.
+  std::string separator, decimal = ".";
   std::vector<std::string> categorical, drop, missing_words;
   bool no_header = false;
 
-  void add_to(Command& command);
+  /// All options but the file.
+  void add_format_options(Command& command);
 
   /// The file as it was read, without the columns of --drop, its missing cells kept: LIBSVM stays sparse.
   /// Files that are not there are looked for in `folder`, too.
   std::variant<data::Table, data::SparseSet> read(const CommonOptions& common) const;
+  /// The bytes of the file, unpacked, and what stands for it in errors.
+  std::pair<std::string, std::string> read_text(const CommonOptions& common) const;
+  /// The table that a text is.
+  std::variant<data::Table, data::SparseSet> parse(const std::string& text, const std::string& source) const;
+};
+
+struct TableOptions : TableFormat {
+  std::string missing = "refuse";
+
+  void add_to(Command& command);
 
   /// Leaves out the rows that --missing drop says, and those without a value in one of the columns `needed`.
   /// Throws Error for missing cells unless --missing says what to do. Returns what was done, in sentences.
@@ -34,6 +46,9 @@ struct TableOptions {
   /// sentences.
   std::vector<std::string> encode(data::Table& table, std::vector<std::string>& origin) const;
 };
+
+/// What looks like a mistake in a table, in sentences: rows of numbers in place of names, row numbers.
+std::vector<std::string> suspicions(const data::Table& table, bool no_header);
 
 /// The first few names, with commas between.
 std::string joined(const std::vector<std::string>& names);

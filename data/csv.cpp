@@ -254,6 +254,26 @@ char find_separator(std::string_view text, char decimal) {
   return best;
 }
 
+char find_decimal(std::string_view text, std::optional<char> separator) {
+  constexpr Index most_lines = 200;
+  text = trim(text);
+  const char between = separator ? *separator : find_separator(text);
+  if (between == ',') return '.';
+  bool comma = false;
+  Scanner scanner(text, between, '.', "");
+  try {
+    while (!scanner.done() && scanner.line() <= most_lines) {
+      do {
+        const std::string_view cell = scanner.cell();
+        if (cell.find('.') != cell.npos && is_number(cell)) return '.';
+        comma = comma || (cell.find(',') != cell.npos && is_number(cell, ','));
+      } while (scanner.more());
+    }
+  } catch (const Error&) {  // what is wrong with the text is for its reader to say
+  }
+  return comma ? ',' : '.';
+}
+
 Table parse_csv(std::string_view text, const CsvOptions& options, std::string_view source) {
   if (options.decimal != '.' && options.decimal != ',') {
     throw Error("read_csv", "decimal mark ", quote({&options.decimal, 1}), ": expected \".\" or \",\"");

@@ -54,4 +54,9 @@ Table parse_csv(std::string_view text, const CsvOptions& options = {}, std::stri
 /// first in this order. Where none does: a comma, or a semicolon if the comma is the decimal mark.
 char find_separator(std::string_view text, char decimal = '.');
 
+/// The decimal mark of a text: a comma where that does not separate cells (by `separator`, or as
+/// find_separator says), some cells of the first lines are numbers with it, and none is one with a point.
+/// Else a point.
+char find_decimal(std::string_view text, std::optional<char> separator = std::nullopt);
+
 }  // namespace taper::data

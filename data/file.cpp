@@ -117,4 +117,19 @@ std::string read_file(const std::string& path, const char* where) {
   return bytes.starts_with(gzip_magic) ? gunzip(bytes, path, where) : bytes;
 }
 
+std::string read_standard_input(const char* where) {
+  const char* const source = "standard input";
+  std::string bytes = within_memory(
+      [&] {
+        std::string all, piece(std::size_t{1} << 16, '\0');
+        while (const std::size_t count = std::fread(piece.data(), 1, piece.size(), stdin)) {
+          all.append(piece.data(), count);
+        }
+        return all;
+      },
+      source, where);
+  if (std::ferror(stdin) != 0) throw Error(where, source, " cannot be read: ", std::strerror(errno));
+  return bytes.starts_with(gzip_magic) ? gunzip(bytes, source, where) : bytes;
+}
+
 }  // namespace taper::data

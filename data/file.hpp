@@ -27,4 +27,8 @@ std::string gunzip(std::string_view packed, const std::string& source, const cha
 /// unpacks to more than is allowed above or than the memory that is free.
 std::string read_file(const std::string& path, const char* where);
 
+/// All that comes from standard input until it ends, unpacked like a file. Throws Error when it cannot be
+/// read, and like read_file.
+std::string read_standard_input(const char* where);
+
 }  // namespace taper::data

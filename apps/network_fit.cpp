@@ -1,0 +1,250 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/random.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/factorization_machine.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
+#include <taper/sparsity/network_path.hpp>
+
+#include "table_fit.hpp"
+
+namespace taper::apps {
+namespace {
+
+/// Features and target as networks are trained on them.
+data::Dataset<float> dataset_of(const LearningSet& rows) {
+  data::Dataset<float> set;
+  set.x = Tensor<float>(rows.x.shape());
+  set.y = Tensor<float>(Shape{static_cast<Index>(rows.y.size()), 1});
+  std::ranges::transform(rows.x, set.x.begin(), [](double value) { return static_cast<float>(value); });
+  std::ranges::transform(rows.y, set.y.begin(), [](double value) { return static_cast<float>(value); });
+  return set;
+}
+
+nn::Loss<float> loss_of(const data::TargetColumn& target) {
+  switch (target.kind) {
+    case data::TargetKind::regression:
+      return nn::mse_loss;
+    case data::TargetKind::two_classes:
+      return nn::bce_with_logits_loss;
+    default:
+      return nn::cross_entropy_loss;
+  }
+}
+
+Link link_of(const data::TargetColumn& target) {
+  switch (target.kind) {
+    case data::TargetKind::regression:
+      return Link::identity;
+    case data::TargetKind::two_classes:
+      return Link::logistic;
+    default:
+      return Link::softmax;
+  }
+}
+
+/// How long each training takes: about so many steps, whatever the number of rows.
+struct Recipe {
+  Index batch_size;
+  Index first_epochs, epochs, refit_epochs;
+};
+
+Recipe recipe_for(Index rows, double effort) {
+  const Index batch = std::clamp<Index>(rows / 40, 8, 128), steps = (rows + batch - 1) / batch;
+  const auto epochs = [&](double wanted) {
+    return std::max<Index>(1, std::llround(effort * wanted / static_cast<double>(steps)));
+  };
+  return {batch, epochs(8000), epochs(3000), epochs(6000)};
+}
+
+std::vector<Index> widths_for(Index rows, const std::vector<Index>& asked) {
+  if (!asked.empty()) return asked;
+  if (rows < 2000) return {32, 16};
+  return {32, 64, 32};
+}
+
+std::vector<double> rising_penalties(const TableFitOptions& options) {
+  if (options.penalty) return {*options.penalty};
+  constexpr double smallest = 3e-4, largest = 1e-2;
+  constexpr int points = 5;
+  std::vector<double> alphas;
+  for (int k = 0; k < points; ++k) {
+    alphas.push_back(smallest * std::pow(largest / smallest, static_cast<double>(k) / (points - 1)));
+  }
+  return alphas;
+}
+
+/// A shrunk network as a model of the features that it reads, which are `kept` of all.
+TableModel model_of(const nn::Sequential<float>& net, data::Preprocessing preprocessing,
+                    std::vector<Index>& kept) {
+  kept.resize(preprocessing.features.size());
+  std::iota(kept.begin(), kept.end(), Index{0});
+  std::size_t first = 0;
+  if (net.size() > 0) {
+    if (const auto* const select = dynamic_cast<const nn::Select<float>*>(&net[0])) {
+      kept = select->columns();
+      preprocessing.keep(kept);
+      first = 1;
+    }
+  }
+  nn::Sequential<float> rest;
+  for (std::size_t k = first; k < net.size(); ++k) rest.push_back_copy(net, k);
+  const auto width = static_cast<Index>(kept.size());
+  const Link link = link_of(preprocessing.target);
+  return {std::move(preprocessing), link, nn::Graph<float>::trace(rest, {Shape{2, width}}), Json::object()};
+}
+
+/// Mean and standard error of the loss on rows held out.
+void judge(const TableModel& model, const std::vector<Index>& kept, const LearningSet& validation,
+           PathPlace& place, Json& errors) {
+  const Index rows = validation.x.shape()[0], width = validation.x.shape()[1];
+  Tensor<double> x(Shape{rows, static_cast<Index>(kept.size())});
+  for (Index i = 0; i < rows; ++i) {
+    for (std::size_t j = 0; j < kept.size(); ++j) {
+      x[i * static_cast<Index>(kept.size()) + static_cast<Index>(j)] = validation.x[i * width + kept[j]];
+    }
+  }
+  const Tensor<double> said = said_by(model, x);
+  const std::vector<double> losses = losses_of(model.preprocessing.target, said, validation.y);
+  const auto n = static_cast<double>(losses.size());
+  place.loss = std::accumulate(losses.begin(), losses.end(), 0.0) / n;
+  double squares = 0;
+  for (const double loss : losses) squares += (loss - place.loss) * (loss - place.loss);
+  place.standard_error = std::sqrt(squares / n / n);
+  place.parameters = model.parameters();
+  place.inputs = static_cast<Index>(model.preprocessing.inputs().size());
+  errors = errors_of(model.preprocessing.target, said, validation.y);
+}
+
+/// A network or machine along rising penalties, and further where the budget needs it.
+class PathFit {
+ public:
+  PathFit(const data::Preprocessing& preprocessing, const LearningSet& train, const LearningSet& validation,
+          const TableFitOptions& options)
+      : preprocessing_(preprocessing),
+        validation_(validation),
+        options_(options),
+        train_set_(dataset_of(train)),
+        validation_set_(dataset_of(validation)),
+        recipe_(recipe_for(train_set_.rows(), options.effort)) {}
+
+  TableFit run(nn::Sequential<float> net) {
+    constexpr int most_further = 12;
+    net_ = std::move(net);
+    for (const double alpha : rising_penalties(options_)) add(alpha);
+    for (int k = 0; k < most_further && !options_.penalty && options_.budget && !any_within(); ++k) {
+      add(2 * places_.back().penalty);
+    }
+    // From the largest penalty to the smallest.
+    std::ranges::reverse(places_);
+    std::ranges::reverse(models_);
+    std::ranges::reverse(errors_);
+    std::ranges::reverse(certificates_);
+    const std::optional<std::size_t> chosen = choose(places_, options_);
+    if (!chosen) {
+      throw Error("fit", "no penalty gives a model of at most ", options_.budget.value_or(0),
+                  " parameters, the smallest has ", places_.front().parameters, ": expected a larger budget");
+    }
+    TableFit fit{std::move(models_[*chosen]), std::move(places_), *chosen, certificates_[*chosen], {}};
+    fit.validation = {{"method", "rows held out"}, {"rows", validation_.y.size()}};
+    fit.validation.update(errors_[*chosen]);
+    return fit;
+  }
+
+ private:
+  bool any_within() const {
+    return std::ranges::any_of(places_, [&](const PathPlace& place) {
+      return place.parameters <= *options_.budget && place.inputs > 0;
+    });
+  }
+
+  void add(double alpha) {
+    const train::FitOptions<float> fit{.epochs = recipe_.epochs,
+                                       .batch_size = recipe_.batch_size,
+                                       .seed = options_.seed,
+                                       .progress = train::Progress::quiet};
+    std::vector<sparsity::NetworkPoint<float>> points =
+        sparsity::network_path(net_, train_set_, validation_set_, loss_of(preprocessing_.target),
+                               {.alphas = {alpha},
+                                .fit = fit,
+                                .first_epochs = places_.empty() ? recipe_.first_epochs : recipe_.epochs,
+                                .refit_epochs = recipe_.refit_epochs});
+    const sparsity::NetworkPoint<float>& point = points.front();
+    PathPlace place;
+    place.penalty = alpha;
+    std::vector<Index> kept;
+    models_.push_back(model_of(point.model, preprocessing_, kept));
+    judge(models_.back(), kept, validation_, place, errors_.emplace_back());
+    place.details = errors_.back();
+    tell(options_, fmt::format("penalty {:.2g}: {} of {} parameters, {} columns, held-out loss {:.5g}", alpha,
+                               place.parameters, point.shrunk.parameters_before, place.inputs, place.loss));
+    Json certificate = report_on(point.certificate);
+    certificate["kind"] = "optimality of each group, before training again";
+    certificates_.push_back(std::move(certificate));
+    places_.push_back(std::move(place));
+  }
+
+  const data::Preprocessing& preprocessing_;
+  const LearningSet& validation_;
+  const TableFitOptions& options_;
+  data::Dataset<float> train_set_, validation_set_;
+  Recipe recipe_;
+  nn::Sequential<float> net_;
+  std::vector<PathPlace> places_;
+  std::vector<TableModel> models_;
+  std::vector<Json> errors_, certificates_;
+};
+
+Index outputs_for(const data::TargetColumn& target) {
+  return target.kind == data::TargetKind::classes ? static_cast<Index>(target.classes.size()) : 1;
+}
+
+}  // namespace
+
+TableFit fit_network(const data::Preprocessing& preprocessing, const LearningSet& train,
+                     const LearningSet& validation, const TableFitOptions& options) {
+  const std::vector<Index> hidden = widths_for(train.x.shape()[0], options.hidden);
+  if (const Index fewest = fewest_network_parameters(preprocessing.target, hidden.size());
+      options.budget && *options.budget < fewest) {
+    throw Error("fit", "a budget of ", *options.budget, " parameters: expected at least ", fewest,
+                ", as a network of one column with one unit in each of ", hidden.size(), " layers has");
+  }
+  manual_seed(options.seed);
+  nn::Sequential<float> net;
+  Index width = train.x.shape()[1];
+  for (const Index units : hidden) {
+    net.push_back(nn::Linear<float>(width, units));
+    net.push_back(nn::ReLU<float>());
+    width = units;
+  }
+  net.push_back(nn::Linear<float>(width, outputs_for(preprocessing.target)));
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  return PathFit(preprocessing, train, validation, options).run(std::move(net));
+}
+
+TableFit fit_machine(const data::Preprocessing& preprocessing, const LearningSet& train,
+                     const LearningSet& validation, const TableFitOptions& options) {
+  constexpr Index most_dimensions = 16;
+  if (preprocessing.target.kind == data::TargetKind::classes) {
+    throw Error("fit", "--model fm for ", preprocessing.target.classes.size(),
+                " classes: expected a number or two classes, or --model network");
+  }
+  // The coefficients have no gates: it is the latent dimensions that penalties choose.
+  const Index fewest = train.x.shape()[1] + 1;
+  if (options.budget && *options.budget < fewest) {
+    throw Error("fit", "a budget of ", *options.budget, " parameters: expected at least ", fewest,
+                ", as a factorization machine of ", train.x.shape()[1], " features has without interactions");
+  }
+  manual_seed(options.seed);
+  nn::Sequential<float> net;
+  net.push_back(nn::FactorizationMachine<float>(train.x.shape()[1], most_dimensions));
+  sparsity::factorize(net, sparsity::Groups::inputs, "*factors");
+  return PathFit(preprocessing, train, validation, options).run(std::move(net));
+}
+
+}  // namespace taper::apps

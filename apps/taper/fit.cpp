@@ -1,0 +1,142 @@
+#include <fmt/core.h>
+
+#include <chrono>
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/data/quote.hpp>
+
+#include "../output.hpp"
+#include "learn.hpp"
+#include "verb.hpp"
+
+namespace taper::apps {
+namespace {
+
+class Fit : public Verb {
+ public:
+  const char* name() const override { return "fit"; }
+  const char* summary() const override {
+    return "Fits a model to a table: sparse, certified, and chosen on rows that it has not seen.";
+  }
+  const char* example() const override {
+    return "taper fit houses.csv --target price --save houses.safetensors";
+  }
+
+  void add_to(Command& command) override {
+    options_.add_to(command);
+    command.option("--test", test_, "A further table, to measure the model on once it is chosen");
+    command.option(
+        "--save", save_, "File to write the model to, with its preprocessing; - is standard output",
+        [](const std::string& path) {
+          return path == "-" || can_be_written(path) ? nullptr : "a file that can be written, or -";
+        });
+  }
+
+  void run() override {
+    if (save_ == "-" && options_.json == "-") {
+      throw Error("fit", "--save - and --json -: expected one of them on standard output");
+    }
+    const auto start = std::chrono::steady_clock::now();
+    set_threads(options_.threads);
+    const TableFitOptions fit_options = options_.fit_options();  // what is wrong with them comes first
+    const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
+    std::optional<std::variant<data::Table, data::SparseSet>> test;
+    if (!test_.empty()) test = read_test(problem.target);
+    tell(fit_options,
+         fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
+    for (const std::string& note : problem.notes) tell(fit_options, "note: " + note);
+
+    Learned learned = learn(options_, problem);
+    TableModel& model = learned.fit.model;
+    Json report{{"data", problem.source},
+                {"rows", problem.rows()},
+                {"target", problem.target.name},
+                {"task", task_name(problem.target)}};
+    if (!problem.target.classes.empty()) report["classes"] = problem.target.classes;
+    report["model"] = learned.model;
+    report["why"] = learned.why;
+    report["parameters"] = model.parameters();
+    report["inputs"] = model.preprocessing.inputs();
+    report["features"] = {{"offered", learned.features}, {"read", model.preprocessing.features.size()}};
+    report["penalty"] = learned.fit.path[learned.fit.chosen].penalty;
+    report["validation"] = learned.fit.validation;
+    report["certificate"] = learned.fit.certificate;
+    model.about = {{"model", learned.model},
+                   {"rows", problem.rows()},
+                   {"penalty", report["penalty"]},
+                   {"validation", learned.fit.validation},
+                   {"certificate", learned.fit.certificate}};
+    std::vector<std::string> notes = problem.notes;
+    if (test) {
+      std::vector<std::string> test_notes;
+      report["test"] = measure(model, *test, test_notes);
+      for (const std::string& note : test_notes) {
+        notes.push_back("test: " + note);
+        tell(fit_options, "note: " + notes.back());
+      }
+    }
+    report["notes"] = notes;
+    report["path"] = report_on(learned.fit.path, problem.target);
+    if (!save_.empty()) {
+      save_table_model(model, save_);
+      report["saved"] = save_;
+    }
+    report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (save_ == "-") return apps::save(report, options_);
+    publish(report, options_);
+  }
+
+ private:
+  static const char* task_name(const data::TargetColumn& target) {
+    return target.kind == data::TargetKind::regression    ? "regression"
+           : target.kind == data::TargetKind::two_classes ? "two classes"
+                                                          : "classes";
+  }
+
+  std::variant<data::Table, data::SparseSet> read_test(const data::TargetColumn& target) const {
+    TableFormat format = options_.table;
+    format.file = test_;
+    if (test_ == "-" && options_.table.file == "-") {
+      throw Error("fit", "TABLE - and --test -: expected one of them on standard input");
+    }
+    auto read = read_table(format, options_);
+    if (auto* const table = std::get_if<data::Table>(&read)) {
+      static_cast<void>(table->column(target.name));
+      data::drop_missing_rows(*table, target.name);
+      if (table->rows() == 0) {
+        throw Error("target", "column ", data::quote(target.name), " of ", test_,
+                    " is missing in every row: expected values");
+      }
+    }
+    return read;
+  }
+
+  Json measure(const TableModel& model, const std::variant<data::Table, data::SparseSet>& test,
+               std::vector<std::string>& notes) const {
+    Json result{{"data", test_}};
+    Tensor<double> x;
+    std::vector<double> y;
+    if (const auto* const table = std::get_if<data::Table>(&test)) {
+      x = model.preprocessing.apply(*table, notes);
+      y = model.preprocessing.apply_target(table->column(model.preprocessing.target.name));
+    } else {
+      const auto& set = std::get<data::SparseSet>(test);
+      x = model.preprocessing.apply(set, notes);
+      y = model.preprocessing.apply_target({model.preprocessing.target.name, set.target, {}});
+    }
+    result["rows"] = y.size();
+    result.update(errors_of(model.preprocessing.target, said_by(model, x), y));
+    return result;
+  }
+
+  LearnOptions options_;
+  std::string test_, save_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_fit() {
+  return std::make_unique<Fit>();
+}
+
+}  // namespace taper::apps
