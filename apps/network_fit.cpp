@@ -59,7 +59,14 @@ Recipe recipe_for(Index rows, double effort) {
   const auto epochs = [&](double wanted) {
     return std::max<Index>(1, std::llround(effort * wanted / static_cast<double>(steps)));
   };
-  return {batch, epochs(8000), epochs(3000), epochs(6000)};
+  return {batch, epochs(10'000), epochs(4000), epochs(8000)};
+}
+
+/// Half a cosine from 1 to almost 0, so that each training ends at rest, where it can be certified.
+double falling_rate(const optim::TrainingTime& at) {
+  constexpr double last = 0.01, pi = 3.14159265358979323846;
+  const double share = static_cast<double>(at.step) / static_cast<double>(std::max<Index>(1, at.steps));
+  return last + (1 - last) * (1 + std::cos(pi * share)) / 2;
 }
 
 std::vector<Index> widths_for(Index rows, const std::vector<Index>& asked) {
@@ -70,8 +77,8 @@ std::vector<Index> widths_for(Index rows, const std::vector<Index>& asked) {
 
 std::vector<double> rising_penalties(const TableFitOptions& options) {
   if (options.penalty) return {*options.penalty};
-  constexpr double smallest = 3e-4, largest = 1e-2;
-  constexpr int points = 5;
+  constexpr double smallest = 3e-4, largest = 4e-2;
+  constexpr int points = 6;
   std::vector<double> alphas;
   for (int k = 0; k < points; ++k) {
     alphas.push_back(smallest * std::pow(largest / smallest, static_cast<double>(k) / (points - 1)));
@@ -167,6 +174,7 @@ class PathFit {
     const train::FitOptions<float> fit{.epochs = recipe_.epochs,
                                        .batch_size = recipe_.batch_size,
                                        .seed = options_.seed,
+                                       .schedule = falling_rate,
                                        .progress = train::Progress::quiet};
     std::vector<sparsity::NetworkPoint<float>> points =
         sparsity::network_path(net_, train_set_, validation_set_, loss_of(preprocessing_.target),

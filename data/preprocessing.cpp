@@ -123,6 +123,7 @@ void add_number(Preprocessing& result, const Column& column, ColumnKind kind) {
   const auto at = static_cast<Index>(result.columns.size());
   const bool missing = has_missing(column);
   input.fill = mean_of(present);
+  input.missing = missing;
   const bool varies = deviation_of(present, input.fill) > 0;
   if (!varies) {
     input.kind = missing && !present.empty() ? kind : ColumnKind::unused;
@@ -151,6 +152,7 @@ void add_category(Preprocessing& result, Column column, Index most) {
   const auto at = static_cast<Index>(result.columns.size());
   std::vector<std::size_t> chosen = by_frequency(column);
   const bool missing = has_missing(column), others = static_cast<Index>(chosen.size()) > most;
+  input.missing = missing, input.others = others;
   if (others) chosen.resize(static_cast<std::size_t>(most));
   std::ranges::sort(chosen);
   for (const std::size_t k : chosen) input.categories.push_back(column.labels[k]);
@@ -224,8 +226,7 @@ std::vector<double> numbers_of(const Column& column, const InputColumn& input) {
 /// Writes one feature of all rows. `numbers` are those of a number or date, `categories` the places of a
 /// category. Cells that are like none of the training rows get the mean.
 void write_feature(const Feature& feature, const InputColumn& input, const std::vector<double>& numbers,
-                   const std::vector<Index>& categories, bool knows_missing, bool knows_others, Index place,
-                   Tensor<double>& x) {
+                   const std::vector<Index>& categories, Index place, Tensor<double>& x) {
   const Index rows = x.shape()[0], width = x.shape()[1];
   const bool is_category = input.kind == ColumnKind::category;
   for (Index i = 0; i < rows; ++i) {
@@ -246,8 +247,8 @@ void write_feature(const Feature& feature, const InputColumn& input, const std::
         value = categories[row] == unknown_category ? 1 : 0;
         break;
     }
-    const bool like_none = is_category && ((missing && !knows_missing) ||
-                                           (categories[row] == unknown_category && !knows_others));
+    const bool like_none = is_category && ((missing && !input.missing) ||
+                                           (categories[row] == unknown_category && !input.others));
     double& entry = x[i * width + place];
     // In quarters, of which no difference is beyond the range of double.
     entry = like_none ? 0 : (value / 4 - feature.mean / 4) / (feature.scale / 4);
@@ -366,9 +367,6 @@ Tensor<double> Preprocessing::apply(const Table& table, std::vector<std::string>
   }
   for (std::size_t c = 0; c < columns.size(); ++c) {
     const InputColumn& input = columns[c];
-    const auto knows = [&](Feature::Kind kind) {
-      return std::ranges::any_of(readers[c], [&](std::size_t j) { return features[j].kind == kind; });
-    };
     if (readers[c].empty()) continue;
     const Column& given = *by_name.at(input.name);
     std::vector<double> numbers;
@@ -392,25 +390,23 @@ Tensor<double> Preprocessing::apply(const Table& table, std::vector<std::string>
       numbers = numbers_of(given, input);
       filled.missing = std::ranges::count_if(numbers, [](double value) { return std::isnan(value); });
     }
-    const bool knows_missing = knows(Feature::Kind::missing), knows_others = knows(Feature::Kind::other);
     for (const std::size_t j : readers[c]) {
-      write_feature(features[j], input, numbers, categories, knows_missing, knows_others,
-                    static_cast<Index>(j), x);
+      write_feature(features[j], input, numbers, categories, static_cast<Index>(j), x);
     }
     const auto cells = [](Index count) { return std::to_string(count) + (count == 1 ? " cell" : " cells"); };
     if (filled.missing > 0) {
       notes.push_back(quote(input.name) + ": " + cells(filled.missing) + " missing" +
-                      (input.kind == ColumnKind::category
-                           ? (knows_missing ? ", as in training rows" : ", taken as the average row")
-                           : ", taken as " + number_text(input.fill) + ", the mean" +
-                                 (knows_missing ? ", and marked" : "")));
+                      (input.kind != ColumnKind::category
+                           ? ", taken as " + number_text(input.fill) + ", the mean of the training rows"
+                       : input.missing ? ", as in training rows"
+                                       : ", taken as the average row"));
     }
     if (filled.unknown > 0) {
       notes.push_back(quote(input.name) + ": " + cells(filled.unknown) + " of " +
-                      (knows_others ? "categories without a feature of their own ("
+                      (input.others ? "categories without a feature of their own ("
                                     : "categories that no training row has (") +
                       quote_some(filled.labels) + "), taken as " +
-                      (knows_others ? "other" : "the average row"));
+                      (input.others ? "other" : "the average row"));
     }
   }
   return x;
@@ -439,7 +435,7 @@ Tensor<double> Preprocessing::apply(const SparseSet& set, std::vector<std::strin
         numbers[static_cast<std::size_t>(set.entry_rows[at])] = set.values[at];
       }
     }
-    write_feature(feature, input, numbers, {}, false, false, static_cast<Index>(j), x);
+    write_feature(feature, input, numbers, {}, static_cast<Index>(j), x);
   }
   if (width > 0 && static_cast<Index>(absent.size()) == width) {
     throw Error("table", "no columns ", quote_some(absent), ": expected some that the model reads");

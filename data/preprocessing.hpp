@@ -46,6 +46,8 @@ struct InputColumn {
   std::vector<std::string> categories;  ///< of a category, those with a feature of their own
   double fill = 0;                      ///< of a number or date: what a missing cell becomes, the mean
   std::string reason;                   ///< of an unused one: why
+  bool missing = false;                 ///< whether training rows had missing cells here,
+  bool others = false;                  ///< or categories beside those above
 };
 
 /// One of the numbers that a model takes for each row.

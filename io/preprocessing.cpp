@@ -60,6 +60,8 @@ class PreprocessingReader {
       if (column.kind == data::ColumnKind::number || column.kind == data::ColumnKind::date) {
         column.fill = number(entry, "fill");
       }
+      column.missing = flag(entry, "missing");
+      if (column.kind == data::ColumnKind::category) column.others = flag(entry, "others");
       if (column.kind == data::ColumnKind::unused) column.reason = text(entry, "reason");
       result.columns.push_back(std::move(column));
     }
@@ -109,6 +111,11 @@ class PreprocessingReader {
       result.push_back(value.get<std::string>());
     }
     return result;
+  }
+  bool flag(const PreprocessingJson& object, const char* name) const {
+    const PreprocessingJson& value = member(object, name);
+    if (!value.is_boolean()) fail("has no truth value as ", data::quote(name));
+    return value.get<bool>();
   }
   double number(const PreprocessingJson& object, const char* name) const {
     const PreprocessingJson& value = member(object, name);
@@ -178,6 +185,8 @@ std::string to_json(const data::Preprocessing& preprocessing) {
         entry["reason"] = checked_text(column.reason);
         break;
     }
+    entry["missing"] = column.missing;
+    if (column.kind == data::ColumnKind::category) entry["others"] = column.others;
     columns.push_back(std::move(entry));
   }
   for (const data::Feature& feature : preprocessing.features) {

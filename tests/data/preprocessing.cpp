@@ -133,7 +133,7 @@ TEST_CASE("preprocessing: what training rows did not have is the average row, an
   CHECK(all.find("\"sex\": 1 cell of categories that no training row has (\"other\")") != std::string::npos);
   CHECK(all.find("\"sex\": 1 cell missing, taken as the average row") != std::string::npos);
   CHECK(all.find("\"port\": 1 cell missing, as in training rows") != std::string::npos);
-  CHECK(all.find("\"age\": 1 cell missing, taken as 30, the mean, and marked") != std::string::npos);
+  CHECK(all.find("\"age\": 1 cell missing, taken as 30, the mean of the training rows") != std::string::npos);
 }
 
 TEST_CASE("preprocessing: rare categories share a feature, which unknown ones have, too") {
@@ -150,6 +150,23 @@ TEST_CASE("preprocessing: rare categories share a feature, which unknown ones ha
   const Tensor<double> z = p.apply(table_of("c\nzzz\n"), notes);
   CHECK(raw_row(p, z, 0)[2] == doctest::Approx(1));
   CHECK(notes.size() == 1);
+}
+
+TEST_CASE("preprocessing: features that are kept alone are what they were among all") {
+  const Table table = table_of("c,d,a,y\nu,x,1,1.5\nu,y,,2\nv,,3,3\nv,x,4,4\nw,y,5,5\n,x,6,6\nz,x,2,7\n");
+  const Preprocessing all = learn(table, "y", {.most_categories = 2});
+  std::vector<std::string> notes;
+  const Tensor<double> x = all.apply(table, notes);
+  const Index width = x.shape()[1];
+  for (Index j = 0; j < width; ++j) {
+    Preprocessing one = all;
+    one.keep({j});
+    CHECK(one.inputs().size() == 1);
+    std::vector<std::string> more;
+    const Tensor<double> alone = one.apply(table, more);
+    for (Index i = 0; i < 7; ++i) CHECK(alone[i] == x[i * width + j]);
+    for (const std::string& note : more) CHECK(note.find("no training row") == std::string::npos);
+  }
 }
 
 TEST_CASE("preprocessing: features do not depend on units, and numbers may be huge") {

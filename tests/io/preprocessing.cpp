@@ -52,6 +52,8 @@ TEST_CASE("preprocessing as JSON: what is read again is the same to the bit") {
     CHECK(q.columns[c].kind == p.columns[c].kind);
     CHECK(q.columns[c].categories == p.columns[c].categories);
     CHECK(q.columns[c].fill == p.columns[c].fill);
+    CHECK(q.columns[c].missing == p.columns[c].missing);
+    CHECK(q.columns[c].others == p.columns[c].others);
     CHECK(q.columns[c].reason == p.columns[c].reason);
   }
   CHECK(q.target.name == "y");
@@ -79,6 +81,8 @@ TEST_CASE("preprocessing as JSON: everything else is refused") {
            changed("/columns/0", 3),
            changed("/columns/0/kind", "thing"),
            changed("/columns/0/fill", "x"),
+           changed("/columns/0/missing", 1),
+           changed("/columns/1/others", nullptr),
            changed("/columns/1/name", "age"),
            changed("/columns/1/categories/0", 3),
            changed("/columns/1/categories", Json::array()),
