@@ -10,6 +10,7 @@
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/select.hpp>
 #include <taper/sparsity/network_path.hpp>
+#include <taper/sparsity/refit.hpp>
 
 #include "table_fit.hpp"
 
@@ -48,7 +49,7 @@ Link link_of(const data::TargetColumn& target) {
   }
 }
 
-/// How long each training takes: about so many steps, whatever the number of rows.
+/// How long each training takes: about so many steps, within so many passes over the rows.
 struct Recipe {
   Index batch_size;
   Index first_epochs, epochs, refit_epochs;
@@ -56,10 +57,11 @@ struct Recipe {
 
 Recipe recipe_for(Index rows, double effort) {
   const Index batch = std::clamp<Index>(rows / 40, 8, 128), steps = (rows + batch - 1) / batch;
-  const auto epochs = [&](double wanted) {
-    return std::max<Index>(1, std::llround(effort * wanted / static_cast<double>(steps)));
+  const auto epochs = [&](double wanted, double most) {
+    const double passes = std::clamp(wanted / static_cast<double>(steps), 2.0, most);
+    return std::max<Index>(1, std::llround(effort * passes));
   };
-  return {batch, epochs(10'000), epochs(4000), epochs(8000)};
+  return {batch, epochs(10'000, 100), epochs(4000, 40), epochs(8000, 80)};
 }
 
 /// Half a cosine from 1 to almost 0, so that each training ends at rest, where it can be certified.
@@ -73,17 +75,6 @@ std::vector<Index> widths_for(Index rows, const std::vector<Index>& asked) {
   if (!asked.empty()) return asked;
   if (rows < 2000) return {32, 16};
   return {32, 64, 32};
-}
-
-std::vector<double> rising_penalties(const TableFitOptions& options) {
-  if (options.penalty) return {*options.penalty};
-  constexpr double smallest = 3e-4, largest = 4e-2;
-  constexpr int points = 6;
-  std::vector<double> alphas;
-  for (int k = 0; k < points; ++k) {
-    alphas.push_back(smallest * std::pow(largest / smallest, static_cast<double>(k) / (points - 1)));
-  }
-  return alphas;
 }
 
 /// A shrunk network as a model of the features that it reads, which are `kept` of all.
@@ -141,12 +132,16 @@ class PathFit {
         recipe_(recipe_for(train_set_.rows(), options.effort)) {}
 
   TableFit run(nn::Sequential<float> net) {
-    constexpr int most_further = 12;
+    constexpr double ratio = 2.5;
+    constexpr std::size_t most_points = 9, most_further = 12;
     net_ = std::move(net);
-    for (const double alpha : rising_penalties(options_)) add(alpha);
-    for (int k = 0; k < most_further && !options_.penalty && options_.budget && !any_within(); ++k) {
-      add(2 * places_.back().penalty);
-    }
+    const bool regression = preprocessing_.target.kind == data::TargetKind::regression;
+    double alpha = options_.penalty ? *options_.penalty : regression ? 3e-4 : 1e-3;
+    do {
+      add(alpha);
+      alpha *= ratio;
+    } while (!options_.penalty && (places_.size() < most_points ? !done() : !any_within()) &&
+             places_.size() < most_points + most_further);
     // From the largest penalty to the smallest.
     std::ranges::reverse(places_);
     std::ranges::reverse(models_);
@@ -164,25 +159,39 @@ class PathFit {
   }
 
  private:
+  /// Whether larger penalties can be no better: hardly anything is left, or the loss has become much larger.
+  bool done() const {
+    if (!any_within()) return false;
+    const PathPlace& last = places_.back();
+    const PathPlace& best = *std::ranges::min_element(places_, {}, &PathPlace::loss);
+    return last.inputs <= 1 || last.loss > best.loss + 5 * best.standard_error;
+  }
+
   bool any_within() const {
+    if (!options_.budget) return true;
     return std::ranges::any_of(places_, [&](const PathPlace& place) {
       return place.parameters <= *options_.budget && place.inputs > 0;
     });
   }
 
   void add(double alpha) {
-    const train::FitOptions<float> fit{.epochs = recipe_.epochs,
-                                       .batch_size = recipe_.batch_size,
-                                       .seed = options_.seed,
-                                       .schedule = falling_rate,
-                                       .progress = train::Progress::quiet};
+    train::FitOptions<float> fit{.epochs = recipe_.epochs,
+                                 .batch_size = recipe_.batch_size,
+                                 .seed = options_.seed,
+                                 .schedule = falling_rate,
+                                 .progress = train::Progress::quiet};
+    const nn::Loss<float> loss = loss_of(preprocessing_.target);
     std::vector<sparsity::NetworkPoint<float>> points =
-        sparsity::network_path(net_, train_set_, validation_set_, loss_of(preprocessing_.target),
+        sparsity::network_path(net_, train_set_, validation_set_, loss,
                                {.alphas = {alpha},
                                 .fit = fit,
-                                .first_epochs = places_.empty() ? recipe_.first_epochs : recipe_.epochs,
-                                .refit_epochs = recipe_.refit_epochs});
-    const sparsity::NetworkPoint<float>& point = points.front();
+                                .first_epochs = places_.empty() ? recipe_.first_epochs : recipe_.epochs});
+    sparsity::NetworkPoint<float>& point = points.front();
+    // Trained again, and put back to where it was best on the rows held out.
+    fit.epochs = recipe_.refit_epochs;
+    fit.validation = &validation_set_;
+    fit.early_stopping = train::EarlyStopping{.patience = std::max<Index>(5, recipe_.refit_epochs / 3)};
+    sparsity::refit(point.model, train_set_, loss, {}, fit);
     PathPlace place;
     place.penalty = alpha;
     std::vector<Index> kept;

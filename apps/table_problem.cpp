@@ -55,11 +55,10 @@ std::vector<Index> rows_of_repeated_classes(const data::Preprocessing& p, const 
   return kept;
 }
 
-void require_rows(const TableProblem& problem) {
-  if (problem.rows() >= least_rows) return;
-  throw Error("table", problem.source, " has ", problem.rows(), problem.rows() == 1 ? " row" : " rows",
-              ": expected at least ", least_rows,
-              " that have a target, to learn from some and hold out others");
+void require_rows(const std::string& source, Index rows) {
+  if (rows >= least_rows) return;
+  throw Error("table", source, " has ", rows, rows == 1 ? " row" : " rows", ": expected at least ",
+              least_rows, " with a target, to learn from some and hold out others");
 }
 
 std::optional<data::TargetKind> kind_of(const std::string& task) {
@@ -107,7 +106,7 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
     }
     problem.sparse = std::move(*sparse);
     problem.target.name = "target";
-    require_rows(problem);
+    require_rows(problem.source, problem.rows());
     problem.target = data::decide_target(problem.target_column(), kind_of(task));
     return problem;
   }
@@ -117,6 +116,7 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
     for (const data::Column& column : table.columns) names.push_back(column.name);
     throw Error("table", "no --target: expected one of the columns ", data::quote_some(names));
   }
+  require_rows(problem.source, table.rows());
   problem.target = data::decide_target(table.column(target), kind_of(task));
   const Index before = table.rows();
   data::drop_missing_rows(table, target);
@@ -134,8 +134,8 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
     }
   }
   for (const std::string& note : suspicions(table, format.no_header)) problem.notes.push_back(note);
+  require_rows(problem.source, table.rows());
   problem.table = std::move(table);
-  require_rows(problem);
   return problem;
 }
 
