@@ -99,7 +99,7 @@ TableModel model_of(const nn::Sequential<float>& net, data::Preprocessing prepro
 
 /// Mean and standard error of the loss on rows held out.
 void judge(const TableModel& model, const std::vector<Index>& kept, const LearningSet& validation,
-           PathPlace& place, Json& errors) {
+           PathPlace& place) {
   const Index rows = validation.x.shape()[0], width = validation.x.shape()[1];
   Tensor<double> x(Shape{rows, static_cast<Index>(kept.size())});
   for (Index i = 0; i < rows; ++i) {
@@ -116,7 +116,7 @@ void judge(const TableModel& model, const std::vector<Index>& kept, const Learni
   place.standard_error = std::sqrt(squares / n / n);
   place.parameters = model.parameters();
   place.inputs = static_cast<Index>(model.preprocessing.inputs().size());
-  errors = errors_of(model.preprocessing.target, said, validation.y);
+  place.details = errors_of(model.preprocessing.target, said, validation.y);
 }
 
 /// A network or machine along rising penalties, and further where the budget needs it.
@@ -133,45 +133,83 @@ class PathFit {
 
   TableFit run(nn::Sequential<float> net) {
     constexpr double ratio = 2.5;
-    constexpr std::size_t most_points = 9, most_further = 12;
-    net_ = std::move(net);
+    constexpr std::size_t most_points = 14;
     const bool regression = preprocessing_.target.kind == data::TargetKind::regression;
     double alpha = options_.penalty ? *options_.penalty : regression ? 3e-4 : 1e-3;
+    net_ = std::move(net);
     do {
       add(alpha);
       alpha *= ratio;
-    } while (!options_.penalty && (places_.size() < most_points ? !done() : !any_within()) &&
-             places_.size() < most_points + most_further);
-    // From the largest penalty to the smallest.
-    std::ranges::reverse(places_);
-    std::ranges::reverse(models_);
-    std::ranges::reverse(errors_);
-    std::ranges::reverse(certificates_);
+    } while (!options_.penalty && !done() && places_.size() < most_points);
+    if (!options_.penalty) add_between();
+    sort();
     const std::optional<std::size_t> chosen = choose(places_, options_);
     if (!chosen) {
       throw Error("fit", "no penalty gives a model of at most ", options_.budget.value_or(0),
                   " parameters, the smallest has ", places_.front().parameters, ": expected a larger budget");
     }
-    TableFit fit{std::move(models_[*chosen]), std::move(places_), *chosen, certificates_[*chosen], {}};
+    TableFit fit;
+    fit.chosen = *chosen;
+    fit.certificate = certificates_[*chosen];
     fit.validation = {{"method", "rows held out"}, {"rows", validation_.y.size()}};
-    fit.validation.update(errors_[*chosen]);
+    fit.validation.update(places_[*chosen].details);
+    fit.model = std::move(models_[*chosen]);
+    fit.path = std::move(places_);
     return fit;
   }
 
  private:
   /// Whether larger penalties can be no better: hardly anything is left, or the loss has become much larger.
   bool done() const {
-    if (!any_within()) return false;
     const PathPlace& last = places_.back();
+    if (last.inputs == 0) return true;
+    if (!any_within()) return false;
     const PathPlace& best = *std::ranges::min_element(places_, {}, &PathPlace::loss);
-    return last.inputs <= 1 || last.loss > best.loss + 5 * best.standard_error;
+    return last.loss > best.loss + 5 * best.standard_error;
   }
 
   bool any_within() const {
-    if (!options_.budget) return true;
     return std::ranges::any_of(places_, [&](const PathPlace& place) {
-      return place.parameters <= *options_.budget && place.inputs > 0;
+      return place.inputs > 0 && (!options_.budget || place.parameters <= *options_.budget);
     });
+  }
+
+  /// Where everything goes from one penalty to the next, what fits the budget is in between, and where much
+  /// went, what is best may be.
+  void add_between() {
+    std::size_t low = places_.size();  // the last that reads a column
+    while (low > 0 && places_[low - 1].inputs == 0) --low;
+    if (low == 0 || low == places_.size()) return;
+    --low;
+    double above = places_[low + 1].penalty;
+    const bool searches = !any_within();
+    const int rounds = searches ? 8 : 2;
+    for (int k = 0; k < rounds && (!searches || !any_within()); ++k) {
+      net_ = nets_[low];
+      add(std::sqrt(places_[low].penalty * above));
+      if (places_.back().inputs == 0) {
+        above = places_.back().penalty;
+      } else {
+        low = places_.size() - 1;
+      }
+    }
+  }
+
+  /// From the largest penalty to the smallest.
+  void sort() {
+    std::vector<std::size_t> order(places_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order,
+                      [&](std::size_t a, std::size_t b) { return places_[a].penalty > places_[b].penalty; });
+    std::vector<PathPlace> places;
+    std::vector<TableModel> models;
+    std::vector<Json> certificates;
+    for (const std::size_t k : order) {
+      places.push_back(std::move(places_[k]));
+      models.push_back(std::move(models_[k]));
+      certificates.push_back(std::move(certificates_[k]));
+    }
+    places_ = std::move(places), models_ = std::move(models), certificates_ = std::move(certificates);
   }
 
   void add(double alpha) {
@@ -196,8 +234,8 @@ class PathFit {
     place.penalty = alpha;
     std::vector<Index> kept;
     models_.push_back(model_of(point.model, preprocessing_, kept));
-    judge(models_.back(), kept, validation_, place, errors_.emplace_back());
-    place.details = errors_.back();
+    judge(models_.back(), kept, validation_, place);
+    nets_.push_back(net_);
     tell(options_, fmt::format("penalty {:.2g}: {} of {} parameters, {} columns, held-out loss {:.5g}", alpha,
                                place.parameters, point.shrunk.parameters_before, place.inputs, place.loss));
     Json certificate = report_on(point.certificate);
@@ -214,7 +252,8 @@ class PathFit {
   nn::Sequential<float> net_;
   std::vector<PathPlace> places_;
   std::vector<TableModel> models_;
-  std::vector<Json> errors_, certificates_;
+  std::vector<Json> certificates_;
+  std::vector<nn::Sequential<float>> nets_;  // as each place left them
 };
 
 Index outputs_for(const data::TargetColumn& target) {

@@ -82,8 +82,13 @@ class Fit : public Verb {
       report["saved"] = save_;
     }
     report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (save_ == "-") return apps::save(report, options_);
-    publish(report, options_);
+    apps::save(report, options_);
+    if (save_ == "-" || !options_.prints()) return;
+    report.erase("path");  // which was told while it grew, and is in the JSON
+    report["certificate"].erase("layers");
+    CommonOptions printed = options_;
+    printed.json.clear();
+    publish(report, printed);
   }
 
  private:

@@ -470,3 +470,18 @@ TEST_CASE("read_csv: Madelon") {
   CHECK(sum(table, "V500") == 1275529);
   CHECK(sum(table, "Class") == 0);
 }
+
+TEST_CASE("find_decimal: the mark that numbers have, where it does not separate them") {
+  CHECK(find_decimal("a;b\n1,5;2,25\n") == ',');
+  CHECK(find_decimal("a\tb\n1,5\tx\n") == ',');
+  CHECK(find_decimal("a;b\n1,5;2.5\n") == '.');  // one of them is no number anyway
+  CHECK(find_decimal("a;b\n1;2\n") == '.');
+  CHECK(find_decimal("a,b\n1,5\n2,5\n") == '.');
+  CHECK(find_decimal("a;b\nx,y;1\n") == '.');
+  CHECK(find_decimal("a b\n1,5 2\n", ' ') == ',');
+  CHECK(find_decimal("") == '.');
+  CHECK(find_decimal("a;b\n\"1,5;2\n") == '.');  // a quote that never closes
+  const Table table =
+      parse_csv("a;b\n1,5;-2\n", {.separator = ';', .decimal = find_decimal("a;b\n1,5;-2\n")});
+  CHECK(table.columns[0].values[0] == 1.5);
+}

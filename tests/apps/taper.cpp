@@ -1,0 +1,394 @@
+// Runs taper as people who write no C++ do: tables in, models and CSV out.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+#include <taper/autodiff/random.hpp>
+#include <taper/io/archive.hpp>
+
+#include "run.hpp"
+
+using namespace programs;
+using taper::Rng;
+
+namespace {
+
+void write(const std::string& path, const std::string& all) {
+  std::ofstream(path, std::ios::binary) << all;
+}
+
+/// Passengers of a ship: categories, dates, missing cells, semicolons and decimal commas. Who is alive
+/// depends on sex and fare.
+std::string passengers(int rows, std::uint64_t seed, bool commas = true) {
+  Rng rng(seed);
+  std::ostringstream all;
+  const char between = commas ? ';' : ',';
+  all << "age" << between << "sex" << between << "fare" << between << "port" << between << "boarded"
+      << between << "ship" << between << "alive\n";
+  const auto number = [&](double value) {
+    std::ostringstream text;
+    text << value;
+    std::string word = text.str();
+    if (commas) std::ranges::replace(word, '.', ',');
+    return word;
+  };
+  for (int i = 0; i < rows; ++i) {
+    const bool male = rng.uniform() < 0.6;
+    const double fare = 50 * rng.uniform(), age = 20 + 10 * rng.normal();
+    const bool alive = (male ? -2 : 2) + (fare - 25) / 10 + rng.normal() > 0;
+    all << (rng.uniform() < 0.2 ? "" : number(age)) << between << (male ? "male" : "female") << between
+        << number(fare) << between << (rng.uniform() < 0.1 ? "" : std::string(1, "SCQ"[rng.below(3)]))
+        << between << "1912-04-" << 10 + rng.below(5) << between << "Titanic" << between
+        << (alive ? "yes" : "no") << '\n';
+  }
+  return all.str();
+}
+
+/// y = 3 a - 2 b, bent, among columns that mean nothing.
+std::string bent(int rows, std::uint64_t seed, double scale = 1) {
+  Rng rng(seed);
+  std::ostringstream all;
+  all.precision(17);
+  all << "a,b,noise,y\n";
+  for (int i = 0; i < rows; ++i) {
+    const double a = rng.normal(), b = rng.normal(), c = rng.normal();
+    all << a << ',' << scale * b << ',' << c << ',' << scale * (std::abs(3 * a) - 2 * b + 0.1 * rng.normal())
+        << '\n';
+  }
+  return all.str();
+}
+
+Json fit(const std::string& arguments) {
+  const Run result = run("taper", "fit " + arguments + " --quiet --json -");
+  INFO(arguments, ": ", result.err);
+  REQUIRE(result.status == 0);
+  CHECK(result.err.empty());
+  return Json::parse(result.out);
+}
+
+std::vector<std::string> lines_of(const std::string& all) {
+  std::vector<std::string> lines;
+  std::istringstream in(all);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("taper: categories, missing cells, dates, semicolons and decimal commas, by the target alone") {
+  const Folder folder;
+  const std::string table = folder / "p.csv", test = folder / "t.csv", model = folder / "m.safetensors";
+  write(table, passengers(300, 1));
+  write(test, passengers(200, 2));
+  const Json report = fit(table + " --target alive --test " + test + " --save " + model);
+  CHECK(has(report, {"parameters", "inputs", "validation", "certificate", "seconds", "test"}));
+  CHECK(report["task"] == "two classes");
+  CHECK(report["model"] == "linear");
+  CHECK(report["classes"] == Names{"no", "yes"});
+  CHECK(report["validation"]["method"] == "cross-validation");
+  CHECK(report["test"]["accuracy"] > 0.85);
+  CHECK(report["certificate"]["converged"] == true);
+  CHECK(report["certificate"]["relative_gap"] < 1e-8);
+  const Names inputs = report["inputs"];
+  CHECK(std::ranges::count(inputs, "sex") == 1);
+  CHECK(std::ranges::count(inputs, "fare") == 1);
+  CHECK(std::ranges::count(inputs, "ship") == 0);
+
+  // The file predicts the same, from columns in another order, read with another separator.
+  const Run same = run("taper", "predict " + model + " " + test + " --json " + (folder / "r.json"));
+  REQUIRE(same.status == 0);
+  const Json predicted = Json::parse(text(folder / "r.json"));
+  CHECK(predicted["errors"]["log_loss"] == report["test"]["log_loss"]);
+  CHECK(same.err.find("alive of 200 rows: log_loss") != std::string::npos);
+  const Names lines = lines_of(same.out);
+  REQUIRE(lines.size() == 201);
+  CHECK(lines[0] == "prediction,probability of no,probability of yes");
+
+  std::map<std::string, std::size_t> place;
+  std::string other = "fare,port,new,boarded,age,sex\n";
+  for (const std::string& line : lines_of(passengers(200, 2, false))) {
+    Names cells;
+    std::istringstream in(line);
+    for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
+    if (place.empty()) {
+      for (std::size_t k = 0; k < cells.size(); ++k) place[cells[k]] = k;
+    } else {
+      for (const char* name : {"fare", "port", "new", "boarded", "age", "sex"}) {
+        other += (std::string(name) == "fare" ? "" : ",") +
+                 (place.contains(name) ? cells[place[name]] : std::string("7"));
+      }
+      other += '\n';
+    }
+  }
+  write(folder / "o.csv", other);
+  const Run shuffled =
+      run("taper", "predict " + model + " " + (folder / "o.csv") + " --quiet --output " + (folder / "o.out"));
+  CHECK(shuffled.status == 0);
+  CHECK(text(folder / "o.out") == same.out);
+
+  // What training rows did not have is said.
+  write(folder / "u.csv", "age,sex,fare,port,boarded\n30,unknown,,X,1912-04-11\n");
+  const Run unknown = run("taper", "predict " + model + " " + (folder / "u.csv"));
+  CHECK(unknown.status == 0);
+  CHECK(unknown.err.find("note: \"sex\": 1 cell of categories that no training row has (\"unknown\")") !=
+        std::string::npos);
+  CHECK(unknown.err.find("note: \"fare\": 1 cell missing") != std::string::npos);
+  CHECK(lines_of(unknown.out).size() == 2);
+}
+
+TEST_CASE("taper: a network where it is better, within a budget, in any units, and shrunk again") {
+  const Folder folder;
+  const std::string table = folder / "b.csv", test = folder / "t.csv", model = folder / "m.safetensors";
+  write(table, bent(600, 1));
+  write(test, bent(500, 2));
+  const Json report = fit(table + " --target y --effort 0.3 --test " + test + " --save " + model);
+  CHECK(report["model"] == "network");
+  CHECK(report["task"] == "regression");
+  CHECK(report["test"]["r2"] > 0.95);
+  CHECK(report["certificate"]["certifiable"] == true);
+  CHECK(report["path"].size() > 3);
+  CHECK(report["parameters"] < 1000);
+  const Json again = fit(table + " --target y --effort 0.3 --threads 1 --test " + test);
+  CHECK(again["test"] == report["test"]);
+
+  const Json small = fit(table + " --target y --effort 0.3 --model network --budget 60 --test " + test);
+  CHECK(small["parameters"] <= 60);
+  CHECK(small["parameters"] > 3);
+  const Json linear = fit(table + " --target y --model linear --budget 2 --test " + test);
+  CHECK(linear["parameters"] == 2);
+  CHECK(linear["inputs"] == Names{"b"});
+
+  // Figures are in the target's units; those without units do not depend on them.
+  write(table, bent(600, 1, 1e8));
+  write(test, bent(500, 2, 1e8));
+  const Json large = fit(table + " --target y --model linear --test " + test);
+  write(table, bent(600, 1, 1e-8));
+  write(test, bent(500, 2, 1e-8));
+  const Json tiny = fit(table + " --target y --model linear --test " + test);
+  CHECK(large["test"]["rmse"].get<double>() ==
+        doctest::Approx(1e16 * tiny["test"]["rmse"].get<double>()).epsilon(1e-6));
+  CHECK(large["test"]["r2"].get<double>() == doctest::Approx(tiny["test"]["r2"].get<double>()).epsilon(1e-6));
+
+  write(test, bent(500, 2));
+  const Run shrunk = run("taper", "shrink " + model + " --examples " + test + " --threshold 0.01 --save " +
+                                      (folder / "s.safetensors") + " --json -");
+  REQUIRE(shrunk.status == 0);
+  const Json cut = Json::parse(shrunk.out);
+  CHECK(cut["parameters"]["after"] <= cut["parameters"]["before"]);
+  CHECK(cut["parameters"]["before"] == report["parameters"]);
+  const Run predicted = run("taper", "predict " + (folder / "s.safetensors") + " " + test + " --json -");
+  REQUIRE(predicted.status == 0);
+  CHECK(Json::parse(predicted.out)["errors"]["rmse"].get<double>() ==
+        doctest::Approx(report["test"]["rmse"].get<double>()).epsilon(0.01));
+}
+
+TEST_CASE("taper: many classes, ARFF, standard input and output") {
+  const Folder folder;
+  Rng rng(5);
+  std::ostringstream all;
+  all << "@relation r\n@attribute a numeric\n@attribute b numeric\n@attribute kind {x,y,z}\n@data\n";
+  for (int i = 0; i < 240; ++i) {
+    const double c = i % 3;
+    all << c + 0.2 * rng.normal() << ',' << rng.normal() << ',' << "xyz"[i % 3] << '\n';
+  }
+  const std::string table = folder / "k.arff", model = folder / "m.safetensors";
+  write(table, all.str());
+  const Json linear = fit(table + " --target kind --test " + table);
+  CHECK(linear["task"] == "classes");
+  CHECK(linear["classes"] == Names{"x", "y", "z"});
+  CHECK(linear["test"]["accuracy"] > 0.6);  // the class in the middle is not on one side of a line
+  const Json network = fit(table + " --target kind --model network --effort 0.3 --test " + table);
+  CHECK(network["test"]["accuracy"] > 0.9);
+
+  const Run piped = run("taper", "fit - --target kind --save - < " + table, false, "", "");
+  REQUIRE(piped.status == 0);
+  write(model, piped.out);
+  CHECK(piped.err.find("kind is one of 3 classes: x, y, z") != std::string::npos);
+  const Run predicted = run("taper", "predict - " + table + " < " + model);
+  REQUIRE(predicted.status == 0);
+  CHECK(predicted.out.starts_with("prediction,probability of x,probability of y,probability of z\n"));
+  const Run inspected = run("taper", "inspect - --json - < " + model);
+  REQUIRE(inspected.status == 0);
+  const Json report = Json::parse(inspected.out);
+  CHECK(has(report, {"parameters", "inputs", "nonzero", "tensors", "architecture", "preprocessing",
+                     "certificate", "validation", "bytes"}));
+  CHECK(report["link"] == "one_vs_rest");
+  CHECK(report["preprocessing"]["target"]["classes"] == Names{"x", "y", "z"});
+  const Run looked = run("taper", "inspect " + table);
+  CHECK(looked.out.find("ARFF, 240 rows, 3 columns") != std::string::npos);
+  CHECK(looked.out.find("x (80), y (80), z (80)") != std::string::npos);
+}
+
+TEST_CASE("taper: LIBSVM stays sparse, and a factorization machine finds the rank") {
+  const Folder folder;
+  Rng rng(7);
+  std::ostringstream sparse;
+  for (int i = 0; i < 300; ++i) {
+    const double a = rng.normal(), b = rng.normal();
+    sparse << 2 * a - b + 0.1 * rng.normal() << " 3:" << a << " 500:" << b << ' ' << 1000 + rng.below(90000)
+           << ":1\n";
+  }
+  const std::string table = folder / "s.libsvm", model = folder / "m.safetensors";
+  write(table, sparse.str());
+  const Json report = fit(table + " --rule one-standard-error --save " + model);
+  CHECK(report["features"]["offered"] > 50000);
+  const Names inputs = report["inputs"];
+  CHECK(std::ranges::count(inputs, "V3") == 1);
+  CHECK(std::ranges::count(inputs, "V500") == 1);
+  CHECK(report["validation"]["rmse"] < 0.5);
+  write(folder / "one.libsvm", "0 3:1\n0 500:1 777:5\n");
+  const Run predicted =
+      run("taper", "predict " + model + " " + (folder / "one.libsvm") + " --quiet --json -");
+  REQUIRE(predicted.status == 0);
+  const std::vector<double> y = Json::parse(predicted.out)["predictions"];
+  REQUIRE(y.size() == 2);
+  CHECK(y[0] == doctest::Approx(2).epsilon(0.2));
+  CHECK(y[1] == doctest::Approx(-1).epsilon(0.2));
+
+  std::ostringstream pairs;
+  pairs << "u,v,y\n";
+  std::vector<double> u(8), v(8);
+  for (double& entry : u) entry = rng.normal();
+  for (double& entry : v) entry = rng.normal();
+  for (int i = 0; i < 800; ++i) {
+    const auto j = static_cast<std::size_t>(rng.below(8)), k = static_cast<std::size_t>(rng.below(8));
+    pairs << 'u' << j << ",v" << k << ',' << 3 * u[j] * v[k] + 0.05 * rng.normal() << '\n';
+  }
+  write(folder / "p.csv", pairs.str());
+  const Json machine = fit((folder / "p.csv") + " --target y --model fm --rule one-standard-error");
+  CHECK(machine["parameters"] == 1 + 16 + 16);  // one latent dimension
+}
+
+TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
+  const Folder folder;
+  const auto file = [&](const char* name, const std::string& all) {
+    write(folder / name, all);
+    return folder / name;
+  };
+  const std::string good = file("good.csv", passengers(80, 3)), model = folder / "m.safetensors";
+  fit(good + " --target alive --save " + model);
+  std::string newer = text(model);
+  const std::string version = "\\\"version\\\":1,\\\"columns\\\"";
+  REQUIRE(newer.find(version) != std::string::npos);
+  newer[newer.find(version) + version.find('1')] = '2';
+  const std::string all_different = file("n.csv", "name,y\nann,1\nbob,2\ncat,3\ndan,4\neve,5.5\n");
+  struct Case {
+    std::string arguments, words;
+  };
+  for (const Case& bad : {
+           Case{"", "taper: VERB is required"},
+           Case{"bake", "expected one of the verbs fit, predict"},
+           Case{"fit", "TABLE is required"},
+           Case{"fit /nowhere.csv --target y", "no such file"},
+           Case{"fit " + good, "no --target: expected one of the columns \"age\""},
+           Case{"fit " + good + " --target z", "no column \"z\""},
+           Case{"fit " + good + " --target alive --budget 1",
+                "a budget of 1 parameters: expected at least 2"},
+           Case{"fit " + good + " --target alive --model network --budget 5", "expected at least 6"},
+           Case{"fit " + good + " --target alive --model fm --budget 2", "a budget of 2 parameters"},
+           Case{"fit " + good + " --target alive --budget 2.5", "expected a whole number"},
+           Case{"fit " + good + " --target alive --budget no", "--budget no: expected"},
+           Case{"fit " + good + " --target alive --penalty 0", "--penalty 0: expected"},
+           Case{"fit " + good + " --target alive --hidden 3,x", "--hidden 3,x: expected"},
+           Case{"fit " + good + " --target alive --validation 1", "--validation 1: expected"},
+           Case{"fit " + good + " --target alive --model tree", "expected auto or linear"},
+           Case{"fit " + good + " --target alive --save - --json -", "--save - and --json -"},
+           Case{"fit " + good + " --target alive --save /nowhere/m", "--save: '/nowhere/m'"},
+           Case{"fit " + good + " --target alive --task regression", "holds text: expected numbers"},
+           Case{"fit " + good + " --target ship", "\"ship\" is \"Titanic\" in every row"},
+           Case{"fit " + all_different + " --target y",
+                "\"name\" is text with a different value in each row"},
+           Case{"fit " + all_different + " --target name",
+                "\"name\" is text with a different value in each row"},
+           Case{"fit " + file("two.csv", "a,a,y\n1,2,3\n") + " --target y", "two columns \"a\""},
+           Case{"fit " + file("const.csv", "a,y\n1,3\n2,3\n3,3\n4,3\n") + " --target y",
+                "\"y\" is 3 in every row"},
+           Case{"fit " + file("nan.csv", "a,y\n1,NaN\n2,\n3,NA\n4,?\n") + " --target y",
+                "\"y\" is missing in every row"},
+           Case{"fit " + file("inf.csv", "a,y\n1,inf\n2,1\n") + " --target y", "expected a finite number"},
+           Case{"fit " + file("empty.csv", "") + " --target y", "is empty: expected a header and rows"},
+           Case{"fit " + file("head.csv", "a,y\n") + " --target y", "has a header and no rows"},
+           Case{"fit " + file("one.csv", "a,y\n1,2\n") + " --target y", "has 1 row: expected at least 4"},
+           Case{"fit " + file("void.csv", "a,y\n,1\n,2\n,3\n,4.5\n") + " --target y",
+                "no column beside the target"},
+           Case{"fit " + file("alone.csv", "y\n1\n2\n3\n4.5\n") + " --target y", "only the target"},
+           Case{"fit " + file("far.csv", "a,y\n-1.7e308,1\n1.7e308,2\n1,3\n1.7e308,4.5\n-1.7e308,1\n") +
+                    " --target y --test " + file("f.csv", "y\n1\n"),
+                "no column \"a\""},
+           Case{"predict " + model, "TABLE is required"},
+           Case{"predict " + good + " " + good, "expected a safetensors file"},
+           Case{"predict - -", "expected one of them on standard input"},
+           Case{"predict " + file("v2.safetensors", newer) + " " + good,
+                "preprocessing of version 2: expected 1"},
+           Case{"predict " + model + " " + all_different,
+                "in a table of \"name\", \"y\": expected all that the model reads"},
+           Case{"predict " + model + " " +
+                    file("text.csv", "age,sex,fare,port,boarded\n1,male,much,S,1912-04-10\n"),
+                "\"fare\" holds text, \"much\": expected numbers"},
+           Case{"predict " + model + " " + good + " --quiet --output " + good, "has read or written"},
+           Case{"inspect /nowhere", "no such file"},
+           Case{"shrink " + good, "expected a safetensors file"},
+           Case{"shrink " + model + " --threshold 1", "--threshold requires --examples"},
+           Case{"completion ksh", "expected bash, zsh or fish"},
+       }) {
+    const Run result =
+        run("taper",
+            bad.arguments +
+                (bad.arguments.starts_with("fit /") || bad.arguments.starts_with("fit ") ? " --quiet" : ""));
+    INFO(bad.arguments, ": ", result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(std::ranges::count(result.err, '\n') == 1);
+    CHECK(result.err.starts_with("taper"));
+    CHECK(result.err.find(bad.words) != std::string::npos);
+  }
+  // Huge values are no reason to fail.
+  const Json huge =
+      fit(file("huge.csv", "a,y\n1e300,1\n-1e308,2\n3e307,4\n1.7e308,5\n7,7.5\n2e306,8\n") + " --target y");
+  CHECK(huge["validation"]["rmse"].is_number());
+}
+
+TEST_CASE("taper: paths, help with an example, and completion") {
+  const Folder folder;
+  const std::string table = folder / "p.csv";
+  write(table, passengers(120, 4));
+  const Run path = run("taper", "path " + table + " --target alive");
+  REQUIRE(path.status == 0);
+  const Names lines = lines_of(path.out);
+  CHECK(lines.size() == 51);
+  CHECK(lines[0].starts_with("penalty,parameters,inputs,loss,standard_error,"));
+  CHECK(std::ranges::count_if(lines, [](const std::string& line) { return line.ends_with(",1"); }) == 1);
+
+  for (const char* verb : {"fit", "predict", "inspect", "shrink", "path", "completion"}) {
+    const Run help = run("taper", std::string(verb) + " --help");
+    INFO(verb);
+    CHECK(help.status == 0);
+    CHECK(help.out.find("Example:\n") != std::string::npos);
+    CHECK(help.out.find(std::string("taper ") + verb) != std::string::npos);
+    CHECK(help.out.find("Exit status: 0, or 2") != std::string::npos);
+  }
+  CHECK(run("taper", "--help").out.find("predict") != std::string::npos);
+  CHECK(run("taper", "--version").out.starts_with("taper (Taper) "));
+
+  const Run bash = run("taper", "completion bash");
+  REQUIRE(bash.status == 0);
+  write(folder / "c.sh",
+        bash.out +
+            "\nCOMP_WORDS=(taper fit t.csv --mod) COMP_CWORD=3\n_taper\necho \"${COMPREPLY[@]}\"\n"
+            "COMP_WORDS=(taper fit t.csv --model l) COMP_CWORD=4\n_taper\necho \"${COMPREPLY[@]}\"\n"
+            "COMP_WORDS=(taper p) COMP_CWORD=1\n_taper\necho \"${COMPREPLY[@]}\"\n");
+  if (std::system("command -v bash >/dev/null 2>&1") == 0) {
+    const std::string out = folder / "c.out";
+    REQUIRE(std::system(("bash '" + (folder / "c.sh") + "' > '" + out + "' 2>&1").c_str()) == 0);
+    CHECK(text(out) == "--model\nlinear\npredict path\n");
+  }
+  CHECK(run("taper", "completion zsh").out.find("--budget[Parameters at most]:value:_files") !=
+        std::string::npos);
+  CHECK(run("taper", "completion fish").out.find("-l budget -r -d 'Parameters at most'") !=
+        std::string::npos);
+}
