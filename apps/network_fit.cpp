@@ -108,7 +108,7 @@ void judge(const TableModel& model, const std::vector<Index>& kept, const Learni
     }
   }
   const Tensor<double> said = said_by(model, x);
-  const std::vector<double> losses = losses_of(model.preprocessing.target, said, validation.y);
+  const std::vector<double> losses = row_losses(model.preprocessing.target, said, validation.y);
   const auto n = static_cast<double>(losses.size());
   place.loss = std::accumulate(losses.begin(), losses.end(), 0.0) / n;
   double squares = 0;

@@ -231,6 +231,10 @@ void program(const Options& options) {
     throw Error("predict", "no --model: expected a file that sparse_mlp --save wrote");
   options.reads(options.model);
   const io::Archive archive(options.model);
+  if (archive.metadata().contains("taper.preprocessing")) {
+    throw Error("predict", options.model,
+                " has the preprocessing of a table: expected a model without, or taper predict for this one");
+  }
   if (io::scalar_of_model(archive) == "F64") {
     predict<double>(options, archive);
   } else {

@@ -62,18 +62,18 @@ std::vector<PathPlace> path_of(const data::Preprocessing& preprocessing, const s
 /// For each output the duality gap of its solution, which proves that no other is better.
 Json certificate_of(const std::vector<Output>& outputs, std::size_t k) {
   Json result{{"kind", "duality gap"}};
-  double gap = 0, relative = 0;
+  double largest = 0, relative = 0;
   bool converged = true;
   Json lambdas = Json::array();
   for (const Output& output : outputs) {
     const sparsity::ExactSolution& solution = output.cv.path[k];
-    gap = std::max(gap, solution.gap);
+    largest = std::max(largest, solution.gap);
     relative = std::max(relative, solution.relative_gap);
     converged = converged && solution.converged;
     lambdas.push_back(solution.lambda);
   }
   result["lambda"] = outputs.size() == 1 ? lambdas[0] : lambdas;
-  result["gap"] = gap, result["relative_gap"] = relative, result["converged"] = converged;
+  result["gap"] = largest, result["relative_gap"] = relative, result["converged"] = converged;
   return result;
 }
 

@@ -24,7 +24,7 @@ struct TableFitOptions {
 struct PathPlace {
   double penalty = 0;
   Index parameters = 0, inputs = 0;  ///< Of the model, and the columns that it reads.
-  double loss = 0;                   ///< Mean over rows held out (see losses_of), and
+  double loss = 0;                   ///< Mean over rows held out (see row_losses), and
   double standard_error = 0;         ///< its standard error.
   Json details;                      ///< What else a report says.
 };

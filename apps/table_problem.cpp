@@ -219,8 +219,8 @@ Tensor<double> apply_link(Link link, const Tensor<double>& outputs) {
   return said;
 }
 
-std::vector<double> losses_of(const data::TargetColumn& target, const Tensor<double>& said,
-                              const std::vector<double>& y) {
+std::vector<double> row_losses(const data::TargetColumn& target, const Tensor<double>& said,
+                               const std::vector<double>& y) {
   std::vector<double> losses;
   const Index width = said.shape()[1];
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -236,7 +236,7 @@ std::vector<double> losses_of(const data::TargetColumn& target, const Tensor<dou
 }
 
 Json errors_of(const data::TargetColumn& target, const Tensor<double>& said, const std::vector<double>& y) {
-  const std::vector<double> losses = losses_of(target, said, y);
+  const std::vector<double> losses = row_losses(target, said, y);
   const auto n = static_cast<double>(y.size());
   const double loss = std::accumulate(losses.begin(), losses.end(), 0.0) / n;
   if (target.kind == data::TargetKind::regression) {

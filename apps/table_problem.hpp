@@ -57,8 +57,8 @@ Link link_named(const std::string& name, const std::string& source);
 Tensor<double> apply_link(Link link, const Tensor<double>& outputs);
 
 /// Of each row: half the squared standardized difference, or minus the logarithm of the class's probability.
-std::vector<double> losses_of(const data::TargetColumn& target, const Tensor<double>& said,
-                              const std::vector<double>& y);
+std::vector<double> row_losses(const data::TargetColumn& target, const Tensor<double>& said,
+                               const std::vector<double>& y);
 
 /// How far it is from what it should be: "mse", "rmse", "mae" and "r2" in the target's own units, or
 /// "log_loss", "error" and "accuracy".

@@ -100,7 +100,7 @@ std::vector<double> held_out_losses(const TableModel& model, const TableProblem&
                                     const std::vector<Index>& rows) {
   std::vector<std::string> notes;
   const LearningSet set = rows_of(model.preprocessing, problem, rows, notes);
-  return losses_of(problem.target, said_by(model, set.x), set.y);
+  return row_losses(problem.target, said_by(model, set.x), set.y);
 }
 
 Index features_of(const LearnOptions& options, const TableProblem& problem) {

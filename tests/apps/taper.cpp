@@ -347,6 +347,9 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
     CHECK(result.err.starts_with("taper"));
     CHECK(result.err.find(bad.words) != std::string::npos);
   }
+  const Run demo = run("predict", "--model " + model + " --csv " + good);
+  CHECK(demo.status == 2);
+  CHECK(demo.err.find("taper predict for this one") != std::string::npos);
   // Huge values are no reason to fail.
   const Json huge =
       fit(file("huge.csv", "a,y\n1e300,1\n-1e308,2\n3e307,4\n1.7e308,5\n7,7.5\n2e306,8\n") + " --target y");
