@@ -142,6 +142,7 @@ class PathFit {
       alpha *= ratio;
     } while (!options_.penalty && !done() && places_.size() < most_points);
     if (!options_.penalty) add_between();
+    if (!options_.penalty && options_.budget) add_near_budget();
     sort();
     const std::optional<std::size_t> chosen = choose(places_, options_);
     if (!chosen) {
@@ -192,6 +193,26 @@ class PathFit {
       } else {
         low = places_.size() - 1;
       }
+    }
+  }
+
+  /// A model is best where it uses most of its budget: penalties between the last beyond it and the first
+  /// within.
+  void add_near_budget() {
+    constexpr int rounds = 4;
+    constexpr double most_of = 0.85;
+    const Index budget = *options_.budget;
+    for (int k = 0; k < rounds; ++k) {
+      std::optional<std::size_t> beyond, within;
+      for (std::size_t j = 0; j < places_.size(); ++j) {
+        const bool fits = places_[j].parameters <= budget;
+        if (fits && (!within || places_[j].penalty < places_[*within].penalty)) within = j;
+        if (!fits && (!beyond || places_[j].penalty > places_[*beyond].penalty)) beyond = j;
+      }
+      if (!beyond || !within || places_[*beyond].penalty >= places_[*within].penalty) return;
+      if (static_cast<double>(places_[*within].parameters) >= most_of * static_cast<double>(budget)) return;
+      net_ = nets_[*beyond];
+      add(std::sqrt(places_[*beyond].penalty * places_[*within].penalty));
     }
   }
 
