@@ -12,12 +12,14 @@
 #include <taper/data/augment.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/data/csv.hpp>
+#include <taper/data/date.hpp>
 #include <taper/data/dataset.hpp>
 #include <taper/data/digits.hpp>
 #include <taper/data/encode.hpp>
 #include <taper/data/idx.hpp>
 #include <taper/data/libsvm.hpp>
 #include <taper/data/ratings.hpp>
+#include <taper/data/preprocessing.hpp>
 #include <taper/data/read_table.hpp>
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
@@ -26,6 +28,7 @@
 #include <taper/io/checkpoint.hpp>
 #include <taper/io/load.hpp>
 #include <taper/io/model.hpp>
+#include <taper/io/preprocessing.hpp>
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/groups.hpp>

@@ -19,9 +19,9 @@ constexpr const char* column_kinds[] = {"number", "category", "date", "unused"};
 constexpr const char* feature_kinds[] = {"value", "missing", "category", "other"};
 constexpr const char* target_kinds[] = {"regression", "two_classes", "classes"};
 
-const std::string& checked_text(const std::string& text) {
-  if (data::valid_utf8(text) == text) return text;
-  throw Error("save", "the name ", data::quote(text), " is not UTF-8: expected text that JSON can hold");
+const std::string& checked_text(const std::string& name) {
+  if (data::valid_utf8(name) == name) return name;
+  throw Error("save", "the name ", data::quote(name), " is not UTF-8: expected text that JSON can hold");
 }
 
 double checked_number(double value, const std::string& name) {
@@ -32,7 +32,7 @@ double checked_number(double value, const std::string& name) {
 
 PreprocessingJson checked_list(const std::vector<std::string>& texts) {
   PreprocessingJson list = PreprocessingJson::array();
-  for (const std::string& text : texts) list.push_back(checked_text(text));
+  for (const std::string& word : texts) list.push_back(checked_text(word));
   return list;
 }
 

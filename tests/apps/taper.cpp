@@ -16,7 +16,7 @@ using taper::Rng;
 
 namespace {
 
-void write(const std::string& path, const std::string& all) {
+void write_table(const std::string& path, const std::string& all) {
   std::ofstream(path, std::ios::binary) << all;
 }
 
@@ -76,25 +76,25 @@ std::vector<std::string> lines_of(const std::string& all) {
   return lines;
 }
 
-using Names = std::vector<std::string>;
+using Words = std::vector<std::string>;
 
 }  // namespace
 
 TEST_CASE("taper: categories, missing cells, dates, semicolons and decimal commas, by the target alone") {
   const Folder folder;
   const std::string table = folder / "p.csv", test = folder / "t.csv", model = folder / "m.safetensors";
-  write(table, passengers(300, 1));
-  write(test, passengers(200, 2));
+  write_table(table, passengers(300, 1));
+  write_table(test, passengers(200, 2));
   const Json report = fit(table + " --target alive --test " + test + " --save " + model);
   CHECK(has(report, {"parameters", "inputs", "validation", "certificate", "seconds", "test"}));
   CHECK(report["task"] == "two classes");
   CHECK(report["model"] == "linear");
-  CHECK(report["classes"] == Names{"no", "yes"});
+  CHECK(report["classes"] == Words{"no", "yes"});
   CHECK(report["validation"]["method"] == "cross-validation");
   CHECK(report["test"]["accuracy"] > 0.85);
   CHECK(report["certificate"]["converged"] == true);
   CHECK(report["certificate"]["relative_gap"] < 1e-8);
-  const Names inputs = report["inputs"];
+  const Words inputs = report["inputs"];
   CHECK(std::ranges::count(inputs, "sex") == 1);
   CHECK(std::ranges::count(inputs, "fare") == 1);
   CHECK(std::ranges::count(inputs, "ship") == 0);
@@ -105,14 +105,14 @@ TEST_CASE("taper: categories, missing cells, dates, semicolons and decimal comma
   const Json predicted = Json::parse(text(folder / "r.json"));
   CHECK(predicted["errors"]["log_loss"] == report["test"]["log_loss"]);
   CHECK(same.err.find("alive of 200 rows: log_loss") != std::string::npos);
-  const Names lines = lines_of(same.out);
+  const Words lines = lines_of(same.out);
   REQUIRE(lines.size() == 201);
   CHECK(lines[0] == "prediction,probability of no,probability of yes");
 
   std::map<std::string, std::size_t> place;
   std::string other = "fare,port,new,boarded,age,sex\n";
   for (const std::string& line : lines_of(passengers(200, 2, false))) {
-    Names cells;
+    Words cells;
     std::istringstream in(line);
     for (std::string cell; std::getline(in, cell, ',');) cells.push_back(cell);
     if (place.empty()) {
@@ -125,14 +125,14 @@ TEST_CASE("taper: categories, missing cells, dates, semicolons and decimal comma
       other += '\n';
     }
   }
-  write(folder / "o.csv", other);
+  write_table(folder / "o.csv", other);
   const Run shuffled =
       run("taper", "predict " + model + " " + (folder / "o.csv") + " --quiet --output " + (folder / "o.out"));
   CHECK(shuffled.status == 0);
   CHECK(text(folder / "o.out") == same.out);
 
   // What training rows did not have is said.
-  write(folder / "u.csv", "age,sex,fare,port,boarded\n30,unknown,,X,1912-04-11\n");
+  write_table(folder / "u.csv", "age,sex,fare,port,boarded\n30,unknown,,X,1912-04-11\n");
   const Run unknown = run("taper", "predict " + model + " " + (folder / "u.csv"));
   CHECK(unknown.status == 0);
   CHECK(unknown.err.find("note: \"sex\": 1 cell of categories that no training row has (\"unknown\")") !=
@@ -144,8 +144,8 @@ TEST_CASE("taper: categories, missing cells, dates, semicolons and decimal comma
 TEST_CASE("taper: a network where it is better, within a budget, in any units, and shrunk again") {
   const Folder folder;
   const std::string table = folder / "b.csv", test = folder / "t.csv", model = folder / "m.safetensors";
-  write(table, bent(600, 1));
-  write(test, bent(500, 2));
+  write_table(table, bent(600, 1));
+  write_table(test, bent(500, 2));
   const Json report = fit(table + " --target y --effort 0.3 --test " + test + " --save " + model);
   CHECK(report["model"] == "network");
   CHECK(report["task"] == "regression");
@@ -161,20 +161,20 @@ TEST_CASE("taper: a network where it is better, within a budget, in any units, a
   CHECK(small["parameters"] > 3);
   const Json linear = fit(table + " --target y --model linear --budget 2 --test " + test);
   CHECK(linear["parameters"] == 2);
-  CHECK(linear["inputs"] == Names{"b"});
+  CHECK(linear["inputs"] == Words{"b"});
 
   // Figures are in the target's units; those without units do not depend on them.
-  write(table, bent(600, 1, 1e8));
-  write(test, bent(500, 2, 1e8));
+  write_table(table, bent(600, 1, 1e8));
+  write_table(test, bent(500, 2, 1e8));
   const Json large = fit(table + " --target y --model linear --test " + test);
-  write(table, bent(600, 1, 1e-8));
-  write(test, bent(500, 2, 1e-8));
+  write_table(table, bent(600, 1, 1e-8));
+  write_table(test, bent(500, 2, 1e-8));
   const Json tiny = fit(table + " --target y --model linear --test " + test);
   CHECK(large["test"]["rmse"].get<double>() ==
         doctest::Approx(1e16 * tiny["test"]["rmse"].get<double>()).epsilon(1e-6));
   CHECK(large["test"]["r2"].get<double>() == doctest::Approx(tiny["test"]["r2"].get<double>()).epsilon(1e-6));
 
-  write(test, bent(500, 2));
+  write_table(test, bent(500, 2));
   const Run shrunk = run("taper", "shrink " + model + " --examples " + test + " --threshold 0.01 --save " +
                                       (folder / "s.safetensors") + " --json -");
   REQUIRE(shrunk.status == 0);
@@ -197,17 +197,17 @@ TEST_CASE("taper: many classes, ARFF, standard input and output") {
     all << c + 0.2 * rng.normal() << ',' << rng.normal() << ',' << "xyz"[i % 3] << '\n';
   }
   const std::string table = folder / "k.arff", model = folder / "m.safetensors";
-  write(table, all.str());
+  write_table(table, all.str());
   const Json linear = fit(table + " --target kind --test " + table);
   CHECK(linear["task"] == "classes");
-  CHECK(linear["classes"] == Names{"x", "y", "z"});
+  CHECK(linear["classes"] == Words{"x", "y", "z"});
   CHECK(linear["test"]["accuracy"] > 0.6);  // the class in the middle is not on one side of a line
   const Json network = fit(table + " --target kind --model network --effort 0.3 --test " + table);
   CHECK(network["test"]["accuracy"] > 0.9);
 
   const Run piped = run("taper", "fit - --target kind --save - < " + table, false, "", "");
   REQUIRE(piped.status == 0);
-  write(model, piped.out);
+  write_table(model, piped.out);
   CHECK(piped.err.find("kind is one of 3 classes: x, y, z") != std::string::npos);
   const Run predicted = run("taper", "predict - " + table + " < " + model);
   REQUIRE(predicted.status == 0);
@@ -218,7 +218,7 @@ TEST_CASE("taper: many classes, ARFF, standard input and output") {
   CHECK(has(report, {"parameters", "inputs", "nonzero", "tensors", "architecture", "preprocessing",
                      "certificate", "validation", "bytes"}));
   CHECK(report["link"] == "one_vs_rest");
-  CHECK(report["preprocessing"]["target"]["classes"] == Names{"x", "y", "z"});
+  CHECK(report["preprocessing"]["target"]["classes"] == Words{"x", "y", "z"});
   const Run looked = run("taper", "inspect " + table);
   CHECK(looked.out.find("ARFF, 240 rows, 3 columns") != std::string::npos);
   CHECK(looked.out.find("x (80), y (80), z (80)") != std::string::npos);
@@ -234,14 +234,14 @@ TEST_CASE("taper: LIBSVM stays sparse, and a factorization machine finds the ran
            << ":1\n";
   }
   const std::string table = folder / "s.libsvm", model = folder / "m.safetensors";
-  write(table, sparse.str());
+  write_table(table, sparse.str());
   const Json report = fit(table + " --rule one-standard-error --save " + model);
   CHECK(report["features"]["offered"] > 50000);
-  const Names inputs = report["inputs"];
+  const Words inputs = report["inputs"];
   CHECK(std::ranges::count(inputs, "V3") == 1);
   CHECK(std::ranges::count(inputs, "V500") == 1);
   CHECK(report["validation"]["rmse"] < 0.5);
-  write(folder / "one.libsvm", "0 3:1\n0 500:1 777:5\n");
+  write_table(folder / "one.libsvm", "0 3:1\n0 500:1 777:5\n");
   const Run predicted =
       run("taper", "predict " + model + " " + (folder / "one.libsvm") + " --quiet --json -");
   REQUIRE(predicted.status == 0);
@@ -259,7 +259,7 @@ TEST_CASE("taper: LIBSVM stays sparse, and a factorization machine finds the ran
     const auto j = static_cast<std::size_t>(rng.below(8)), k = static_cast<std::size_t>(rng.below(8));
     pairs << 'u' << j << ",v" << k << ',' << 3 * u[j] * v[k] + 0.05 * rng.normal() << '\n';
   }
-  write(folder / "p.csv", pairs.str());
+  write_table(folder / "p.csv", pairs.str());
   const Json machine = fit((folder / "p.csv") + " --target y --model fm --rule one-standard-error");
   CHECK(machine["parameters"] == 1 + 16 + 16);  // one latent dimension
 }
@@ -267,7 +267,7 @@ TEST_CASE("taper: LIBSVM stays sparse, and a factorization machine finds the ran
 TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
   const Folder folder;
   const auto file = [&](const char* name, const std::string& all) {
-    write(folder / name, all);
+    write_table(folder / name, all);
     return folder / name;
   };
   const std::string good = file("good.csv", passengers(80, 3)), model = folder / "m.safetensors";
@@ -359,10 +359,10 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
 TEST_CASE("taper: paths, help with an example, and completion") {
   const Folder folder;
   const std::string table = folder / "p.csv";
-  write(table, passengers(120, 4));
+  write_table(table, passengers(120, 4));
   const Run path = run("taper", "path " + table + " --target alive");
   REQUIRE(path.status == 0);
-  const Names lines = lines_of(path.out);
+  const Words lines = lines_of(path.out);
   CHECK(lines.size() == 51);
   CHECK(lines[0].starts_with("penalty,parameters,inputs,loss,standard_error,"));
   CHECK(std::ranges::count_if(lines, [](const std::string& line) { return line.ends_with(",1"); }) == 1);
@@ -380,11 +380,11 @@ TEST_CASE("taper: paths, help with an example, and completion") {
 
   const Run bash = run("taper", "completion bash");
   REQUIRE(bash.status == 0);
-  write(folder / "c.sh",
-        bash.out +
-            "\nCOMP_WORDS=(taper fit t.csv --mod) COMP_CWORD=3\n_taper\necho \"${COMPREPLY[@]}\"\n"
-            "COMP_WORDS=(taper fit t.csv --model l) COMP_CWORD=4\n_taper\necho \"${COMPREPLY[@]}\"\n"
-            "COMP_WORDS=(taper p) COMP_CWORD=1\n_taper\necho \"${COMPREPLY[@]}\"\n");
+  write_table(folder / "c.sh",
+              bash.out +
+                  "\nCOMP_WORDS=(taper fit t.csv --mod) COMP_CWORD=3\n_taper\necho \"${COMPREPLY[@]}\"\n"
+                  "COMP_WORDS=(taper fit t.csv --model l) COMP_CWORD=4\n_taper\necho \"${COMPREPLY[@]}\"\n"
+                  "COMP_WORDS=(taper p) COMP_CWORD=1\n_taper\necho \"${COMPREPLY[@]}\"\n");
   if (std::system("command -v bash >/dev/null 2>&1") == 0) {
     const std::string out = folder / "c.out";
     REQUIRE(std::system(("bash '" + (folder / "c.sh") + "' > '" + out + "' 2>&1").c_str()) == 0);
