@@ -139,6 +139,13 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
   return problem;
 }
 
+std::string csv_cell(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == text.npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
+
 std::string describe(const data::TargetColumn& target) {
   switch (target.kind) {
     case data::TargetKind::regression:

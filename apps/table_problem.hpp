@@ -32,6 +32,9 @@ struct TableProblem {
 TableProblem load_table_problem(const TableFormat& format, const std::string& target, const std::string& task,
                                 const CommonOptions& common);
 
+/// A text in a line of CSV, in quotes where it needs them.
+std::string csv_cell(const std::string& text);
+
 /// The target's kind, as a sentence: "price is a number: regression".
 std::string describe(const data::TargetColumn& target);
 

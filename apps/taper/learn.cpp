@@ -115,7 +115,7 @@ LearnOptions::LearnOptions() {
   threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 64U));
 }
 
-void LearnOptions::add_to(Command& command) {
+void LearnOptions::add_table(Command& command) {
   command.positional("TABLE", table.file,
                      "Table to learn from, plain or gzip: CSV with a header, ARFF or LIBSVM, found by its "
                      "content; - is standard input");
@@ -124,6 +124,10 @@ void LearnOptions::add_to(Command& command) {
                  "What the target is: auto decides by its values (two of them, text, or few whole numbers "
                  "from 0 or 1 on are classes)",
                  std::vector<std::string>{"auto", "regression", "classes"});
+}
+
+void LearnOptions::add_to(Command& command) {
+  add_table(command);
   command.option("--model", model,
                  "linear; network; fm, a factorization machine; auto is linear, or a network where that is "
                  "clearly better on rows held out (500 rows and more, no LIBSVM)",

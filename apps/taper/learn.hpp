@@ -13,6 +13,8 @@ struct LearnOptions : CommonOptions {
   Index folds = 5, most_categories = 32;
   double validation = 0.2, effort = 1;
 
+  /// The table, its target and task alone.
+  void add_table(Command& command);
   void add_to(Command& command);
   TableFitOptions fit_options() const;
 };

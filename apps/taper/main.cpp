@@ -17,6 +17,7 @@ std::vector<std::unique_ptr<Verb>> make_verbs() {
   verbs.push_back(make_predict());
   verbs.push_back(make_inspect());
   verbs.push_back(make_shrink());
+  verbs.push_back(make_select());
   verbs.push_back(make_path());
   verbs.push_back(make_completion());
   return verbs;

@@ -16,14 +16,6 @@
 namespace taper::apps {
 namespace {
 
-/// A text in a line of CSV.
-std::string cell_of(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == text.npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
-}
-
 class Predict : public Verb {
  public:
   Predict() {
@@ -149,14 +141,14 @@ class Predict : public Verb {
 
   static std::string csv(const data::TargetColumn& target, const Tensor<double>& said) {
     std::string text = "prediction";
-    for (const std::string& name : target.classes) text += ',' + cell_of("probability of " + name);
+    for (const std::string& name : target.classes) text += ',' + csv_cell("probability of " + name);
     text += '\n';
     for (Index i = 0; i < said.shape()[0]; ++i) {
       if (target.kind == data::TargetKind::regression) {
         text += data::number_text(number(target, said[i])) + '\n';
         continue;
       }
-      text += cell_of(label(target, said, i));
+      text += csv_cell(label(target, said, i));
       for (Index k = 0; k < said.shape()[1]; ++k)
         text += ',' + data::number_text(said[i * said.shape()[1] + k]);
       text += '\n';

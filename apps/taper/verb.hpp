@@ -24,6 +24,7 @@ std::unique_ptr<Verb> make_fit();
 std::unique_ptr<Verb> make_predict();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_shrink();
+std::unique_ptr<Verb> make_select();
 std::unique_ptr<Verb> make_path();
 std::unique_ptr<Verb> make_completion();
 

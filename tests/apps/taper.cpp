@@ -367,7 +367,18 @@ TEST_CASE("taper: paths, help with an example, and completion") {
   CHECK(lines[0].starts_with("penalty,parameters,inputs,loss,standard_error,"));
   CHECK(std::ranges::count_if(lines, [](const std::string& line) { return line.ends_with(",1"); }) == 1);
 
-  for (const char* verb : {"fit", "predict", "inspect", "shrink", "path", "completion"}) {
+  const Run select =
+      run("taper", "select " + table + " --target alive --features 2 --json " + (folder / "s.json"));
+  REQUIRE(select.status == 0);
+  const Json chosen = Json::parse(text(folder / "s.json"));
+  CHECK(chosen["selected"].size() == 2);
+  CHECK(std::ranges::count(chosen["selected"], "sex") == 1);
+  CHECK(std::ranges::count(chosen["selected"], "fare") == 1);
+  CHECK(chosen["certificate"]["relative_gap"] < 1e-8);
+  CHECK(lines_of(select.out).at(0) == "column,selected,enters,stability");
+  CHECK(lines_of(select.out).at(1).find(",1,") != std::string::npos);
+
+  for (const char* verb : {"fit", "predict", "inspect", "shrink", "select", "path", "completion"}) {
     const Run help = run("taper", std::string(verb) + " --help");
     INFO(verb);
     CHECK(help.status == 0);
