@@ -49,6 +49,7 @@
 #include <taper/nn/summary.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/optim/averaged_weights.hpp>
+#include <taper/optim/levenberg_marquardt.hpp>
 #include <taper/optim/lion.hpp>
 #include <taper/optim/minimize.hpp>
 #include <taper/optim/rmsprop.hpp>

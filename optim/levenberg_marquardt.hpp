@@ -1,0 +1,110 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <taper/data/dataset.hpp>
+#include <taper/nn/losses.hpp>
+#include <taper/nn/module.hpp>
+#include <taper/optim/minimize.hpp>
+
+namespace taper::optim {
+
+/// What a callback is shown after an iteration, when the model has its new parameters.
+struct LevenbergMarquardtIterate {
+  Index iteration;  // from 1
+  double loss;      // the mean over all rows
+  double value;     // with the decay: what is minimized
+  /// The largest cosine between the residuals and a column of their Jacobian, at the point before.
+  double gradient;
+  double damping;  // of the next iteration
+};
+
+struct LevenbergMarquardtOptions {
+  /// The penalty weight_decay / 2 * ||free entries||^2, as in an optimizer with coupled decay.
+  double weight_decay = 0;
+  /// Other decays by name, see optim::Group. An lr there is an Error.
+  std::vector<Group> groups = {};
+  Index max_iterations = 100;
+  /// No iteration begins, and no further step is tried, after so many seconds.
+  double max_seconds = std::numeric_limits<double>::infinity();
+  /// Converged when no free entry of the gradient g is larger than this times sqrt(2 f H_jj), with f what is
+  /// minimized and H the Gauss-Newton matrix: for squares, the cosine between the residuals and a column of
+  /// their Jacobian, which has no unit (More, 1978). By default the square root of the precision of T.
+  std::optional<double> gradient_tolerance = {};
+  /// Converged when an iteration lowers the value by at most this share of it.
+  double value_tolerance = 0;
+  /// Converged when a step is at most this share of the parameters, both in the norm of the scales.
+  double step_tolerance = 0;
+  /// The damping of the first iteration, relative to the curvature of each entry.
+  double damping = 1e-3;
+  /// How many rows the Gauss-Newton matrix is taken from, drawn anew for each iteration; 0 for all. Value and
+  /// gradient are those of all rows in any case, so that this changes the course and not the minimum. For
+  /// data with very many rows: some ten rows for each parameter do.
+  Index rows = 0;
+  std::uint64_t seed = 0;
+  /// One for each row, or none: the mean is weighted by them.
+  std::vector<double> sample_weights = {};
+  /// Called after each iteration; one that returns false ends the run.
+  std::function<bool(const LevenbergMarquardtIterate&)> callback = {};
+};
+
+/// Levenberg-Marquardt: minimizes the mean loss of a model over all rows plus decay, which is what train::fit
+/// lowers with SGD and coupled decay, in the free entries of its parameters, by damped Gauss-Newton steps
+///
+///     (H + damping diag(D)) step = -gradient,    H = J' H_out J / terms + diag(decay),
+///
+/// with the Jacobian J of the outputs and the second derivatives H_out of the loss by them: 2 for squares, so
+/// that this is the method of Levenberg (1944) and Marquardt (1963), which Hagan and Menhaj ("Training
+/// feedforward networks with the Marquardt algorithm", 1994) apply to networks; with cross entropy, it is
+/// the generalized Gauss-Newton matrix (Schraudolph, 2002; Martens, "Deep learning via Hessian-free
+/// optimization", 2010). A step is taken when it lowers the value over all rows; the damping follows the
+/// ratio of what it lowers to what was predicted (Nielsen, as in Madsen, Nielsen and Tingleff, "Methods for
+/// non-linear least squares problems", 2004, equation 2.21 and algorithm 3.16).
+///
+/// D is the largest diagonal of H so far (More, "The Levenberg-Marquardt algorithm: implementation and
+/// theory", 1978): so the course does not depend on the units of parameters, inputs or targets, and an entry
+/// whose curvature vanishes for a while (a unit that is saturated) makes no wild step.
+///
+/// For networks of up to a few thousand parameters: memory grows with the square of their number, the time
+/// of an iteration with rows times square, and cube. Everything is computed in double on all cores, with the
+/// same bits for any number of threads; a step is rounded to T before it is judged. The model is recorded for
+/// evaluation: dropout passes everything, batch norm keeps its running statistics as they are and trains only
+/// its scales and shifts. Entries that are frozen keep their bits and have no decay.
+template <class T> class LevenbergMarquardt {
+ public:
+  /// `loss` is mse_loss, bce_with_logits_loss or cross_entropy_loss. Model and data must outlive this. Throws
+  /// Error for options out of range, data that are empty, not finite or do not fit, a label that is no class,
+  /// another loss, a model whose output for one row depends on other rows, and an operation that there is for
+  /// T alone.
+  LevenbergMarquardt(nn::Module<T>& model, const data::Dataset<T>& data,
+                     const std::type_identity_t<nn::Loss<T>>& loss,
+                     const LevenbergMarquardtOptions& options = {});
+  LevenbergMarquardt(nn::Module<T>&, data::Dataset<T>&&, const std::type_identity_t<nn::Loss<T>>&,
+                     const LevenbergMarquardtOptions& = {}) = delete;
+  /// The same for columns and a step of one's own (train::Step), which ends with one of these losses of
+  /// computed outputs and of a column.
+  LevenbergMarquardt(
+      nn::Module<T>& model, const std::vector<View<const std::type_identity_t<T>>>& columns,
+      const std::type_identity_t<std::function<Var<T>(Tape<T>&, std::span<const Var<T>>)>>& step,
+      const LevenbergMarquardtOptions& options = {});
+  LevenbergMarquardt(LevenbergMarquardt&&) noexcept;
+  LevenbergMarquardt& operator=(LevenbergMarquardt&&) noexcept;
+  ~LevenbergMarquardt();
+
+  /// Runs from the parameters and masks that the model has now. The model ends with the last accepted step,
+  /// which has the least value so far, also when a callback throws; a step to a value that is not finite is
+  /// never stored. Throws Error when the value at the start is not finite, or the model's parameters were
+  /// laid out anew. The same object may run again.
+  Outcome minimize();
+
+ private:
+  struct Run;
+  std::unique_ptr<Run> run_;
+};
+
+}  // namespace taper::optim
