@@ -15,6 +15,7 @@ namespace {
 constexpr Index most_batch_rows = 128;   // in a pass for value and gradient
 constexpr Index batches_at_a_time = 64;  // whose gradients are kept until they are added up
 constexpr Index jacobian_rows = 512;     // in a product J' J
+constexpr Index rows_for_a_lane = 32;    // of a Jacobian, below which another thread does not pay
 constexpr Index product_columns = 64;    // of the triangle, at a time
 
 std::size_t unsign(Index i) {
@@ -35,8 +36,8 @@ void check_weights(std::span<const double> weights, Index rows, const char* wher
 }
 
 /// Calls f(lane) for each, on several threads.
-template <class F> void for_lanes(std::size_t count, const F& f) {
-  kernels::for_pieces(static_cast<Index>(count), 1, [&](Index lane, Index) { f(unsign(lane)); });
+template <class F> void for_each_lane(Index count, const F& f) {
+  kernels::for_pieces(count, 1, [&](Index lane, Index) { f(lane); });
 }
 
 }  // namespace
@@ -241,10 +242,11 @@ template <class T> double GaussNewton<T>::evaluate(std::span<const double> x, st
   double mean = 0;
   for (Index begin = 0; begin < batches; begin += batches_at_a_time) {
     const Index count = std::min(batches_at_a_time, batches - begin);
-    for_lanes(lanes_.size(), [&](std::size_t lane) {
-      for (Index k = static_cast<Index>(lane); k < count; k += static_cast<Index>(lanes_.size())) {
+    const Index lanes = lanes_for(count);
+    for_each_lane(lanes, [&](Index lane) {
+      for (Index k = lane; k < count; k += lanes) {
         double* const to = partial_.data() + k * stride;
-        to[size()] = evaluate_batch(*lanes_[lane], begin + k, to);
+        to[size()] = evaluate_batch(*lanes_[unsign(lane)], begin + k, to);
       }
     });
     for (Index k = 0; k < count; ++k) {
@@ -290,11 +292,10 @@ void GaussNewton<T>::curvature(std::span<const double> x, std::span<const Index>
   const Index most = std::max<Index>(1, jacobian_rows / rank), all = static_cast<Index>(rows.size());
   jacobian_.resize(unsign(std::min(most, all) * rank * n));
   for (Index begin = 0; begin < all; begin += most) {
-    const Index count = std::min(most, all - begin), lanes = static_cast<Index>(lanes_.size());
-    for_lanes(lanes_.size(), [&](std::size_t lane) {
-      const Index k = static_cast<Index>(lane);
-      for (Index i = count * k / lanes; i < count * (k + 1) / lanes; ++i) {
-        jacobian_row(*lanes_[lane], rows[unsign(begin + i)], total, jacobian_.data() + i * rank * n);
+    const Index count = std::min(most, all - begin), lanes = lanes_for(count / rows_for_a_lane);
+    for_each_lane(lanes, [&](Index lane) {
+      for (Index i = count * lane / lanes; i < count * (lane + 1) / lanes; ++i) {
+        jacobian_row(*lanes_[unsign(lane)], rows[unsign(begin + i)], total, jacobian_.data() + i * rank * n);
       }
     });
     for (Index column = 0; column < n; column += product_columns) {

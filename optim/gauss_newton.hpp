@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -72,6 +73,10 @@ template <class T> class GaussNewton {
     Index first, at, size;
   };
 
+  /// How many lanes do so many pieces of work.
+  Index lanes_for(Index pieces) const {
+    return std::clamp<Index>(pieces, 1, static_cast<Index>(lanes_.size()));
+  }
   void record(const nn::Module<T>& model, const RowLoss<T>& loss);
   void check_rows_alone();
   void require_layout() const;

@@ -143,7 +143,8 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     for (Eigen::Index i = 0; i < scales.size(); ++i) {
       // An entry without curvature has no gradient either, but that of rows that were not drawn.
       if (scales[i] > 0) {
-        steepness = std::max(steepness, std::abs(now.gradient[i]) / std::sqrt(2 * now.value * scales[i]));
+        steepness =
+            std::max(steepness, std::abs(now.gradient[i]) / std::sqrt(2 * now.value) / std::sqrt(scales[i]));
       }
     }
   }

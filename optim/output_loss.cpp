@@ -19,12 +19,15 @@ double logistic_function(double x) {
   return x < 0 ? e / (1 + e) : 1 / (1 + e);
 }
 
-double log_sum_exp(std::span<const double> x) {
-  const double most = std::ranges::max(x);
-  double sum = 0;
-  for (const double entry : x) sum += std::exp(entry - most);
-  return most + std::log(sum);
-}
+/// The largest entry, and the sum of exp(entry - largest).
+struct ExponentialSum {
+  explicit ExponentialSum(std::span<const double> x) : most(std::ranges::max(x)) {
+    for (const double entry : x) sum += std::exp(entry - most);
+  }
+  double share(double entry) const { return std::exp(entry - most) / sum; }
+
+  double most, sum = 0;
+};
 
 }  // namespace
 
@@ -81,7 +84,8 @@ double OutputLoss::value(std::span<const double> outputs, std::span<const double
       return total;
     case Kind::softmax: {
       if (is_ignored(targets[0])) return 0;
-      const double whole = log_sum_exp(outputs);
+      const ExponentialSum of(outputs);
+      const double whole = of.most + std::log(of.sum);
       total = (1 - smoothing_) * (whole - outputs[static_cast<std::size_t>(targets[0])]);
       if (smoothing_ == 0) return total;
       for (const double output : outputs) {
@@ -109,8 +113,9 @@ void OutputLoss::gradient(std::span<const double> outputs, std::span<const doubl
         std::ranges::fill(to, 0.0);
         return;
       }
-      const double whole = log_sum_exp(outputs), spread = smoothing_ / static_cast<double>(outputs_);
-      for (std::size_t k = 0; k < to.size(); ++k) to[k] = weight * (std::exp(outputs[k] - whole) - spread);
+      const ExponentialSum whole(outputs);
+      const double spread = smoothing_ / static_cast<double>(outputs_);
+      for (std::size_t k = 0; k < to.size(); ++k) to[k] = weight * (whole.share(outputs[k]) - spread);
       to[static_cast<std::size_t>(targets[0])] -= weight * (1 - smoothing_);
       return;
     }
@@ -131,18 +136,22 @@ void OutputLoss::curvature(std::span<const double> outputs, double weight, std::
       }
       return;
     case Kind::softmax: {
-      const double whole = log_sum_exp(outputs);
+      if (n == 1) return;
       // Row k: its own entry is sqrt(p_k r_k / (p_k + r_k)), with r_k what comes behind it, and entry j there
-      // -p_j sqrt(p_k / (r_k (p_k + r_k))). The last row would be zero.
-      double behind = 0;
-      for (std::size_t k = n; k-- > 0;) {
-        const double p = std::exp(outputs[k] - whole);
-        if (k + 1 < n && p > 0 && behind > 0) {
-          const double share = std::sqrt(weight) * std::sqrt(p / (p + behind)) / std::sqrt(behind);
-          to[k * n + k] = share * behind;
-          for (std::size_t j = k + 1; j < n; ++j) to[k * n + j] = -share * std::exp(outputs[j] - whole);
-        }
-        behind += p;
+      // -p_j sqrt(p_k / (r_k (p_k + r_k))). What would be the last row is zero. The first row, which is
+      // written last, holds p until then.
+      const ExponentialSum whole(outputs);
+      const std::span<double> p = to.first(n);
+      std::ranges::transform(outputs, p.begin(), [&](double output) { return whole.share(output); });
+      double behind = p[n - 1];
+      for (std::size_t k = n - 1; k-- > 0;) {
+        const double own = p[k];
+        const double share = own > 0 && behind > 0
+                                 ? std::sqrt(weight) * std::sqrt(own / (own + behind)) / std::sqrt(behind)
+                                 : 0;
+        for (std::size_t j = k + 1; j < n; ++j) to[k * n + j] = -share * p[j];
+        to[k * n + k] = share * behind;
+        behind += own;
       }
       return;
     }
