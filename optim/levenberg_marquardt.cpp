@@ -2,7 +2,6 @@
 
 #include <fnmatch.h>
 
-#include <Eigen/Cholesky>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -10,14 +9,15 @@
 
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
+#include <taper/optim/damped_matrix.hpp>
 #include <taper/optim/gauss_newton.hpp>
+#include <taper/optim/lbfgs.hpp>
 
 namespace taper::optim {
 namespace {
 
 constexpr const char* lm_name = "levenberg_marquardt";
-using Vector = Eigen::VectorXd;
-using Square = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using Vector = DampedMatrix::Vector;
 
 void require_options(const LevenbergMarquardtOptions& options, Index rows) {
   const auto at_least_zero = [](const char* name, double value) { require_setting(lm_name, name, value); };
@@ -70,7 +70,7 @@ std::vector<double> decay_by_position(const nn::Parameters<T>& parameters,
 std::vector<Index> drawn_rows(Index count, Index all, std::uint64_t seed, Index iteration) {
   std::vector<Index> rows(static_cast<std::size_t>(all));
   std::iota(rows.begin(), rows.end(), Index{0});
-  if (count == 0 || count == all) return rows;
+  if (count == all) return rows;
   Rng rng(seed, static_cast<std::uint64_t>(iteration));
   for (Index i = 0; i < count; ++i) {
     std::swap(rows[static_cast<std::size_t>(i)], rows[static_cast<std::size_t>(i + rng.below(all - i))]);
@@ -78,6 +78,29 @@ std::vector<Index> drawn_rows(Index count, Index all, std::uint64_t seed, Index 
   rows.resize(static_cast<std::size_t>(count));
   std::ranges::sort(rows);
   return rows;
+}
+
+/// Entries of a weight that have the same input, and those of a bias, are of one group: they have one unit.
+template <class T> std::vector<Index> groups_of(const GaussNewton<T>& problem) {
+  std::vector<Index> by_position(problem.parameters().block()->values.size(), 0);
+  Index groups = 0;
+  for (const auto& entry : problem.parameters().entries()) {
+    const Index outputs = entry.shape.rank() == 0 ? 1 : entry.shape[0];
+    const Index inputs = entry.shape.rank() < 2 || outputs == 0 ? 1 : entry.shape.size() / outputs;
+    for (Index i = 0; i < entry.shape.size(); ++i) {
+      by_position[static_cast<std::size_t>(entry.offset + i)] = groups + i % inputs;
+    }
+    groups += inputs;
+  }
+  std::vector<Index> result;
+  for (const Index position : problem.positions()) {
+    result.push_back(by_position[static_cast<std::size_t>(position)]);
+  }
+  return result;
+}
+
+std::span<double> span_of(Vector& v) {
+  return {v.data(), static_cast<std::size_t>(v.size())};
 }
 
 /// A point with all that a step is computed from.
@@ -103,126 +126,163 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   void start() {
     begin = std::chrono::steady_clock::now();
     problem.sync();
-    const auto n = static_cast<Eigen::Index>(problem.size());
+    const Index n = problem.size(), rank = std::max<Index>(problem.loss().rank(), 1);
+    const auto all = static_cast<double>(problem.rows());
+    rows = options.rows;
+    if (rows == 0) rows = std::min(problem.rows(), std::max(least_rows, rows_by_parameter * n / rank));
+    // Backward passes with a gradient take six operations for a row and parameter, the matrix n for each.
+    matrix_cost = static_cast<double>(rows * rank * n) / (6 * all);
     decay.resize(n);
-    for (Eigen::Index i = 0; i < n; ++i) {
+    for (Index i = 0; i < n; ++i) {
       decay[i] = decay_of[static_cast<std::size_t>(problem.positions()[static_cast<std::size_t>(i)])];
     }
     const std::vector<double> x = problem.point();
     now.x = Eigen::Map<const Vector>(x.data(), n);
-    next.x = now.x;
+    next.x = step = now.x;
     now.gradient.resize(n), next.gradient.resize(n);
-    matrix.resize(n, n);
-    scales = Vector::Zero(n);
+    damped.emplace(groups_of(problem));
     damping = options.damping, growth = 2;
-    outcome = {};
+    outcome = {}, matrices = 0;
     if (!evaluate(now)) {
-      throw Error(lm_name, "a loss of ", now.loss, " or its gradient at the start",
-                  ": expected finite numbers");
+      throw Error(lm_name, "a loss of ", now.loss,
+                  " or a gradient at the start that is not finite: expected finite numbers");
     }
   }
 
   /// Whether value and gradient are finite there.
   bool evaluate(Place& at) {
     ++outcome.evaluations;
-    at.loss = problem.evaluate({at.x.data(), static_cast<std::size_t>(at.x.size())},
-                               {at.gradient.data(), static_cast<std::size_t>(at.x.size())});
+    at.loss = problem.evaluate(span_of(at.x), span_of(at.gradient));
     at.value = at.loss + 0.5 * at.x.dot(decay.cwiseProduct(at.x));
     at.gradient += decay.cwiseProduct(at.x);
     return std::isfinite(at.value) && at.gradient.allFinite();
   }
 
-  /// The matrix at the present point, and the scales.
+  /// Evaluates a step, as it is when the result is rounded to what the model can hold. False where that is
+  /// not finite.
+  bool try_step(const Vector& wanted) {
+    next.x = now.x + wanted;
+    problem.round(span_of(next.x));
+    step = next.x - now.x;
+    return step.allFinite() && evaluate(next);
+  }
+
+  /// The matrix at the present point, and its scales.
   void linearize() {
-    const std::vector<Index> rows =
-        drawn_rows(options.rows, problem.rows(), options.seed, outcome.iterations);
-    problem.curvature({now.x.data(), static_cast<std::size_t>(now.x.size())}, rows, matrix.data());
+    auto& matrix = damped->matrix();
+    problem.curvature(span_of(now.x), drawn_rows(rows, problem.rows(), options.seed, matrices),
+                      matrix.data());
+    ++matrices;
     matrix.diagonal() += decay;
-    scales = scales.cwiseMax(matrix.diagonal());
+    damped->update_scales();
     steepness = 0;
-    for (Eigen::Index i = 0; i < scales.size(); ++i) {
-      // An entry without curvature has no gradient either, but that of rows that were not drawn.
-      if (scales[i] > 0) {
-        steepness =
-            std::max(steepness, std::abs(now.gradient[i]) / std::sqrt(2 * now.value) / std::sqrt(scales[i]));
-      }
+    for (Index i = 0; i < now.x.size(); ++i) {
+      // What none of the rows depends on has the scale of its group.
+      const double curvature = matrix(i, i) > 0 ? matrix(i, i) : damped->scales()[i];
+      if (!(curvature > 0)) continue;
+      steepness =
+          std::max(steepness, std::abs(now.gradient[i]) / std::sqrt(2 * now.value) / std::sqrt(curvature));
     }
   }
 
-  /// Solves for the step in units of the scales, in which the damping is that of the identity. False when the
-  /// matrix is not positive definite in this precision.
-  bool solve() {
-    const Vector unit = scales.unaryExpr([](double s) { return s > 0 ? 1 / std::sqrt(s) : 0.0; });
-    damped = matrix;
-    damped.template triangularView<Eigen::Lower>() = unit.asDiagonal() * matrix * unit.asDiagonal();
-    damped.diagonal().array() += damping;
-    const Eigen::LLT<Eigen::Ref<Square>> factors(damped);
-    if (factors.info() != Eigen::Success) return false;
-    step = -unit.cwiseProduct(now.gradient);
-    factors.solveInPlace(step);
-    step = unit.cwiseProduct(step);
-    return step.allFinite();
-  }
-
-  bool out_of_time() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() >
-           options.max_seconds;
-  }
   bool end(bool converged, const char* reason) {
     outcome.converged = converged;
     outcome.reason = reason;
     return false;
   }
-
-  /// One iteration: steps with more and more damping until one is taken. False at the end of the run.
-  bool iterate() {
+  /// Whether there is something left to do, and time for it.
+  bool goes_on() {
     if (now.x.size() == 0) return end(true, "no entry is free");
     if (now.value <= 0) return end(true, "the value is 0");
     if (outcome.iterations >= options.max_iterations) return end(false, "max_iterations reached");
-    if (out_of_time()) return end(false, "max_seconds reached");
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - begin;
+    return passed.count() <= options.max_seconds || end(false, "max_seconds reached");
+  }
+
+  /// A step with a new matrix, and more and more damping until it lowers the value, then others with the same
+  /// matrix. False at the end of the run.
+  bool iterate() {
+    if (!goes_on()) return false;
     linearize();
     if (steepness <= tolerance) return end(true, "gradient_tolerance reached");
+    const Index evaluations = outcome.evaluations;
     for (;; damping *= growth, growth *= 2) {
       if (!(damping < most_damping)) return end(false, "no step lowers the value");
-      if (out_of_time()) return end(false, "max_seconds reached");
-      if (!solve()) continue;
-      next.x = now.x + step;
-      problem.round({next.x.data(), static_cast<std::size_t>(next.x.size())});
-      step = next.x - now.x;
-      if (!step.allFinite()) continue;
-      // What the quadratic model of the value gains along the step as it is rounded.
-      const Vector product = matrix.template selfadjointView<Eigen::Lower>() * step;
-      const double predicted = -step.dot(now.gradient + 0.5 * product);
+      if (!goes_on()) return false;
+      if (!damped->factorize(damping)) continue;
+      const Vector wanted = -damped->from_coordinates(damped->gradient_by_coordinates(now.gradient));
+      next.x = now.x + wanted;
+      problem.round(span_of(next.x));
+      const double predicted = damped->predicted_gain(next.x - now.x, now.gradient);
+      if (!std::isfinite(predicted)) continue;
       if (predicted <= std::numeric_limits<double>::epsilon() * now.value) {
         // A long step, not one that much damping has made short.
         if (damping <= 1) return end(true, "no step gains more than rounding takes");
         return end(false, "no step lowers the value");
       }
-      if (!evaluate(next)) continue;
+      if (!try_step(wanted)) continue;
       const double gain = now.value - next.value;
       if (!(gain > 0)) continue;
-      accept(gain, predicted);
-      return go_on(gain);
+      const double excess = 2 * gain / predicted - 1;
+      const double factor = std::max(1.0 / 3, 1 - excess * excess * excess);
+      LBFGSHistory history(now.x.size(), most_pairs);
+      remember(history);
+      if (!take_step()) return false;
+      if (!correct(history, gain, matrix_cost + static_cast<double>(outcome.evaluations - evaluations))) {
+        return false;
+      }
+      damping = std::max(damping * factor, least_damping);
+      growth = 2;
+      return true;
     }
   }
 
-  void accept(double gain, double predicted) {
-    const double excess = 2 * gain / predicted - 1;
-    damping *= std::max(1.0 / 3, 1 - excess * excess * excess);
-    damping = std::max(damping, least_damping);
-    growth = 2;
-    std::swap(now, next);
-    problem.store({now.x.data(), static_cast<std::size_t>(now.x.size())});
-    ++outcome.iterations;
+  /// Steps of L-BFGS in the coordinates of the damped matrix, as long as they gain more for each evaluation
+  /// than all has gained since that matrix. False at the end of the run.
+  bool correct(LBFGSHistory& history, double gained, double cost) {
+    for (Index k = 1; k < options.steps_by_matrix; ++k) {
+      if (!goes_on()) return false;
+      Vector direction = -damped->gradient_by_coordinates(now.gradient);
+      history.multiply(span_of(direction));
+      direction = damped->from_coordinates(direction);
+      const double slope = direction.dot(now.gradient);
+      const Index evaluations = outcome.evaluations;
+      double length = 1;
+      bool found = false;
+      for (int tries = 0; slope < 0 && tries < 3 && !found; ++tries, length *= 0.3) {
+        found = try_step(length * direction) && next.value < now.value + 1e-4 * length * slope;
+      }
+      if (!found) return true;
+      const double gain = now.value - next.value;
+      const auto spent = static_cast<double>(outcome.evaluations - evaluations);
+      remember(history);
+      if (!take_step()) return false;
+      const bool pays = gain * cost > gained * spent;
+      gained += gain, cost += spent;
+      if (!pays) return true;
+    }
+    return true;
   }
 
-  bool go_on(double gain) {
+  /// Stores the step to the next point, which is evaluated, in the coordinates of the damped matrix.
+  void remember(LBFGSHistory& history) {
+    Vector moved = damped->to_coordinates(step);
+    Vector changed = damped->gradient_by_coordinates(next.gradient - now.gradient);
+    history.push(span_of(moved), span_of(changed));
+  }
+
+  /// Goes to the next point. False at the end of the run.
+  bool take_step() {
+    const double gain = now.value - next.value;
+    std::swap(now, next);
+    problem.store(span_of(now.x));
+    ++outcome.iterations;
     if (options.callback &&
         !options.callback({outcome.iterations, now.loss, now.value, steepness, damping})) {
       return end(false, "the callback ended it");
     }
     if (gain <= options.value_tolerance * (now.value + gain)) return end(true, "value_tolerance reached");
-    const auto length = [&](const Vector& v) { return v.cwiseProduct(scales.cwiseSqrt()).norm(); };
+    const auto length = [&](const Vector& v) { return v.cwiseProduct(damped->scales().cwiseSqrt()).norm(); };
     if (length(step) <= options.step_tolerance * length(now.x)) return end(true, "step_tolerance reached");
     return true;
   }
@@ -236,17 +296,21 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   }
 
   static constexpr double most_damping = 1e30, least_damping = 1e-15;
+  static constexpr Index least_rows = 2048, rows_by_parameter = 5, most_pairs = 20;
 
   LevenbergMarquardtOptions options;
   GaussNewton<T> problem;
   std::vector<double> decay_of;  // by position in the block
   double tolerance;
   std::chrono::steady_clock::time_point begin;
-  Vector decay, scales, step;
-  Square matrix, damped;  // their lower triangles
+  Index rows = 0;          // that a matrix is taken from
+  double matrix_cost = 0;  // in evaluations
+  Vector decay, step;
+  std::optional<DampedMatrix> damped;
   Place now, next;
   double damping = 0, growth = 2;
   double steepness = 0;  // what gradient_tolerance bounds
+  Index matrices = 0;
   Outcome outcome;
 };
 

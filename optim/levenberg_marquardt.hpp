@@ -14,7 +14,7 @@
 
 namespace taper::optim {
 
-/// What a callback is shown after an iteration, when the model has its new parameters.
+/// What a callback is shown after a step, when the model has its new parameters.
 struct LevenbergMarquardtIterate {
   Index iteration;  // from 1
   double loss;      // the mean over all rows
@@ -29,27 +29,31 @@ struct LevenbergMarquardtOptions {
   double weight_decay = 0;
   /// Other decays by name, see optim::Group. An lr there is an Error.
   std::vector<Group> groups = {};
+  /// Steps that are taken.
   Index max_iterations = 100;
-  /// No iteration begins, and no further step is tried, after so many seconds.
+  /// No further step is tried after so many seconds.
   double max_seconds = std::numeric_limits<double>::infinity();
   /// Converged when no free entry of the gradient g is larger than this times sqrt(2 f H_jj), with f what is
   /// minimized and H the Gauss-Newton matrix: for squares, the cosine between the residuals and a column of
   /// their Jacobian, which has no unit (More, 1978). By default the square root of the precision of T.
   std::optional<double> gradient_tolerance = {};
-  /// Converged when an iteration lowers the value by at most this share of it.
+  /// Converged when a step lowers the value by at most this share of it.
   double value_tolerance = 0;
   /// Converged when a step is at most this share of the parameters, both in the norm of the scales.
   double step_tolerance = 0;
-  /// The damping of the first iteration, relative to the curvature of each entry.
-  double damping = 1e-3;
-  /// How many rows the Gauss-Newton matrix is taken from, drawn anew for each iteration; 0 for all. Value and
-  /// gradient are those of all rows in any case, so that this changes the course and not the minimum. For
-  /// data with very many rows: some ten rows for each parameter do.
+  /// That of the first step, relative to the scales of the curvature.
+  double damping = 1e-2;
+  /// How many rows a Gauss-Newton matrix is taken from, drawn anew for each; 0 for 5 for each parameter and
+  /// 2048 at least, or all, where there are not so many. Value and gradient are those of all rows in any
+  /// case, so that this changes the course and not the minimum (Byrd, Chin, Neveitt and Nocedal, "On the use
+  /// of stochastic Hessian information in optimization methods for machine learning", 2011).
   Index rows = 0;
+  /// How many steps are made with one matrix at most: 1 is the textbook's method.
+  Index steps_by_matrix = 40;
   std::uint64_t seed = 0;
   /// One for each row, or none: the mean is weighted by them.
   std::vector<double> sample_weights = {};
-  /// Called after each iteration; one that returns false ends the run.
+  /// Called after each step; one that returns false ends the run.
   std::function<bool(const LevenbergMarquardtIterate&)> callback = {};
 };
 
@@ -66,15 +70,25 @@ struct LevenbergMarquardtOptions {
 /// ratio of what it lowers to what was predicted (Nielsen, as in Madsen, Nielsen and Tingleff, "Methods for
 /// non-linear least squares problems", 2004, equation 2.21 and algorithm 3.16).
 ///
-/// D is the largest diagonal of H so far (More, "The Levenberg-Marquardt algorithm: implementation and
-/// theory", 1978): so the course does not depend on the units of parameters, inputs or targets, and an entry
-/// whose curvature vanishes for a while (a unit that is saturated) makes no wild step.
+/// The scale D of an entry is the mean of the diagonal of H over the entries of its weight that have the same
+/// input (over a bias as a whole), the largest one so far: so the course does not depend on the units of
+/// inputs or targets, and where the curvature vanishes for a while, steps stay bounded (More, "The
+/// Levenberg-Marquardt algorithm: implementation and theory", 1978, who takes each entry by itself; that
+/// gives units that are hardly active too much freedom, and networks with ReLU then end higher).
+///
+/// A matrix costs as much as many evaluations of the value and its gradient. So a step with a new matrix is
+/// followed by others with the same one, of L-BFGS in the coordinates in which the damped matrix is the
+/// identity: it starts from that matrix and learns what has changed, and the second-order terms that
+/// Gauss-Newton leaves out (in the spirit of Dennis, Gay and Welsch, "An adaptive nonlinear least-squares
+/// algorithm", 1981). They go on as long as a step gains more for each evaluation than all steps with that
+/// matrix have gained together, its own cost included.
 ///
 /// For networks of up to a few thousand parameters: memory grows with the square of their number, the time
-/// of an iteration with rows times square, and cube. Everything is computed in double on all cores, with the
-/// same bits for any number of threads; a step is rounded to T before it is judged. The model is recorded for
-/// evaluation: dropout passes everything, batch norm keeps its running statistics as they are and trains only
-/// its scales and shifts. Entries that are frozen keep their bits and have no decay.
+/// of a matrix with its rows times that square, and of its factors with the cube. Everything is computed in
+/// double on all cores, with the same bits for any number of threads; a step is rounded to T before it is
+/// judged. The model is recorded for evaluation: dropout passes everything, batch norm keeps its running
+/// statistics as they are and trains only its scales and shifts. Entries that are frozen keep their bits and
+/// have no decay.
 template <class T> class LevenbergMarquardt {
  public:
   /// `loss` is mse_loss, bce_with_logits_loss or cross_entropy_loss. Model and data must outlive this. Throws

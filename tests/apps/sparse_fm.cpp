@@ -26,7 +26,7 @@ std::string ratings(const std::string& separator, int count, unsigned seed, bool
   return text;
 }
 
-void write(const std::string& path, const std::string& text) {
+void write_ratings(const std::string& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
@@ -63,9 +63,9 @@ TEST_CASE("sparse_fm: ratings without a latent dimension have none") {
 
 TEST_CASE("sparse_fm: files, whatever is between the cells, on two threads, and sides") {
   const Folder folder;
-  write(folder / "tab", ratings("\t", 1500, 1, false));
-  write(folder / "comma", ratings(",", 1500, 1, true));
-  write(folder / "colons", ratings("::", 1500, 1, false));
+  write_ratings(folder / "tab", ratings("\t", 1500, 1, false));
+  write_ratings(folder / "comma", ratings(",", 1500, 1, true));
+  write_ratings(folder / "colons", ratings("::", 1500, 1, false));
   const Json tab = figures("sparse_fm", "'" + (folder / "tab") + "' --rank 4");
   CHECK(tab["rank"]["kept"] == 1);
   CHECK(tab["test_rmse"]["refitted"] < 0.2);
@@ -77,7 +77,7 @@ TEST_CASE("sparse_fm: files, whatever is between the cells, on two threads, and 
   }
 
   // A test file of its own, with users, items and a kind that the training set does not have.
-  write(folder / "test",
+  write_ratings(folder / "test",
         ratings(",", 200, 2, true) + "new,1,3,k1\n0,other,3,k1\n0,1,3,odd\nnew,other,3,odd\n");
   const Json report = figures(
       "sparse_fm", "'" + (folder / "comma") + "' --test '" + (folder / "test") + "' --side kind --rank 4");
@@ -101,7 +101,7 @@ TEST_CASE("sparse_fm: the units of ratings change the errors by their factor, an
       std::snprintf(line, sizeof line, "%d,%d,%.15g\n", user, item, by * rating + plus);
       text += line;
     }
-    write(folder / name, text);
+    write_ratings(folder / name, text);
     return figures("sparse_fm", "'" + (folder / name) + "' --rank 4");
   };
   const Json one = scaled("one", 1, 0);
@@ -117,10 +117,10 @@ TEST_CASE("sparse_fm: the units of ratings change the errors by their factor, an
 
 TEST_CASE("sparse_fm: wrong input is one sentence and exit status 2") {
   const Folder folder;
-  write(folder / "good", ratings(",", 100, 1, true));
-  write(folder / "damaged", ratings(",", 50, 1, true) + "1,2,three,k1\n");
-  write(folder / "few", ratings(",", 10, 1, true));
-  write(folder / "other", "user,item,rating\n1,2,3\n");
+  write_ratings(folder / "good", ratings(",", 100, 1, true));
+  write_ratings(folder / "damaged", ratings(",", 50, 1, true) + "1,2,three,k1\n");
+  write_ratings(folder / "few", ratings(",", 10, 1, true));
+  write_ratings(folder / "other", "user,item,rating\n1,2,3\n");
   const std::string good = "'" + (folder / "good") + "'";
   struct Case {
     std::string arguments, words;
