@@ -104,6 +104,18 @@ std::string distribution_text(const SearchDimension& dimension) {
   return JournalJson{{"name", name}, {"attributes", attributes}}.dump();
 }
 
+const char* name_of(sparsity::Sampler sampler) {
+  switch (sampler) {
+    case sparsity::Sampler::random:
+      return "random";
+    case sparsity::Sampler::tpe:
+      return "tpe";
+    case sparsity::Sampler::grid:
+      break;
+  }
+  return "grid";
+}
+
 /// What tells one study from another.
 JournalJson description_of(const StudyDescription& study) {
   JournalJson space = JournalJson::array();
@@ -112,7 +124,7 @@ JournalJson description_of(const StudyDescription& study) {
   }
   JournalJson result{{"version", 1},
                      {"space", space},
-                     {"sampler", study.sampler == sparsity::Sampler::tpe ? "tpe" : "random"},
+                     {"sampler", name_of(study.sampler)},
                      {"seed", study.seed},
                      {"epochs", study.epochs},
                      {"wave", study.wave}};

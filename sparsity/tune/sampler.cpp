@@ -188,6 +188,20 @@ std::vector<const Trial*> ranked(const std::vector<Trial>& seen) {
   return result;
 }
 
+Point grid_point(const SearchSpace& space, Index number) {
+  Point point(space.size());
+  for (std::size_t k = space.size(); k-- > 0;) {
+    const SearchDimension& dimension = space.dimensions()[k];
+    if (!dimension.is_integer() && dimension.kind != Kind::categorical) {
+      throw Error("tune", "a grid of ", dimension.name, ": expected whole numbers or words");
+    }
+    const auto count = static_cast<Index>(dimension.high - dimension.low) + 1;
+    point[k] = dimension.low + static_cast<double>(number % count);
+    number /= count;
+  }
+  return point;
+}
+
 }  // namespace
 
 std::vector<double> propose(const SearchSpace& space, Sampler sampler, const TpeOptions& options,
@@ -196,6 +210,7 @@ std::vector<double> propose(const SearchSpace& space, Sampler sampler, const Tpe
     throw Error("tune", options.startup, " random trials and ", options.candidates,
                 " candidates: expected 1 at least of both");
   }
+  if (sampler == Sampler::grid) return grid_point(space, number);
   Rng rng(seed, static_cast<std::uint64_t>(number) + 1);
   if (sampler == Sampler::random) return draw_anywhere(space, rng);
   const std::vector<const Trial*> order = ranked(seen);

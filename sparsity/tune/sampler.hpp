@@ -27,11 +27,15 @@ struct TpeOptions {
   Index candidates = 24;  ///< of which the best is taken
 };
 
-enum class Sampler { random, tpe };
+enum class Sampler {
+  random,
+  tpe,
+  grid  ///< all points one after the other, the last setting fastest, and again; for words and whole numbers
+};
 
 /// The point of the trial `number`: a function of the space, the seed, the number and the trials `seen`, of
-/// which running ones count by their points alone. Throws Error for options below 1 and trials that do not
-/// lie in the space.
+/// which running ones count by their points alone. Throws Error for options below 1, trials that do not
+/// lie in the space, and a grid of numbers that are not whole.
 std::vector<double> propose(const SearchSpace& space, Sampler sampler, const TpeOptions& options,
                             const std::vector<Trial>& seen, std::uint64_t seed, Index number);
 

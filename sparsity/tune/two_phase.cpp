@@ -1,0 +1,407 @@
+#include <taper/sparsity/tune/two_phase.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <limits>
+#include <numeric>
+
+#include <taper/instantiate.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
+#include <taper/optim/adam.hpp>
+#include <taper/optim/levenberg_marquardt.hpp>
+#include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/proximal.hpp>
+#include <taper/train/fit.hpp>
+
+namespace taper::sparsity {
+namespace {
+
+constexpr const char* in_two_phase = "two_phase";
+/// Memory and time of Levenberg-Marquardt grow with the square and the cube.
+constexpr Index most_for_second_order = 2000;
+
+/// The settings of a trial, checked.
+struct TwoPhaseSettings {
+  explicit TwoPhaseSettings(const TrialSettings& from);
+
+  double lr, penalty, growth, refit_decay, refit_lr;
+  Index epochs, batch_size, path_epochs, refit_epochs, refit_iterations, starts;
+  FactorizeOptions factorize;
+  Groups groups;
+  std::string refit;
+};
+
+double above_zero(const TrialSettings& from, const char* name, double fallback) {
+  const double value = from.number(name, fallback);
+  if (std::isfinite(value) && value > 0) return value;
+  throw Error(in_two_phase, name, " is ", value, ": expected a number above 0");
+}
+double not_negative(const TrialSettings& from, const char* name, double fallback) {
+  const double value = from.number(name, fallback);
+  if (std::isfinite(value) && value >= 0) return value;
+  throw Error(in_two_phase, name, " is ", value, ": expected 0 or more");
+}
+Index whole_from(const TrialSettings& from, const char* name, Index fallback, Index low, Index high) {
+  const Index value = from.integer(name, fallback);
+  if (value >= low && value <= high) return value;
+  throw Error(in_two_phase, name, " is ", value, ": expected a whole number from ", low, " to ", high);
+}
+std::string one_of(const TrialSettings& from, const char* name, const std::vector<std::string>& words) {
+  const std::string word = from.word(name, words.front());
+  if (std::ranges::find(words, word) != words.end()) return word;
+  std::string list;
+  for (const std::string& each : words) list += (list.empty() ? "" : " or ") + each;
+  throw Error(in_two_phase, name, " is '", word, "': expected ", list);
+}
+
+constexpr Index many = 1'000'000;
+
+TwoPhaseSettings::TwoPhaseSettings(const TrialSettings& from)
+    : lr(above_zero(from, "lr", 2e-3)),
+      penalty(not_negative(from, "penalty", 1e-3)),
+      growth(above_zero(from, "penalty_growth", 1.3)),
+      refit_decay(not_negative(from, "refit_decay", 1e-6)),
+      refit_lr(above_zero(from, "refit_lr", 2e-3)),
+      epochs(whole_from(from, "epochs", 100, 0, many)),
+      batch_size(whole_from(from, "batch_size", 128, 1, many)),
+      path_epochs(whole_from(from, "path_epochs", 10, 1, many)),
+      refit_epochs(whole_from(from, "refit_epochs", 100, 0, many)),
+      refit_iterations(whole_from(from, "refit_iterations", 100, 0, many)),
+      starts(whole_from(from, "starts", 1, 1, 1000)),
+      refit(one_of(from, "refit", {"automatic", "adam", "levenberg_marquardt"})) {
+  factorize.depth = whole_from(from, "factors", 2, 2, 8);
+  const std::string weights = one_of(from, "weights", {"one", "sqrt_size", "parameters"});
+  factorize.weights = weights == "one"         ? GroupWeights::one
+                      : weights == "sqrt_size" ? GroupWeights::sqrt_size
+                                               : GroupWeights::parameters;
+  const std::string kind = one_of(from, "groups", {"inputs", "elements", "outputs"});
+  groups = kind == "inputs" ? Groups::inputs : kind == "elements" ? Groups::elements : Groups::outputs;
+}
+
+template <class T> Index size_of(const nn::Sequential<T>& model) {
+  Index size = 0;
+  model.for_parameters(
+      [&](const std::string&, const nn::Parameter<T>& parameter) { size += parameter.shape().size(); });
+  return size;
+}
+
+/// Adam with decay on factors alone; without factors, on nothing.
+template <class T> optim::AdamOptions adam_with_penalty(nn::Module<T>& model, double lr, double alpha) {
+  optim::AdamOptions options{.lr = lr, .weight_decay = alpha};
+  for (const auto& entry : model.parameters().entries()) {
+    if (entry.factor_of == nullptr) options.groups.push_back({entry.name, {}, 0.0});
+  }
+  return options;
+}
+
+template <class T>
+train::FitOptions<T> quiet_fit(const TwoPhaseSettings& settings, Index epochs, std::uint64_t seed) {
+  return {.epochs = epochs,
+          .batch_size = settings.batch_size,
+          .seed = seed,
+          .progress = train::Progress::quiet};
+}
+
+Index share_of(Index count, double share) {
+  return static_cast<Index>(std::llround(static_cast<double>(count) * share));
+}
+
+/// Trains what is left, by `share` of the epochs or iterations.
+template <class T>
+void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
+                const data::Dataset<T>& data, const nn::Loss<T>& loss, double share) {
+  const Index size = size_of(model);
+  if (size == 0) return;
+  if (settings.refit != "adam" && (size <= most_for_second_order || settings.refit != "automatic")) {
+    try {
+      optim::LevenbergMarquardtOptions options{.weight_decay = settings.refit_decay,
+                                               .max_iterations = share_of(settings.refit_iterations, share),
+                                               .seed = seed};
+      // So many rows tell the curvature well enough.
+      const Index rows = std::max<Index>(20 * size, 2000);
+      if (rows < data.rows()) options.rows = rows;
+      if (options.max_iterations > 0) {
+        optim::LevenbergMarquardt<T>(model, data, loss, options).minimize();
+      }
+      return;
+    } catch (const Error&) {  // another loss, or operations that have no such form
+      if (settings.refit != "automatic") throw;
+    }
+  }
+  train::fit(model, data, loss,
+             optim::Adam<T>(model.parameters(),
+                            {.lr = settings.refit_lr, .weight_decay = settings.refit_decay}),
+             quiet_fit<T>(settings, share_of(settings.refit_epochs, share), seed));
+}
+
+/// One training from one start.
+template <class T> class TwoPhaseRun {
+ public:
+  TwoPhaseRun(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,
+              const data::Dataset<T>& validation, const TwoPhaseOptions<T>& options)
+      : settings_(settings), seed_(seed), train_(train), validation_(validation), options_(options) {
+    manual_seed(seed);
+    model_ = options.model(settings);
+    if (!options.dense) factorize(model_, settings_.groups, settings_.factorize);
+    optimizer_ = std::make_unique<optim::Adam<T>>(
+        model_.parameters(), adam_with_penalty(model_, settings_.lr, options.dense ? 0 : settings_.penalty));
+    trainer_ = std::make_unique<train::Trainer<T>>(model_, train, options.loss, *optimizer_,
+                                                   quiet_fit<T>(settings_, settings_.epochs, seed));
+    random_ = random_state();
+  }
+  TwoPhaseRun(const TwoPhaseRun&) = delete;
+  TwoPhaseRun& operator=(const TwoPhaseRun&) = delete;
+
+  /// The first phase, up to this share of its epochs; then the others on a copy, the refit for `refit_share`.
+  TwoPhaseOutcome<T> advance(double share, double refit_share) {
+    set_random_state(random_);
+    trainer_->run(std::max<Index>(share_of(settings_.epochs, share) - trainer_->epoch(), 0));
+    random_ = random_state();
+    TwoPhaseOutcome<T> outcome;
+    if (options_.dense) {
+      outcome.model = model_;
+      outcome.widths = widths_of(model_);
+      outcome.size = options_.measure == SizeMeasure::parameters ? size_of(model_) : products_of(outcome.widths);
+      outcome.inputs = inputs_of(model_);
+      outcome.shrunk_loss = train::evaluate(model_, validation_, options_.loss);
+      refit_rest(outcome.model, settings_, seed_, train_, options_.loss, refit_share);
+    } else {
+      outcome = cut_and_refit(refit_share);
+    }
+    judge(outcome);
+    return outcome;
+  }
+
+  /// Refits what another run of this kind has begun, for the rest.
+  void refit_further(TwoPhaseOutcome<T>& outcome, double share) const {
+    refit_rest(outcome.model, settings_, seed_ + 1, train_, options_.loss, share);
+    judge(outcome);
+  }
+
+ private:
+  void judge(TwoPhaseOutcome<T>& outcome) const {
+    outcome.train_loss = train::evaluate(outcome.model, train_, options_.loss);
+    outcome.validation_loss = train::evaluate(outcome.model, validation_, options_.loss);
+  }
+
+  static std::vector<Index> widths_of(const nn::Sequential<T>& model) {
+    std::vector<Index> widths;
+    for (std::size_t k = 0; k < model.size(); ++k) {
+      const auto* const linear = dynamic_cast<const nn::Linear<T>*>(&model[k]);
+      if (linear == nullptr) continue;
+      if (widths.empty()) widths.push_back(linear->inputs());
+      widths.push_back(linear->outputs());
+    }
+    return widths;
+  }
+
+  /// The columns that a chain reads: those that it selects, or all.
+  std::vector<Index> inputs_of(const nn::Sequential<T>& model) const {
+    if (model.size() > 0) {
+      if (const auto* const select = dynamic_cast<const nn::Select<T>*>(&model[0])) return select->columns();
+    }
+    std::vector<Index> all(static_cast<std::size_t>(train_.inputs().shape()[1]));
+    std::iota(all.begin(), all.end(), Index{0});
+    return all;
+  }
+
+  /// The multiply-adds of one row in a chain of matrices of these widths.
+  static Index products_of(const std::vector<Index>& widths) {
+    Index sum = 0;
+    for (std::size_t k = 1; k < widths.size(); ++k) sum += widths[k - 1] * widths[k];
+    return sum;
+  }
+
+  struct Cut {
+    nn::Sequential<T> model;
+    ShrinkReport report;
+    Index size = 0;
+  };
+
+  Cut cut(nn::Sequential<T>& model, double alpha) const {
+    // Exact zeros, where their conditions say so; with more factors, small is what is small enough.
+    if (settings_.factorize.depth == 2 && alpha > 0) proximal_step(model, train_, options_.loss, alpha);
+    ShrinkOptions<T> options;
+    options.examples = train_.inputs();
+    options.tolerance = 1e-3;  // of float, in networks that are about to be trained on
+    Shrunk<nn::Sequential<T>> small = shrink(model, options);
+    Cut result{std::move(small.model), std::move(small.report), 0};
+    result.size = options_.measure == SizeMeasure::parameters ? result.report.parameters_after
+                                                              : result.report.multiply_adds_after;
+    return result;
+  }
+
+  /// Raises the penalty until the model fits; `alpha` ends with the last one.
+  Cut cut_to(nn::Sequential<T>& model, double& alpha, Index target) const {
+    Cut result = cut(model, alpha);
+    double growth = settings_.growth;
+    constexpr int most_steps = 200;
+    int back = 0;
+    for (int step = 0; growth > 1 && alpha > 0 && result.size > target && step < most_steps; ++step) {
+      const nn::Sequential<T> before = model;
+      const double alpha_before = alpha;
+      alpha *= growth;
+      train::fit(model, train_, options_.loss,
+                 optim::Adam<T>(model.parameters(), adam_with_penalty(model, settings_.lr, alpha)),
+                 quiet_fit<T>(settings_, settings_.path_epochs, seed_ + static_cast<std::uint64_t>(step)));
+      Cut next = cut(model, alpha);
+      if (10 * next.size < 8 * target && back < 2) {
+        ++back;
+        growth = std::sqrt(growth);
+        model = before;
+        alpha = alpha_before;
+        continue;
+      }
+      result = std::move(next);
+    }
+    return result;
+  }
+
+  TwoPhaseOutcome<T> cut_and_refit(double refit_share) const {
+    nn::Sequential<T> model = model_;
+    double alpha = settings_.penalty;
+    Cut small = cut_to(model, alpha, options_.budget.value_or(std::numeric_limits<Index>::max()));
+    TwoPhaseOutcome<T> outcome{.model = std::move(small.model),
+                               .size = small.size,
+                               .widths = small.report.widths_after,
+                               .inputs = small.report.inputs.front(),
+                               .penalty = alpha};
+    outcome.shrunk_loss = train::evaluate(outcome.model, validation_, options_.loss);
+    refit_rest(outcome.model, settings_, seed_, train_, options_.loss, refit_share);
+    return outcome;
+  }
+
+  const TwoPhaseSettings settings_;
+  const std::uint64_t seed_;
+  const data::Dataset<T>&train_, &validation_;
+  const TwoPhaseOptions<T>& options_;
+  nn::Sequential<T> model_;
+  std::unique_ptr<optim::Adam<T>> optimizer_;
+  std::unique_ptr<train::Trainer<T>> trainer_;
+  RandomState random_;
+};
+
+/// All starts of a trial.
+template <class T> class TwoPhaseTrial : public RunningTrial {
+ public:
+  TwoPhaseTrial(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,
+                const data::Dataset<T>& validation, const TwoPhaseOptions<T>& options)
+      : options_(options) {
+    if (!options.model || !options.loss) throw Error(in_two_phase, "no model or no loss: expected both");
+    if (options.epochs < 1) throw Error(in_two_phase, options.epochs, " epochs: expected 1 at least");
+    if (options.budget && *options.budget < 1) {
+      throw Error(in_two_phase, "a budget of ", *options.budget, ": expected 1 at least");
+    }
+    const Index starts = TwoPhaseSettings(settings).starts;
+    for (Index k = 0; k < starts; ++k) {
+      const std::uint64_t own = k == 0 ? seed : Rng(seed, static_cast<std::uint64_t>(k)).bits();
+      runs_.emplace_back(settings, own, train, validation, options_);
+    }
+  }
+
+  TrialResult advance(Index epochs) override {
+    return result_of(outcome(static_cast<double>(epochs) / static_cast<double>(options_.epochs)), options_);
+  }
+
+  TwoPhaseOutcome<T> outcome(double share) {
+    if (runs_.size() == 1) return runs_.front().advance(share, share);
+    std::optional<TwoPhaseOutcome<T>> best;
+    const TwoPhaseRun<T>* of = nullptr;
+    std::string fault;
+    for (TwoPhaseRun<T>& run : runs_) {
+      try {
+        TwoPhaseOutcome<T> one = run.advance(share, share / 4);
+        if (best && !is_better(result_of(one, options_), result_of(*best, options_))) continue;
+        best = std::move(one);
+        of = &run;
+      } catch (const Error& error) {  // one that diverges is one that is not taken
+        if (!best && &run == &runs_.back()) throw;
+      }
+    }
+    if (!best) throw Error(in_two_phase, "none of ", runs_.size(), " starts ends: expected a smaller lr");
+    of->refit_further(*best, share * 3 / 4);
+    return std::move(*best);
+  }
+
+ private:
+  const TwoPhaseOptions<T> options_;
+  std::deque<TwoPhaseRun<T>> runs_;  // which stay where they are
+};
+
+}  // namespace
+
+const std::vector<std::string>& two_phase_settings() {
+  static const std::vector<std::string> names{
+      "lr",         "penalty",          "epochs",      "batch_size", "factors",     "groups",
+      "weights",    "penalty_growth",   "path_epochs", "refit",      "refit_decay", "refit_lr",
+      "refit_epochs", "refit_iterations", "starts"};
+  return names;
+}
+
+template <class T>
+TwoPhaseOutcome<T> two_phase(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,
+                             const data::Dataset<T>& validation, const TwoPhaseOptions<T>& options) {
+  const KeepRandomState keep;
+  return TwoPhaseTrial<T>(settings, seed, train, validation, options).outcome(1);
+}
+
+template <class T>
+TrialResult result_of(const TwoPhaseOutcome<T>& outcome, const TwoPhaseOptions<T>& options) {
+  const auto numbers = [](const std::vector<Index>& from) { return std::vector<double>(from.begin(), from.end()); };
+  TrialResult result;
+  const double size = static_cast<double>(outcome.size);
+  result.objectives = {outcome.validation_loss};
+  if (options.rule == BudgetRule::front) {
+    result.objectives.push_back(size);
+  } else if (options.budget) {
+    const double over = size / static_cast<double>(*options.budget) - 1;
+    if (options.rule == BudgetRule::constraint) {
+      result.constraints = {over};
+    } else {
+      result.objectives.front() += options.over_budget * std::max(over, 0.0);
+    }
+  }
+  result.figures = {{"size", {size}},
+                    {"widths", numbers(outcome.widths)},
+                    {"inputs", numbers(outcome.inputs)},
+                    {"ended_penalty", {outcome.penalty}},
+                    {"shrunk_loss", {outcome.shrunk_loss}},
+                    {"train_loss", {outcome.train_loss}},
+                    {"validation_loss", {outcome.validation_loss}}};
+  return result;
+}
+
+template <class T>
+StartTrial two_phase_trials(const data::Dataset<T>& train, const data::Dataset<T>& validation,
+                            const TwoPhaseOptions<T>& options) {
+  return [&train, &validation, options](const TrialSettings& settings,
+                                        std::uint64_t seed) -> std::unique_ptr<RunningTrial> {
+    return std::make_unique<TwoPhaseTrial<T>>(settings, seed, train, validation, options);
+  };
+}
+
+template <class T>
+void two_phase_refit(nn::Sequential<T>& model, const TrialSettings& settings, std::uint64_t seed,
+                     const data::Dataset<T>& data, const nn::Loss<T>& loss, double share) {
+  const KeepRandomState keep;
+  refit_rest(model, TwoPhaseSettings(settings), seed, data, loss, share);
+}
+
+Index fewest_parameters(Index matrices) {
+  return 2 * matrices;
+}
+
+#define TAPER_INSTANTIATE(T)                                                                              \
+  template TwoPhaseOutcome<T> two_phase(const TrialSettings&, std::uint64_t, const data::Dataset<T>&,     \
+                                        const data::Dataset<T>&, const TwoPhaseOptions<T>&);              \
+  template TrialResult result_of(const TwoPhaseOutcome<T>&, const TwoPhaseOptions<T>&);                   \
+  template StartTrial two_phase_trials(const data::Dataset<T>&, const data::Dataset<T>&,                  \
+                                       const TwoPhaseOptions<T>&);                                        \
+  template void two_phase_refit(nn::Sequential<T>&, const TrialSettings&, std::uint64_t,                  \
+                                const data::Dataset<T>&, const nn::Loss<T>&, double);
+TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
+#undef TAPER_INSTANTIATE
+
+}  // namespace taper::sparsity
