@@ -26,6 +26,7 @@
 #include <taper/data/synthetic.hpp>
 #include <taper/io/archive.hpp>
 #include <taper/io/checkpoint.hpp>
+#include <taper/io/journal.hpp>
 #include <taper/io/load.hpp>
 #include <taper/io/model.hpp>
 #include <taper/io/preprocessing.hpp>
@@ -68,5 +69,6 @@
 #include <taper/sparsity/refit.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/sparsity/smooth.hpp>
+#include <taper/sparsity/tune.hpp>
 #include <taper/train/fit.hpp>
 #include <taper/version.hpp>

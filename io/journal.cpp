@@ -122,12 +122,8 @@ JournalJson description_of(const StudyDescription& study) {
   for (const SearchDimension& dimension : study.space.dimensions()) {
     space.push_back({dimension.name, distribution_text(dimension)});
   }
-  JournalJson result{{"version", 1},
-                     {"space", space},
-                     {"sampler", name_of(study.sampler)},
-                     {"seed", study.seed},
-                     {"epochs", study.epochs},
-                     {"wave", study.wave}};
+  JournalJson result{{"version", 1},       {"space", space},         {"sampler", name_of(study.sampler)},
+                     {"seed", study.seed}, {"epochs", study.epochs}, {"wave", study.wave}};
   if (study.halving) result["halving"] = {study.halving->first, study.halving->factor};
   if (!study.note.empty()) result["note"] = study.note;
   return result;
@@ -142,6 +138,13 @@ void put(std::vector<std::pair<Key, Value>>& pairs, const Key& key, const Value&
   } else {
     found->second = value;
   }
+}
+
+/// The number of a study or a trial. Throws what a wrong type does for anything else.
+std::size_t id_in(const JournalJson& event, const char* key) {
+  const JournalJson& id = event.at(key);
+  if (!id.is_number_unsigned()) return JournalJson().get<std::size_t>();
+  return id.get<std::size_t>();
 }
 
 JournalJson attribute_of(const std::vector<double>& figure) {
@@ -184,8 +187,7 @@ struct Journal::File {
     const auto& ids = studies.at(current).trials;
     const auto number = static_cast<std::size_t>(trial.number);
     if (number >= ids.size()) {
-      throw Error(in_journal, "trial ", trial.number, " of ", ids.size(),
-                  ": expected one that has started");
+      throw Error(in_journal, "trial ", trial.number, " of ", ids.size(), ": expected one that has started");
     }
     return ids[number];
   }
@@ -217,7 +219,12 @@ Journal::File::File(const std::string& file_path, std::string study_name)
   char host[64] = "host";
   gethostname(host, sizeof host - 1);
   worker = std::string("taper-") + host + '-' + std::to_string(getpid());
-  read();
+  try {
+    read();
+  } catch (...) {  // no destructor runs
+    close(descriptor);
+    throw;
+  }
 }
 
 void Journal::File::read() {
@@ -253,11 +260,11 @@ void Journal::File::read() {
 void Journal::File::apply(const JournalJson& event) {
   const int operation = event.at("op_code").get<int>();
   const auto study_at = [&]() -> StudyEntry* {
-    const auto id = event.at("study_id").get<std::size_t>();
+    const auto id = id_in(event, "study_id");
     return id < studies.size() && !studies[id].is_deleted ? &studies[id] : nullptr;
   };
   const auto entry_at = [&]() -> Entry* {
-    const auto id = event.at("trial_id").get<std::size_t>();
+    const auto id = id_in(event, "trial_id");
     return id < entries.size() && !entries[id].trial.is_finished() ? &entries[id] : nullptr;
   };
   switch (operation) {

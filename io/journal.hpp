@@ -7,9 +7,9 @@
 
 namespace taper::io {
 
-/// A study in a file that is only ever appended to: one line of JSON for each event, in the form that Optuna's
-/// JournalStorage reads from a JournalFileBackend (versions 3 to 5), so that its dashboard and its plots show
-/// the study as it runs:
+/// A study in a file that is only ever appended to: one line of JSON for each event, in the form that
+/// Optuna's JournalStorage reads from a JournalFileBackend (versions 3 to 5), so that its dashboard and its
+/// plots show the study as it runs:
 ///
 ///     io::Journal journal("study.log", "california");
 ///     const auto trials = sparsity::tune(space, start, {.trials = 200, .record = &journal});
@@ -24,8 +24,8 @@ namespace taper::io {
 /// seed, sampler, ...) is the study's user attribute "taper", by which another study of that name is told.
 class Journal : public sparsity::StudyRecord {
  public:
-  /// Opens the file, or makes one. Throws Error when it cannot be read or written, when another Journal has it
-  /// open, in this process or in another, and for a file with a line that is not such an event, which it
+  /// Opens the file, or makes one. Throws Error when it cannot be read or written, when another Journal has
+  /// it open, in this process or in another, and for a file with a line that is not such an event, which it
   /// names.
   Journal(const std::string& path, std::string study);
   Journal(Journal&&) noexcept;

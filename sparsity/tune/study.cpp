@@ -131,11 +131,10 @@ class Study {
     running_.clear();
   }
 
-  /// Those of a rung that train on; the others end here. What was finished in an earlier run has been decided:
-  /// it went on from this rung or not.
+  /// Those of a rung that train on; the others end here. What was finished in an earlier run has been
+  /// decided: it went on from this rung or not.
   std::vector<Index> going_on(const std::vector<Index>& alive, Index epochs) {
-    const Index places =
-        std::max<Index>(1, static_cast<Index>(alive.size()) / options_.halving->factor);
+    const Index places = std::max<Index>(1, static_cast<Index>(alive.size()) / options_.halving->factor);
     std::vector<Index> result, open;
     for (const Index number : alive) {
       const Trial& trial = at(number);

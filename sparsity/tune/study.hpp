@@ -11,7 +11,8 @@
 
 namespace taper::sparsity {
 
-/// A trial while it runs. It lives in one thread at a time, and owns what it goes on from: a trainer, a model.
+/// A trial while it runs. It lives in one thread at a time, and owns what it goes on from: a trainer, a
+/// model.
 class RunningTrial {
  public:
   virtual ~RunningTrial() = default;
@@ -20,7 +21,8 @@ class RunningTrial {
   virtual TrialResult advance(Index epochs) = 0;
 };
 
-/// Makes the trial of a number. Whatever is random in it comes from `seed`, which differs from trial to trial.
+/// Makes the trial of a number. Whatever is random in it comes from `seed`, which differs from trial to
+/// trial.
 using StartTrial =
     std::function<std::unique_ptr<RunningTrial>(const TrialSettings& settings, std::uint64_t seed)>;
 
@@ -64,10 +66,10 @@ struct TuneOptions {
   Index objectives = 1;
   /// What a trial is given to train for in all. What an epoch is, is the trial's business.
   Index epochs = 1;
-  /// How many trials are proposed at a time, and run side by side. The n-th trial is proposed from the results
-  /// of all trials of the waves before its own, and from the points of those of its own wave that come before:
-  /// not from what happens to be finished. So the list of trials is the same for any number of threads, and
-  /// for a study that was ended and taken up again. With halving, the size follows from that.
+  /// How many trials are proposed at a time, and run side by side. The n-th trial is proposed from the
+  /// results of all trials of the waves before its own, and from the points of those of its own wave that
+  /// come before: not from what happens to be finished. So the list of trials is the same for any number of
+  /// threads, and for a study that was ended and taken up again. With halving, the size follows from that.
   Index wave = 8;
   std::optional<Halving> halving = {};
   StudyRecord* record = nullptr;

@@ -32,10 +32,10 @@ struct Trial {
   State state = State::running;
   TrialResult result = {};                             ///< once it has ended
   std::vector<std::pair<Index, double>> reports = {};  ///< the first objective after so many epochs
-  Index epochs = 0;         ///< for which it was trained, or was to be when it failed
-  double seconds = 0;       ///< what this trial took
-  double study_seconds = 0; ///< what the study had taken when it ended, over all its runs
-  std::string message = {}; ///< of a failed one
+  Index epochs = 0;          ///< for which it was trained, or was to be when it failed
+  double seconds = 0;        ///< what this trial took
+  double study_seconds = 0;  ///< what the study had taken when it ended, over all its runs
+  std::string message = {};  ///< of a failed one
 
   bool is_finished() const { return state != State::running; }
   /// The sum of the violations of its constraints.

@@ -98,10 +98,8 @@ template <class T> optim::AdamOptions adam_with_penalty(nn::Module<T>& model, do
 
 template <class T>
 train::FitOptions<T> quiet_fit(const TwoPhaseSettings& settings, Index epochs, std::uint64_t seed) {
-  return {.epochs = epochs,
-          .batch_size = settings.batch_size,
-          .seed = seed,
-          .progress = train::Progress::quiet};
+  return {
+      .epochs = epochs, .batch_size = settings.batch_size, .seed = seed, .progress = train::Progress::quiet};
 }
 
 Index share_of(Index count, double share) {
@@ -130,10 +128,10 @@ void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std:
       if (settings.refit != "automatic") throw;
     }
   }
-  train::fit(model, data, loss,
-             optim::Adam<T>(model.parameters(),
-                            {.lr = settings.refit_lr, .weight_decay = settings.refit_decay}),
-             quiet_fit<T>(settings, share_of(settings.refit_epochs, share), seed));
+  train::fit(
+      model, data, loss,
+      optim::Adam<T>(model.parameters(), {.lr = settings.refit_lr, .weight_decay = settings.refit_decay}),
+      quiet_fit<T>(settings, share_of(settings.refit_epochs, share), seed));
 }
 
 /// One training from one start.
@@ -163,7 +161,8 @@ template <class T> class TwoPhaseRun {
     if (options_.dense) {
       outcome.model = model_;
       outcome.widths = widths_of(model_);
-      outcome.size = options_.measure == SizeMeasure::parameters ? size_of(model_) : products_of(outcome.widths);
+      outcome.size =
+          options_.measure == SizeMeasure::parameters ? size_of(model_) : products_of(outcome.widths);
       outcome.inputs = inputs_of(model_);
       outcome.shrunk_loss = train::evaluate(model_, validation_, options_.loss);
       refit_rest(outcome.model, settings_, seed_, train_, options_.loss, refit_share);
@@ -334,9 +333,9 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
 
 const std::vector<std::string>& two_phase_settings() {
   static const std::vector<std::string> names{
-      "lr",         "penalty",          "epochs",      "batch_size", "factors",     "groups",
-      "weights",    "penalty_growth",   "path_epochs", "refit",      "refit_decay", "refit_lr",
-      "refit_epochs", "refit_iterations", "starts"};
+      "lr",          "penalty",  "epochs",         "batch_size",       "factors",
+      "groups",      "weights",  "penalty_growth", "path_epochs",      "refit",
+      "refit_decay", "refit_lr", "refit_epochs",   "refit_iterations", "starts"};
   return names;
 }
 
@@ -349,7 +348,9 @@ TwoPhaseOutcome<T> two_phase(const TrialSettings& settings, std::uint64_t seed, 
 
 template <class T>
 TrialResult result_of(const TwoPhaseOutcome<T>& outcome, const TwoPhaseOptions<T>& options) {
-  const auto numbers = [](const std::vector<Index>& from) { return std::vector<double>(from.begin(), from.end()); };
+  const auto numbers = [](const std::vector<Index>& from) {
+    return std::vector<double>(from.begin(), from.end());
+  };
   TrialResult result;
   const double size = static_cast<double>(outcome.size);
   result.objectives = {outcome.validation_loss};
@@ -393,13 +394,13 @@ Index fewest_parameters(Index matrices) {
   return 2 * matrices;
 }
 
-#define TAPER_INSTANTIATE(T)                                                                              \
-  template TwoPhaseOutcome<T> two_phase(const TrialSettings&, std::uint64_t, const data::Dataset<T>&,     \
-                                        const data::Dataset<T>&, const TwoPhaseOptions<T>&);              \
-  template TrialResult result_of(const TwoPhaseOutcome<T>&, const TwoPhaseOptions<T>&);                   \
-  template StartTrial two_phase_trials(const data::Dataset<T>&, const data::Dataset<T>&,                  \
-                                       const TwoPhaseOptions<T>&);                                        \
-  template void two_phase_refit(nn::Sequential<T>&, const TrialSettings&, std::uint64_t,                  \
+#define TAPER_INSTANTIATE(T)                                                                          \
+  template TwoPhaseOutcome<T> two_phase(const TrialSettings&, std::uint64_t, const data::Dataset<T>&, \
+                                        const data::Dataset<T>&, const TwoPhaseOptions<T>&);          \
+  template TrialResult result_of(const TwoPhaseOutcome<T>&, const TwoPhaseOptions<T>&);               \
+  template StartTrial two_phase_trials(const data::Dataset<T>&, const data::Dataset<T>&,              \
+                                       const TwoPhaseOptions<T>&);                                    \
+  template void two_phase_refit(nn::Sequential<T>&, const TrialSettings&, std::uint64_t,              \
                                 const data::Dataset<T>&, const nn::Loss<T>&, double);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE

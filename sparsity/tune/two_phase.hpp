@@ -35,11 +35,11 @@ enum class BudgetRule {
 ///
 /// Settings by name, with what they are when they are not given: `lr` 2e-3, `penalty` 1e-3, `epochs` 100,
 /// `batch_size` 128, `factors` 2, `groups` inputs (or elements, outputs), `weights` one (or sqrt_size,
-/// parameters: penalties by what a group costs); `penalty_growth` 1.3, `path_epochs` 10; `refit` automatic (or
-/// adam, levenberg_marquardt), `refit_decay` 1e-6, `refit_lr` 2e-3 and `refit_epochs` 100 of Adam,
-/// `refit_iterations` 100 of Levenberg-Marquardt; `starts` 1: of so many from different weights, each refitted
-/// for a quarter of that, the best on the validation set is taken and refitted for the rest. Other settings
-/// are the model's.
+/// parameters: penalties by what a group costs); `penalty_growth` 1.3, `path_epochs` 10; `refit` automatic
+/// (or adam, levenberg_marquardt), `refit_decay` 1e-6, `refit_lr` 2e-3 and `refit_epochs` 100 of Adam,
+/// `refit_iterations` 100 of Levenberg-Marquardt; `starts` 1: of so many from different weights, each
+/// refitted for a quarter of that, the best on the validation set is taken and refitted for the rest. Other
+/// settings are the model's.
 template <class T> struct TwoPhaseOptions {
   /// Makes the model that is offered, with weights drawn from default_rng().
   std::function<nn::Sequential<T>(const TrialSettings&)> model = {};

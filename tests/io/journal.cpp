@@ -1,0 +1,217 @@
+#include <taper/io/journal.hpp>
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/random.hpp>
+
+using namespace taper;
+using namespace taper::sparsity;
+
+namespace {
+
+/// A file that goes away with us.
+struct StudyFile {
+  StudyFile()
+      : path((std::filesystem::temp_directory_path() /
+              ("taper_journal_" + std::to_string(::getpid()) + "_" + std::to_string(count++)))
+                 .string()) {
+    std::filesystem::remove(path);
+  }
+  ~StudyFile() { std::filesystem::remove(path); }
+  std::string text() const {
+    std::ifstream file(path, std::ios::binary);
+    std::ostringstream all;
+    all << file.rdbuf();
+    return all.str();
+  }
+  void write(const std::string& text) const { std::ofstream(path, std::ios::binary) << text; }
+  std::string path;
+  static inline int count = 0;
+};
+
+SearchSpace journal_space() {
+  return SearchSpace({SearchDimension::log_uniform("lr", 1e-5, 1), SearchDimension::integer("n", 1, 9),
+                      SearchDimension::categorical("word", {"one", "zw\xc3\xb6lf"})});
+}
+
+struct Curve : RunningTrial {
+  Curve(const TrialSettings& s, std::uint64_t seed)
+      : limit(std::abs(std::log10(s.number("lr", 0)) + 2) + s.number("n", 0) / 10 +
+              static_cast<double>(seed % 100) / 300),
+        fails(seed % 9 == 0) {}
+  TrialResult advance(Index epochs) override {
+    ++calls;
+    if (fails) throw Error("curve", "it fails: \"this\"\nis why");
+    return {.objectives = {limit + 1 / static_cast<double>(epochs)},
+            .constraints = {0.3 - limit},
+            .figures = {{"widths", {8, 3, 1}}, {"size", {31}}}};
+  }
+  double limit;
+  bool fails;
+  static inline int calls = 0;
+};
+
+StartTrial curves() {
+  return [](const TrialSettings& s, std::uint64_t seed) { return std::make_unique<Curve>(s, seed); };
+}
+
+TuneOptions curve_options(StudyRecord* record, bool halving) {
+  TuneOptions options{.trials = 24, .seed = 4, .epochs = 18, .wave = 4, .record = record};
+  if (halving) options.halving = Halving{2, 3};
+  return options;
+}
+
+void check_same(const std::vector<Trial>& a, const std::vector<Trial>& b) {
+  REQUIRE(a.size() == b.size());
+  for (std::size_t k = 0; k < a.size(); ++k) {
+    CAPTURE(k);
+    CHECK(a[k].point == b[k].point);
+    CHECK(a[k].state == b[k].state);
+    CHECK(a[k].epochs == b[k].epochs);
+    CHECK(a[k].result.objectives == b[k].result.objectives);
+    CHECK(a[k].result.constraints == b[k].result.constraints);
+    CHECK(a[k].result.figures == b[k].result.figures);
+    CHECK(a[k].reports == b[k].reports);
+    CHECK(a[k].message == b[k].message);
+  }
+  CHECK(best_trial(a) - a.begin() == best_trial(b) - b.begin());
+}
+
+}  // namespace
+
+TEST_CASE("journal: a study that is killed at any of 20 moments has the same trials and the same winner") {
+  for (const bool halving : {false, true}) {
+    CAPTURE(halving);
+    const StudyFile whole;
+    std::vector<Trial> expected;
+    {
+      io::Journal journal(whole.path, "curves");
+      expected = tune(journal_space(), curves(), curve_options(&journal, halving));
+    }
+    check_same(tune(journal_space(), curves(), curve_options(nullptr, halving)), expected);
+    const std::string text = whole.text();
+    Rng rng(11);
+    for (int moment = 0; moment < 20; ++moment) {
+      const auto size = static_cast<std::size_t>(rng.below(static_cast<Index>(text.size()) + 1));
+      CAPTURE(size);
+      const StudyFile cut;
+      cut.write(text.substr(0, size));
+      std::size_t ended = 0;
+      for (std::size_t at = 0; (at = text.find("datetime_complete", at)) < size; ++at) {
+        ended += text.find('\n', at) < size;
+      }
+      Curve::calls = 0;
+      std::set<Index> run;
+      {
+        io::Journal journal(cut.path, "curves");
+        TuneOptions options = curve_options(&journal, halving);
+        options.progress = [&](const std::vector<Trial>&, const Trial& trial) { run.insert(trial.number); };
+        check_same(tune(journal_space(), curves(), options), expected);
+      }
+      CHECK(run.size() == expected.size() - ended);  // what had ended was not run again
+      // And once more from its end: nothing is left to do.
+      Curve::calls = 0;
+      io::Journal journal(cut.path, "curves");
+      check_same(tune(journal_space(), curves(), curve_options(&journal, halving)), expected);
+      CHECK(Curve::calls == 0);
+    }
+  }
+}
+
+TEST_CASE("journal: the time that a study has taken goes on") {
+  const StudyFile file;
+  double before = 0;
+  {
+    io::Journal journal(file.path, "a");
+    TuneOptions options = curve_options(&journal, false);
+    options.trials = 8;
+    for (const Trial& trial : tune(journal_space(), curves(), options)) {
+      before = std::max(before, trial.study_seconds);
+    }
+  }
+  io::Journal journal(file.path, "a");
+  TuneOptions options = curve_options(&journal, false);
+  double asked = -1;
+  options.go_on = [&](const std::vector<Trial>& trials, double seconds) {
+    CHECK(trials.size() == 8);
+    asked = seconds;
+    return false;
+  };
+  CHECK(tune(journal_space(), curves(), options).size() == 8);
+  CHECK(asked >= before);
+}
+
+TEST_CASE("journal: each line is an event of Optuna's, and several studies share a file") {
+  const StudyFile file;
+  for (const char* name : {"first", "second"}) {
+    io::Journal journal(file.path, name);
+    tune(journal_space(), curves(), curve_options(&journal, false));
+  }
+  std::istringstream lines(file.text());
+  std::map<int, int> operations;
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line);
+    ++operations[event.at("op_code").get<int>()];
+    CHECK(event.at("worker_id").is_string());
+    if (event["op_code"] == 4) {
+      const auto distribution = nlohmann::json::parse(event["distributions"]["n"].get<std::string>());
+      CHECK(distribution["name"] == "IntDistribution");
+      CHECK(distribution["attributes"]["high"] == 9);
+    }
+  }
+  CHECK(operations[0] == 2);
+  CHECK(operations[4] == 48);
+  CHECK(operations[6] == 48);
+  io::Journal journal(file.path, "second");
+  Curve::calls = 0;
+  CHECK(tune(journal_space(), curves(), curve_options(&journal, false)).size() == 24);
+  CHECK(Curve::calls == 0);
+}
+
+TEST_CASE("journal: another study, another program, and what is no journal") {
+  const StudyFile file;
+  {
+    io::Journal journal(file.path, "a");
+    tune(journal_space(), curves(), curve_options(&journal, false));
+    CHECK_THROWS_WITH_AS(io::Journal(file.path, "b"), doctest::Contains("another program"), Error);
+  }
+  const auto with = [&](const TuneOptions& changed, const SearchSpace& space) {
+    io::Journal journal(file.path, "a");
+    TuneOptions options = changed;
+    options.record = &journal;
+    return tune(space, curves(), options);
+  };
+  TuneOptions options = curve_options(nullptr, false);
+  options.seed = 5;
+  CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("differs in its seed"), Error);
+  options = curve_options(nullptr, false);
+  options.note = "other data";
+  CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("note"), Error);
+  options = curve_options(nullptr, true);
+  CHECK_THROWS_AS(with(options, journal_space()), Error);
+  options = curve_options(nullptr, false);
+  auto dimensions = journal_space().dimensions();
+  dimensions[0].high = 2;
+  CHECK_THROWS_WITH_AS(with(options, SearchSpace(dimensions)), doctest::Contains("space"), Error);
+
+  const std::string text = file.text();
+  for (const char* wrong :
+       {"hello\n", "{}\n", "[1,2]\n", "3\n", "{\"op_code\":4}\n", "{\"op_code\":\"4\",\"study_id\":0}\n",
+        "\n", "{\"op_code\":5,\"trial_id\":1.5e300}\n"}) {
+    CAPTURE(wrong);
+    file.write(text + wrong);
+    CHECK_THROWS_WITH_AS(io::Journal(file.path, "a"), doctest::Contains("line"), Error);
+  }
+  file.write("");
+  CHECK(io::Journal(file.path, "a").begin({.space = journal_space()}).empty());
+  CHECK_THROWS_AS(io::Journal("/nowhere/file", "a"), Error);
+  CHECK_THROWS_AS(io::Journal("/tmp", "a"), Error);
+}
