@@ -262,7 +262,7 @@ class Hunt {
   std::vector<Trial> search(Index trials, double seconds) {
     sparsity::TuneOptions tune = options_for(trials, options_.seed);
     tune.sampler = options_.sampler == "tpe" ? Sampler::tpe : Sampler::random;
-    tune.objectives = phases_.rule == sparsity::BudgetRule::front ? 2 : 1;
+    tune.objectives = objectives();
     tune.epochs = phases_.epochs;
     if (options_.halving && tune.objectives == 1) {
       tune.halving = sparsity::Halving{.first = std::max<Index>(phases_.epochs / 9, 1), .factor = 3};
@@ -300,6 +300,7 @@ class Hunt {
         {SearchDimension::integer("finalist", 0, count - 1), SearchDimension::integer("repeat", 1, repeats)});
     sparsity::TuneOptions tune = options_for(count * repeats, options_.seed + 1);
     tune.sampler = Sampler::grid;
+    tune.objectives = objectives();
     for (const Trial& trial : best) tune.note += fmt::format(" {}", trial.number);
     const auto again = run(" finalists", tune, grid, [&](const TrialSettings& at, std::uint64_t seed) {
       const Trial& trial = best[static_cast<std::size_t>(at.integer("finalist", 0))];
@@ -325,6 +326,7 @@ class Hunt {
     const SearchSpace grid({SearchDimension::integer("seed", 0, options_.seeds - 1)});
     sparsity::TuneOptions tune = options_for(options_.seeds, options_.seed);
     tune.sampler = Sampler::grid;
+    tune.objectives = objectives();
     tune.note += " winner " + text_of_settings(settings_of(winner));
     return run(
         fmt::format(" seeds of {}", winner.number), tune, grid,
@@ -408,6 +410,8 @@ class Hunt {
     TrialResult advance(Index) override { return run(); }
     std::function<TrialResult()> run;
   };
+
+  Index objectives() const { return phases_.rule == sparsity::BudgetRule::front ? 2 : 1; }
 
   /// Trials outside of the search are run to their end at once.
   Phases with_all_epochs() const {
