@@ -162,7 +162,7 @@ void read_search(const std::string& text, Searched& to) {
 
 Searched searched(const TuneStudyOptions& options) {
   Searched result;
-  result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu", "relu"}),
+  result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"}),
                        SearchDimension::integer("layers", 2, 4),
                        SearchDimension::log_integer("width", 12, 64),
                        SearchDimension::log_uniform("lr", 5e-4, 1e-2),
@@ -170,13 +170,13 @@ Searched searched(const TuneStudyOptions& options) {
                                                     options.budgets.empty() ? 3e-2 : 5e-3),
                        SearchDimension::log_integer("epochs", 20, 150),
                        SearchDimension::categorical("weights", {"one", "sqrt_size", "parameters"}),
-                       SearchDimension::log_uniform("refit_decay", 1e-8, 1e-4)};
+                       SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3),
+                       SearchDimension::log_integer("refit_iterations", 50, 300)};
   if (!options.budgets.empty()) {
     result.dimensions.push_back(SearchDimension::log_uniform("penalty_growth", 1.08, 1.5));
     result.dimensions.push_back(SearchDimension::log_integer("path_epochs", 3, 20));
   }
   result.held.set("starts", 4);
-  result.held.set("refit_iterations", 200);
   for (const std::string& one : options.search) read_search(one, result);
   return result;
 }
@@ -517,16 +517,24 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   }
   const Index restarts = hunt.restarts(winner, widths, inputs);
   Searched searched_dense;
-  searched_dense.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu", "relu"}),
-                               SearchDimension::log_uniform("lr", 5e-4, 2e-2),
-                               SearchDimension::log_integer("epochs", 5, 150),
-                               SearchDimension::log_uniform("refit_decay", 1e-8, 1e-4)};
-  const TrialSettings settings = hunt.settings_of(winner);
-  searched_dense.held.set("starts", static_cast<double>(restarts));
-  for (const char* same : {"refit_iterations", "refit_epochs", "refit_lr", "batch_size"}) {
-    if (settings.has(same)) searched_dense.held.set(same, settings.number(same, 0));
+  searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2),
+                               SearchDimension::log_integer("epochs", 5, 150)};
+  // What concerns both is searched for in the same ranges.
+  for (const SearchDimension& one : searched(options).dimensions) {
+    if (one.name == "activation" || one.name.starts_with("refit") || one.name == "batch_size") {
+      searched_dense.dimensions.push_back(one);
+    }
   }
-  if (settings.has("refit")) searched_dense.held.set("refit", settings.word("refit", ""));
+  searched_dense.held.set("starts", static_cast<double>(restarts));
+  const TrialSettings held = searched(options).held;
+  for (const auto& one : held.all()) {
+    if (one.name != "activation" && !one.name.starts_with("refit") && one.name != "batch_size") continue;
+    if (one.is_word) {
+      searched_dense.held.set(one.name, one.word);
+    } else {
+      searched_dense.held.set(one.name, one.number);
+    }
+  }
   Hunt dense(data, all, options, name + " control", searched_dense,
              Hunt::control_phases(data, widths, inputs, phases));
   const std::vector<Trial> trials = dense.search(tries, 0);
