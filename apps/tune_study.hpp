@@ -21,8 +21,7 @@ struct TuneData {
   data::Dataset<float> train, validation, test;
   nn::Loss<float> loss = nn::mse_loss;
   Index outputs = 1;
-  /// Whether `sizes` counts classes: what the report calls the loss.
-  std::string loss_name = "mse";
+  std::string loss_name = "mse";  ///< what the report calls the loss
 };
 
 struct TuneStudyOptions {
