@@ -103,15 +103,15 @@ std::span<double> span_of(Vector& v) {
   return {v.data(), static_cast<std::size_t>(v.size())};
 }
 
-/// A point with all that a step is computed from.
-struct Place {
-  Vector x, gradient;
-  double loss = 0, value = 0;
-};
-
 }  // namespace
 
 template <class T> struct LevenbergMarquardt<T>::Run {
+  /// A point with all that a step is computed from.
+  struct Place {
+    Vector x, gradient;
+    double loss = 0, value = 0;
+  };
+
   Run(nn::Module<T>& model, const std::vector<View<const T>>& columns, const RowLoss<T>& loss,
       const LevenbergMarquardtOptions& given)
       : options(given),

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <variant>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/instantiate.hpp>
 
 namespace taper::optim {
