@@ -117,12 +117,10 @@ void time_iteration(const data::Dataset<float>& train, Index width, Index second
                                    return true;
                                  }})
       .minimize();
-  double peak = 0;
-  for (int k = 0; k < 5; ++k) {
-    const double begin = processor_seconds();
-    const double operations = bench::multiply_add<double>(threads());
-    peak = std::max(peak, operations * threads() / (processor_seconds() - begin));
-  }
+  double done = 0;
+  const double begin = processor_seconds();
+  for (int k = 0; k < 100; ++k) done += bench::multiply_add<double>(threads());
+  const double peak = done * threads() / (processor_seconds() - begin);
   const double n = static_cast<double>(train.rows()), p = static_cast<double>(net.parameters().count());
   const double operations = n * p * p + p * p * p / 3;
   std::printf("%10.0f %10td %14.1f %16.1f %11.0f %%\n", p, train.rows(), 1e3 * fastest,

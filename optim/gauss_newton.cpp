@@ -14,8 +14,8 @@ namespace {
 
 constexpr Index most_batch_rows = 128;   // in a pass for value and gradient
 constexpr Index batches_at_a_time = 64;  // whose gradients are kept until they are added up
-constexpr Index jacobian_rows = 512;     // in a product J' J
-constexpr Index rows_for_a_lane = 32;    // of a Jacobian, below which another thread does not pay
+constexpr Index jacobian_rows = 1024;    // in a product J' J
+constexpr Index piece_rows = 32;         // of a Jacobian, row by row
 constexpr Index product_columns = 64;    // of the triangle, at a time
 
 std::size_t unsign(Index i) {
@@ -107,9 +107,12 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
   };
   record_for(batch_rows_, &Lane::batch);
   record_for(1, &Lane::row);
+  by_batch_ = RowGradients::of(lanes_.front()->batch.tape, *lanes_.front()->block, batch_rows_);
   for (const auto& lane : lanes_) {
     lane->targets.resize(unsign(loss_->targets()));
-    lane->factor.resize(unsign(loss_->rank() * loss_->outputs()));
+    lane->batch.tape.keep_gradients(by_batch_.has_value());
+    const Index factors = by_batch_ ? batch_rows_ : 1;
+    lane->factors.resize(unsign(factors * loss_->rank() * loss_->outputs()));
     lane->seed.resize(unsign(batch_rows_ * loss_->outputs()));
   }
 }
@@ -155,13 +158,13 @@ template <class T> void GaussNewton<T>::store(std::span<const double> x) {
   for (std::size_t i = 0; i < x.size(); ++i) values[positions_[i]] = static_cast<T>(x[i]);
 }
 
-/// Rows one after the other from `first` on become the inputs.
-template <class T> void GaussNewton<T>::load(Recorded& to, Index first, Index count) const {
+/// Rows one after the other from `first` on become the rows of the inputs from `at` on.
+template <class T> void GaussNewton<T>::load(Recorded& to, Index first, Index count, Index at) const {
   for (std::size_t k = 0; k < columns_.size(); ++k) {
     if (k == target_) continue;
     const Index width = columns_[k].size() / rows();
     const T* const from = columns_[k].data() + first * width;
-    std::transform(from, from + count * width, to.inputs[k].data().data(),
+    std::transform(from, from + count * width, to.inputs[k].data().data() + at * width,
                    [](T entry) { return static_cast<double>(entry); });
   }
 }
@@ -259,22 +262,56 @@ template <class T> double GaussNewton<T>::evaluate(std::span<const double> x, st
   return mean;
 }
 
-/// The rows of S J for one row of the data, with S' S = H / total.
-template <class T> void GaussNewton<T>::jacobian_row(Lane& lane, Index row, double total, double* to) const {
+/// Writes S with S' S = H / total, the second derivatives of a row's share in the mean by its outputs.
+template <class T>
+void GaussNewton<T>::load_factor(Lane& lane, Index row, const double* outputs, double total,
+                                 std::span<double> factor) const {
   load_targets(lane, row);
   const double weight = loss_->terms(lane.targets) == 0 ? 0 : weight_of(row);
-  if (weight == 0 || !depends_) {
-    std::fill_n(to, loss_->rank() * size(), 0.0);
-    return;
-  }
-  load(lane.row, row, 1);
+  loss_->curvature({outputs, unsign(loss_->outputs())}, weight / total, factor);
+}
+
+/// The rows of S J for these rows of the data, one after the other.
+template <class T>
+void GaussNewton<T>::jacobian_by_row(Lane& lane, std::span<const Index> rows, double total,
+                                     double* to) const {
   Tape<double>& tape = lane.row.tape;
+  const Shape& shape = lane.row.output.shape();
+  for (const Index row : rows) {
+    load(lane.row, row, 1);
+    tape.replay(0);
+    load_factor(lane, row, lane.row.output.value().data(), total, lane.factors);
+    for (Index k = 0; k < loss_->rank(); ++k, to += size()) {
+      tape.backward(lane.row.output, {lane.factors.data() + k * loss_->outputs(), shape});
+      gather(lane, to);
+    }
+  }
+}
+
+/// The same for as many rows as a batch has at most, with backward passes for all of them.
+template <class T>
+void GaussNewton<T>::jacobian_by_batch(Lane& lane, std::span<const Index> rows, double total,
+                                       double* to) const {
+  Tape<double>& tape = lane.batch.tape;
+  const Index count = static_cast<Index>(rows.size()), outputs = loss_->outputs(), rank = loss_->rank();
+  for (Index i = 0; i < batch_rows_; ++i) load(lane.batch, rows[unsign(std::min(i, count - 1))], 1, i);
   tape.replay(0);
-  const std::size_t outputs = unsign(loss_->outputs());
-  loss_->curvature({lane.row.output.value().data(), outputs}, weight / total, lane.factor);
-  for (Index k = 0; k < loss_->rank(); ++k) {
-    tape.backward(lane.row.output, {lane.factor.data() + unsign(k) * outputs, lane.row.output.shape()});
-    gather(lane, to + k * size());
+  const double* const values = lane.batch.output.value().data();
+  const std::span<double> factors = lane.factors;
+  for (Index i = 0; i < count; ++i) {
+    load_factor(lane, rows[unsign(i)], values + i * outputs, total,
+                factors.subspan(unsign(i * rank * outputs), unsign(rank * outputs)));
+  }
+  std::ranges::fill(lane.seed, 0.0);
+  for (Index k = 0; k < rank; ++k) {
+    for (Index i = 0; i < count; ++i) {
+      std::copy_n(factors.data() + (i * rank + k) * outputs, outputs, lane.seed.data() + i * outputs);
+    }
+    tape.backward(lane.batch.output, {lane.seed.data(), lane.batch.output.shape()});
+    for (Index i = 0; i < count; ++i) {
+      by_batch_->write(tape, i, lane.block->gradients.data());
+      gather(lane, to + (i * rank + k) * size());
+    }
   }
 }
 
@@ -288,14 +325,22 @@ void GaussNewton<T>::curvature(std::span<const double> x, std::span<const Index>
     load_targets(*lanes_.front(), row);
     total += loss_->terms(lanes_.front()->targets) * weight_of(row);
   }
-  if (total == 0 || n == 0 || rank == 0) return;
+  if (total == 0 || n == 0 || rank == 0 || !depends_) return;
   const Index most = std::max<Index>(1, jacobian_rows / rank), all = static_cast<Index>(rows.size());
   jacobian_.resize(unsign(std::min(most, all) * rank * n));
   for (Index begin = 0; begin < all; begin += most) {
-    const Index count = std::min(most, all - begin), lanes = lanes_for(count / rows_for_a_lane);
+    const Index count = std::min(most, all - begin), piece = by_batch_ ? batch_rows_ : piece_rows;
+    const Index pieces = (count + piece - 1) / piece, lanes = lanes_for(pieces);
     for_each_lane(lanes, [&](Index lane) {
-      for (Index i = count * lane / lanes; i < count * (lane + 1) / lanes; ++i) {
-        jacobian_row(*lanes_[unsign(lane)], rows[unsign(begin + i)], total, jacobian_.data() + i * rank * n);
+      for (Index k = lane; k < pieces; k += lanes) {
+        const Index first = k * piece, size = std::min(piece, count - first);
+        const auto of_piece = rows.subspan(unsign(begin + first), unsign(size));
+        double* const place = jacobian_.data() + first * rank * n;
+        if (by_batch_) {
+          jacobian_by_batch(*lanes_[unsign(lane)], of_piece, total, place);
+        } else {
+          jacobian_by_row(*lanes_[unsign(lane)], of_piece, total, place);
+        }
       }
     });
     for (Index column = 0; column < n; column += product_columns) {

@@ -10,6 +10,7 @@
 #include <taper/nn/module.hpp>
 #include <taper/optim/in_double.hpp>
 #include <taper/optim/output_loss.hpp>
+#include <taper/optim/row_gradients.hpp>
 
 namespace taper::optim {
 
@@ -20,10 +21,11 @@ template <class T> using RowLoss = std::function<Var<T>(Tape<T>& tape, std::span
 /// with gradient and Gauss-Newton matrix, all computed in double.
 ///
 /// The model is recorded for evaluation: dropout passes everything, batch norm has its running statistics.
-/// The value and the gradient are computed in batches of rows. A Jacobian has a backward pass for each row
-/// and each output: the network is recorded for one row, on a tape for each thread, and replayed, which costs
-/// about 50 ns for each operation. Work is split by rows and added up in their order, so that results do not
-/// depend on the number of threads.
+/// The value and the gradient are computed in batches of rows. A Jacobian needs the gradient of every output
+/// in every row. Where parameters are those of affine operations alone, it is made from passes over batches
+/// (RowGradients). Otherwise the network is recorded for one row, and replayed for each, with a backward pass
+/// for each output, which costs about 50 ns for each operation. Every thread has tapes of its own. Work is
+/// split by rows and added up in their order, so that results do not depend on the number of threads.
 template <class T> class GaussNewton {
  public:
   /// Model and columns must outlive it. Throws Error, in the name of `where`, for columns that are empty, not
@@ -66,7 +68,7 @@ template <class T> class GaussNewton {
   struct Lane {
     std::shared_ptr<Block<double>> block;
     Recorded batch, row;
-    std::vector<double> targets, factor, seed;
+    std::vector<double> targets, factors, seed;
   };
   /// Free entries that lie side by side: from position `at` in the block of a lane on.
   struct Run {
@@ -81,12 +83,15 @@ template <class T> class GaussNewton {
   void check_rows_alone();
   void require_layout() const;
   double weight_of(Index row) const { return weights_.empty() ? 1 : weights_[static_cast<std::size_t>(row)]; }
-  void load(Recorded& to, Index first, Index count) const;
+  void load(Recorded& to, Index first, Index count, Index at = 0) const;
   void load_targets(Lane& lane, Index row) const;
   void spread(std::span<const double> x);
   void gather(const Lane& lane, double* to) const;
   double evaluate_batch(Lane& lane, Index batch, double* gradient) const;
-  void jacobian_row(Lane& lane, Index row, double total, double* to) const;
+  void load_factor(Lane& lane, Index row, const double* outputs, double total,
+                   std::span<double> factor) const;
+  void jacobian_by_row(Lane& lane, std::span<const Index> rows, double total, double* to) const;
+  void jacobian_by_batch(Lane& lane, std::span<const Index> rows, double total, double* to) const;
 
   const char* where_;
   std::vector<View<const T>> columns_;
@@ -98,6 +103,7 @@ template <class T> class GaussNewton {
   std::vector<double> weights_;  // of the rows; empty for 1
   double total_ = 0;             // of the terms of the mean, with weights
   bool depends_ = false;         // whether the outputs depend on parameters
+  std::optional<RowGradients> by_batch_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Index> positions_;
   std::vector<Run> runs_;

@@ -248,6 +248,50 @@ TEST_CASE("gauss_newton: the matrix of a linear model is the Hessian") {
   }
 }
 
+TEST_CASE("gauss_newton: the matrix is the same by batches and by rows, with every activation") {
+  /// Fused activations of all kinds; with `scaled`, the output times a parameter, which no affine operation
+  /// has.
+  struct Model : nn::Layer<double> {
+    nn::Linear<double> a{4, 5}, b{5, 6}, c{6, 3}, d{3, 3, false};
+    nn::Parameter<double> scale{Shape{3}};
+    bool scaled = false;
+    Model() { std::ranges::fill(scale.value(), 1.0); }
+    void visit(nn::Visitor<double>& v) const override {
+      v("a", a), v("b", b), v("c", c), v("d", d), v("scale", scale);
+    }
+    Var<double> forward(Var<double> x) const override {
+      Tape<double>& tape = x.tape();
+      const Var<double> u = affine(x, a.weight.bind(tape), a.bias->bind(tape), Activation::tanh);
+      const Var<double> v = affine(u, b.weight.bind(tape), b.bias->bind(tape), Activation::relu);
+      const Var<double> y = d(affine(v, c.weight.bind(tape), c.bias->bind(tape), Activation::sigmoid) + 0.5);
+      return scaled ? y * scale.bind(tape) : y;
+    }
+  };
+  const auto set = classes<double>(300, 4, 3);
+  manual_seed(3);
+  Model model;
+  model.freeze("scale");
+  model.freeze("b.weight", Mask::frozen(Shape{6, 5}, {0, 7, 8, 29}));
+  const auto matrix = [&](bool scaled) {
+    model.scaled = scaled;
+    optim::GaussNewton<double> problem(
+        model, {set.inputs(), set.targets()},
+        [&](Tape<double>&, std::span<const Var<double>> in) {
+          return cross_entropy_loss(model(in[0]), in[1]);
+        },
+        {}, "test");
+    std::vector<Index> rows(200);
+    std::iota(rows.begin(), rows.end(), Index{50});
+    std::vector<double> result(static_cast<std::size_t>(problem.size() * problem.size()));
+    problem.curvature(problem.point(), rows, result.data());
+    return result;
+  };
+  const std::vector<double> by_batch = matrix(false), by_row = matrix(true);
+  REQUIRE(by_batch.size() == by_row.size());
+  const double most = std::ranges::max(by_row);
+  for (std::size_t i = 0; i < by_row.size(); ++i) CHECK(std::abs(by_batch[i] - by_row[i]) < 1e-14 * most);
+}
+
 TEST_CASE("output_loss: the factor of softmax, also where probabilities are 0") {
   const auto check = [](std::vector<double> outputs) {
     Tape<double> tape;
