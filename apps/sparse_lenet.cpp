@@ -6,6 +6,8 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <functional>
+#include <map>
 #include <optional>
 #include <taper/taper.hpp>
 
@@ -22,7 +24,7 @@ struct Options : apps::CommonOptions {
   std::string model = "lenet300", groups = "inputs", penalty = "one", plot, file, checkpoint;
   std::vector<std::string> path;
   Index limit = 0, validation = 5000, depth = 2, batch_size = 128, shift = 0;
-  Index dense_epochs = 10, epochs = 30, refit_epochs = 20, control_epochs = -1, shrink_every = 0;
+  Index dense_epochs = 10, epochs = 30, refit_epochs = 20, control_epochs = -1, shrink_every = 0, budget = 0;
   double lr = 2e-3, weight_decay = 4e-4, refit_decay = 1e-5, smoothing = 0, teach = 0, checkpoint_every = 60;
 
   /// The penalties: those of the path, or the one.
@@ -67,6 +69,9 @@ class Job {
           return cross_entropy_loss(logits, labels, {.label_smoothing = smoothing});
         }),
         dense_(apps::lenet(options.model)) {
+    if (options.budget > 0 && (options.groups != "filters" || options.shrink_every == 0)) {
+      throw Error("sparse_lenet", "--budget without --groups filters and --shrink-every: expected both");
+    }
     if (!(options.smoothing >= 0 && options.smoothing < 1)) {
       throw Error("sparse_lenet", "--label-smoothing ", options.smoothing, ": expected 0 or more, below 1");
     }
@@ -91,10 +96,11 @@ class Job {
                             Index epochs, const std::string& title, bool saved = true) const;
   train::History refit(nn::Sequential<float>& net, const std::string& title, bool saved) const;
   double train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const;
+  void cut_to(nn::Sequential<float>& net, Index multiply_adds) const;
   optim::Adam<float> plain_adam(nn::Sequential<float>& net) const {
     return optim::Adam<float>(net.parameters(), {.lr = options_.lr, .weight_decay = options_.refit_decay});
   }
-  void factorize(nn::Sequential<float>& net) const;
+  void factorize(nn::Sequential<float>& net);
   apps::Json measured(const nn::Sequential<float>& net) const;
   apps::Json point(double alpha, const std::string& number);
 
@@ -105,6 +111,9 @@ class Job {
   nn::Sequential<float> dense_;
   std::optional<nn::Sequential<float>> last_;  // what --save keeps
   double dense_seconds_ = 0;
+  Index multiply_adds_ = 0;               // of the dense network
+  sparsity::Costs costs_;                 // that penalties are weighted by
+  std::map<std::string, Index> offered_;  // filters of each layer
 };
 
 /// Some of the epochs of a training with Adam on batches, with a learning rate that falls to 0 along half a
@@ -166,6 +175,67 @@ train::History Job::refit(nn::Sequential<float>& net, const std::string& title, 
   return train_part(net, taught, loss, adam, 0, epochs, epochs, title, saved);
 }
 
+/// Sets filters to zero until the network has at most so many multiply-adds: first those whose penalty is the
+/// least for what they cost. Where the penalty is in balance with the loss, the penalty of a group is what
+/// the loss would rise by, to the first order, if the group went. (To make the dear layers' penalties larger
+/// does not do it: behind a rectifier, a layer can be small and the next one large in its place, so that at
+/// the optimum the penalties of all layers are the same.)
+void Job::cut_to(nn::Sequential<float>& net, Index multiply_adds) const {
+  struct Layer {
+    nn::Parameter<float>* weight;
+    double products;                                // of one filter that reads one map or input
+    std::vector<std::pair<double, Index>> filters;  // norm and position, the largest first
+    double penalty = 1;
+  };
+  const sparsity::Costs costs = sparsity::multiply_add_costs(net, sets_.train.x.shape().with(0, 1));
+  std::vector<Layer> layers;
+  std::vector<double> counts{1};  // of what the first layer reads, and of the filters of each
+  net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
+    if (parameter.shape().rank() < 2) return;
+    const Index filters = parameter.shape()[0], entries = parameter.shape().size() / filters;
+    layers.push_back({&parameter, costs.at(name) / (static_cast<double>(filters) * counts.back()), {}});
+    counts.push_back(static_cast<double>(filters));
+    if (parameter.parametrization() == nullptr) return;  // the last
+    if (const auto known = costs_.find(name); known != costs_.end()) {
+      layers.back().penalty = known->second / static_cast<double>(offered_.at(name));
+    }
+    const Tensor<float> weight = parameter.materialize();
+    for (Index k = 0; k < filters; ++k) {
+      const Eigen::Map<const Eigen::VectorXf> filter(weight.data() + k * entries, entries);
+      layers.back().filters.emplace_back(filter.norm(), k);
+    }
+    std::ranges::sort(layers.back().filters, std::greater());
+  });
+  const auto products = [&](std::size_t l) { return layers[l].products * counts[l + 1] * counts[l]; };
+  const auto total = [&] {
+    double sum = 0;
+    for (std::size_t l = 0; l < layers.size(); ++l) sum += products(l);
+    return sum;
+  };
+  while (total() > static_cast<double>(multiply_adds)) {
+    std::size_t least = layers.size();
+    double least_loss = 0;
+    for (std::size_t l = 0; l + 1 < layers.size(); ++l) {
+      if (layers[l].filters.size() < 2) continue;
+      const double saved = (products(l) + products(l + 1)) / counts[l + 1];
+      const double loss = layers[l].penalty * layers[l].filters.back().first / saved;
+      if (least == layers.size() || loss < least_loss) least = l, least_loss = loss;
+    }
+    if (least == layers.size()) {
+      throw Error("sparse_lenet", "--budget ", multiply_adds,
+                  ": expected as many as one filter in each layer takes");
+    }
+    Layer& layer = layers[least];
+    const Index k = layer.filters.back().second;
+    for (nn::Parameter<float>& factor : layer.weight->factors()) {
+      const Index entries = factor.shape().size() / factor.shape()[0];
+      std::fill_n(factor.value().data() + k * entries, entries, 0.0f);
+    }
+    layer.filters.pop_back();
+    --counts[least + 1];
+  }
+}
+
 /// The training with the penalty; returns its seconds. With --shrink-every, what has become zero is cut on
 /// the way, which changes nothing but the time that is left: the factors and the state of Adam go on.
 double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const {
@@ -184,6 +254,12 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
     const std::string part = options_.shrink_every > 0 ? '.' + std::to_string(to) : "";
     seconds += train_part(net, sets_.train, loss_, adam, from, to, options_.epochs, title + part).seconds;
     if (to == options_.epochs) break;
+    if (options_.budget > 0) {  // in equal ratios, and the last quarter of the epochs within it
+      const double first = static_cast<double>(multiply_adds_), last = static_cast<double>(options_.budget);
+      const double done =
+          std::min(static_cast<double>(to) / (0.75 * static_cast<double>(options_.epochs)), 1.0);
+      cut_to(net, static_cast<Index>(first * std::pow(std::min(last / first, 1.0), done)));
+    }
     auto [small, report] = sparsity::shrink(net, {.examples = examples, .keep_factors = true});
     state = sparsity::carry(adam.state(), report);
     net = std::move(small);
@@ -194,7 +270,7 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
 /// Groups of inputs select what each layer reads: pixels, neurons, maps; a convolution that reads an image of
 /// one channel has nothing to select. Groups of filters select what it computes; those of the last layer are
 /// the classes, which all stay.
-void Job::factorize(nn::Sequential<float>& net) const {
+void Job::factorize(nn::Sequential<float>& net) {
   const bool filters = options_.groups == "filters";
   std::vector<std::pair<std::string, Shape>> weights;
   net.for_parameters([&](const std::string& name, const nn::Parameter<float>& parameter) {
@@ -217,8 +293,10 @@ void Job::factorize(nn::Sequential<float>& net) const {
       for (std::size_t k = 0; k + 1 < weights.size(); ++k)
         costs[weights[k].first] += costs[weights[k + 1].first];
     }
+    costs_ = costs;
     choice.weights = costs;
   }
+  for (const auto& [name, shape] : weights) offered_[name] = shape[0];
   sparsity::factorize(net, filters ? sparsity::Groups::filters : sparsity::Groups::inputs, choice);
 }
 
@@ -276,6 +354,7 @@ apps::Json Job::point(double alpha, const std::string& number) {
 void Job::run() {
   dense_seconds_ = train(dense_, plain_adam(dense_), options_.dense_epochs, "dense").seconds;
   apps::Json dense = measured(dense_);
+  multiply_adds_ = dense["multiply_adds"];
   dense["seconds"] = dense_seconds_;
   apps::Json report = {
       {"data", sets_.source},
@@ -365,6 +444,11 @@ int main(int argc, char** argv) {
   command.option("--shrink-every", options.shrink_every,
                  "Cuts what has become zero after so many passes with the penalty, for speed; 0: in the end",
                  0, apps::at_most);
+  command.option(
+      "--budget", options.budget,
+      "Cuts filters on the way until the network has at most so many multiply-adds, those with the "
+      "least penalty for their cost first; 0: no budget",
+      0, 1'000'000'000);
   command.option("--refit-epochs", options.refit_epochs, "Passes over the data after shrinking", 0,
                  apps::at_most);
   command.option("--control-epochs", options.control_epochs,
