@@ -71,4 +71,5 @@
 #include <taper/sparsity/smooth.hpp>
 #include <taper/sparsity/tune.hpp>
 #include <taper/train/fit.hpp>
+#include <taper/train/fit_levenberg_marquardt.hpp>
 #include <taper/version.hpp>

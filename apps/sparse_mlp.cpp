@@ -88,8 +88,9 @@ void program(const Options& options) {
 
   fit.title = "phase 2";
   fit.checkpoint = checkpoint(".phase2");
-  const train::History phase2 = sparsity::refit(small, train_set, nn::mse_loss,
-                                                {.lr = options.lr, .weight_decay = options.refit_decay}, fit);
+  const train::History phase2 = sparsity::refit(
+      small, train_set, nn::mse_loss,
+      {.lr = options.lr, .weight_decay = options.refit_decay, .method = sparsity::RefitMethod::adam}, fit);
   const double phase2_mse = train::evaluate(small, test_set, nn::mse_loss);
 
   apps::Json figures{{"data", options.folder() ? "california_housing" : "embedded"},

@@ -120,6 +120,7 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
 template <class T> void GaussNewton<T>::sync() {
   const Block<T>& block = *parameters_.block();
   require_layout();
+  masks_ = block.mask_version;
   positions_.clear();
   runs_.clear();
   for (const auto& entry : parameters_.entries()) {
@@ -154,6 +155,9 @@ template <class T> void GaussNewton<T>::round(std::span<double> x) const {
 
 template <class T> void GaussNewton<T>::store(std::span<const double> x) {
   require_layout();
+  if (masks_ != parameters_.block()->mask_version) {
+    throw Error(where_, "masks that changed on the way: expected a new run with other masks");
+  }
   T* const values = parameters_.block()->values.data();
   for (std::size_t i = 0; i < x.size(); ++i) values[positions_[i]] = static_cast<T>(x[i]);
 }

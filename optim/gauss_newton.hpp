@@ -49,7 +49,8 @@ template <class T> class GaussNewton {
   std::vector<double> point() const;
   /// Rounds to what the model can hold.
   void round(std::span<double> x) const;
-  /// Stores the free entries to the model. Throws Error when its parameters were laid out anew.
+  /// Stores the free entries to the model. Throws Error when its parameters were laid out anew, or other
+  /// entries are free than there were.
   void store(std::span<const double> x);
 
   /// The mean loss at x; its gradient is written. Not finite where the model is not.
@@ -105,6 +106,7 @@ template <class T> class GaussNewton {
   bool depends_ = false;         // whether the outputs depend on parameters
   std::optional<RowGradients> by_batch_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::uint64_t masks_ = 0;  // in which version the block had them at sync
   std::vector<Index> positions_;
   std::vector<Run> runs_;
   std::vector<double> partial_, jacobian_;

@@ -112,8 +112,8 @@ template <class T> class LevenbergMarquardt {
 
   /// Runs from the parameters and masks that the model has now. The model ends with the last accepted step,
   /// which has the least value so far, also when a callback throws; a step to a value that is not finite is
-  /// never stored. Throws Error when the value at the start is not finite, or the model's parameters were
-  /// laid out anew. The same object may run again.
+  /// never stored. Throws Error when the value at the start is not finite, the model's parameters were laid out
+  /// anew, or its masks changed on the way. The same object may run again.
   Outcome minimize();
 
  private:

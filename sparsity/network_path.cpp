@@ -68,7 +68,7 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
     point.loss = train::evaluate(small.model, validation, loss);
     if (options.refit_epochs > 0) {
       fit.epochs = options.refit_epochs;
-      refit(small.model, data, loss, {.lr = options.lr}, fit);
+      refit(small.model, data, loss, {.lr = options.lr, .method = RefitMethod::adam}, fit);
       point.refit_loss = train::evaluate(small.model, validation, loss);
     }
     point.model = std::move(small.model);

@@ -19,12 +19,12 @@ constexpr bool debugging = false;
 constexpr bool debugging = true;
 #endif
 
+}  // namespace
+
 ProgressDisplay::Kind kind_of(Progress progress) {
   if (progress == Progress::quiet) return ProgressDisplay::Kind::none;
   return isatty(STDERR_FILENO) ? ProgressDisplay::Kind::bar : ProgressDisplay::Kind::lines;
 }
-
-}  // namespace
 
 template <class T>
 Training<T>::Training(nn::Module<T>& model_, Setup<T> setup_, optim::Optimizer<T>& optimizer_,

@@ -14,6 +14,9 @@
 
 namespace taper::train {
 
+/// How progress is shown where standard error is what it is.
+ProgressDisplay::Kind kind_of(Progress progress);
+
 /// What a Trainer consists of, out of sight of those who use one. Its state as data: train/trainer/state.hpp.
 template <class T> struct Training {
   using Clock = std::chrono::steady_clock;
