@@ -32,6 +32,7 @@ int main(int argc, char** argv) try {
     if (name == "ratio") options.ratio = value;
     if (name == "first_penalty") options.first_penalty = value;
     if (name == "weight_decay") options.weight_decay = value;
+    if (name == "adaptive") options.adaptive = value;
     if (name == "hidden") options.hidden = {static_cast<Index>(value)};
     if (name == "batch_size") options.batch_size = static_cast<Index>(value);
     if (name == "standardize") options.standardize = value != 0;

@@ -40,6 +40,7 @@ void check_options(const SelectFeaturesOptions& options) {
   positive("first penalty", options.first_penalty);
   require(options.ratio > 1 && std::isfinite(options.ratio), "ratio", options.ratio,
           "a finite number above 1");
+  require(options.adaptive >= 0 && options.adaptive <= 4, "adaptive", options.adaptive, "0 to 4");
   require(options.weight_decay >= 0 && std::isfinite(options.weight_decay), "weight decay",
           options.weight_decay, "a finite number, 0 or more");
 }
@@ -206,7 +207,7 @@ class Search {
         if (size > *count_ && (!more || fits_[k].penalty > fits_[*more].penalty)) more = k;
         if (size < *count_ && (!fewer || fits_[k].penalty < fits_[*fewer].penalty)) fewer = k;
       }
-      if (!more || !fewer || !(fits_[*more].penalty < fits_[*fewer].penalty)) return;
+      if (!more || !fewer || !(close * fits_[*more].penalty < fits_[*fewer].penalty)) return;
       const double between = std::sqrt(fits_[*more].penalty * fits_[*fewer].penalty);
       const Fit from = fits_[*more];
       add(between, &from);
@@ -243,6 +244,7 @@ class Search {
 
   static constexpr Index most_points = 60;
   static constexpr int most_bisections = 8;
+  static constexpr double close = 1.001;  // where trainings differ by chance rather than by the penalty
   const Problem& problem_;
   Engine& engine_;
   std::optional<Index> count_;

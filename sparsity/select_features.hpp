@@ -46,6 +46,8 @@ struct SelectFeaturesOptions {
   /// Passes without penalty before the loss on the rows held out is taken. Nothing: as `epochs` when that
   /// loss decides, else none.
   std::optional<Index> refit_epochs = {};
+  /// From 0 on: how much less a column is penalized the more of a weight it has, see select_features.
+  double adaptive = 0.5;
   double first_penalty = 1e-3;  ///< Smaller ones are tried where it leaves too few.
   double ratio = 1.3;           ///< by which penalties rise
   double weight_decay = 1e-3;   ///< of the later layers, so that they cannot make up for small weights
@@ -66,9 +68,11 @@ struct FeaturePoint {
 struct FeatureCertificate {
   double penalty = 0;
   Index left_out = 0;  ///< features that could be chosen and were not
-  /// Those of them whose group would grow: the norm of the loss's slope is above the penalty, by more than
-  /// 1 %.
+  /// Those of them whose group would grow: the norm of the loss's slope is above the penalty times
+  /// `left_out_weight`, by more than 1 %.
   std::vector<Index> violated;
+  /// What a column that is left out weighs in the penalty: 1, or 10 where weights are adaptive.
+  double left_out_weight = 1;
   /// Only what is convex has a minimum that is known: the duality gap as a share of the null model's
   /// objective, or nothing.
   std::optional<double> relative_gap;
@@ -111,13 +115,20 @@ std::ostream& operator<<(std::ostream& out, const FeatureSelection& selection);
 
 /// Chooses columns of x (n x p; further axes count as columns) for y (n x 1) along a path of penalties of
 ///
-///     mean loss  +  penalty * sum over columns ||W_j||_2
+///     mean loss  +  penalty * sum over columns weight_j ||W_j||_2
 ///
 /// where W_j are the weights of the first layer that read column j. The loss is the squared error of the
 /// standardized target, or the cross entropy, so that penalties do not depend on units. This is the lasso
 /// (Tibshirani, 1996) for linear models, with features of several columns the group lasso with weights
 /// sqrt(size) (Yuan and Lin, 2006); for networks it takes the place of LassoNet (Lemhadri, Ruan, Abraham and
-/// Tibshirani, JMLR 2021): a gate on each input instead of a linear path with a hierarchy constraint. On a
+/// Tibshirani, JMLR 2021): a gate on each input instead of a linear path with a hierarchy constraint.
+///
+/// A penalty that leaves few columns also pulls their weights far towards zero, and columns that say the same
+/// as others then look better than they are. So weights of networks are adaptive (Zou, "The adaptive lasso
+/// and its oracle properties", 2006, section 3; renewed along the path as by Candes, Wakin and Boyd,
+/// "Enhancing sparsity by reweighted l1 minimization", 2008): weight_j is 1 at the first penalty and then,
+/// with norms as the penalty before left them, mean_i ||W_i||^a / ||W_j||^a for a = `adaptive`, and 10 at
+/// most. With 0 they stay 1, as they are for linear models. On a
 /// path from dense to sparse a column that has left does not return; the certificate says at the end which
 /// of them would.
 ///

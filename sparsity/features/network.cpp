@@ -12,6 +12,7 @@
 #include <taper/sparsity/certify.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/features/engine.hpp>
+#include <taper/sparsity/group_norms.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/train/fit.hpp>
 
@@ -27,36 +28,60 @@ double half_cosine(const optim::TrainingTime& at) {
   return last + (1 - last) * (1 + std::cos(pi * share)) / 2;
 }
 
+/// What a column without weight weighs at most: as one that is almost gone.
+constexpr double most_weight = 10;
+
 /// A network that reads some columns of the problem, which its first layer has gates for.
 template <class T> struct GatedNet {
   std::vector<Index> columns;
+  std::vector<double> weights;  ///< of the columns in the penalty
   nn::Sequential<T> net;
 
   nn::Parameter<T>& weight() { return dynamic_cast<nn::Linear<T>&>(net[0]).weight; }
   const nn::Parameter<T>& weight() const { return dynamic_cast<const nn::Linear<T>&>(net[0]).weight; }
 };
 
-/// The same network with other columns: those that it had keep their weights, the others have none.
-template <class T> GatedNet<T> with_columns(const GatedNet<T>& from, const std::vector<Index>& columns) {
+template <class T> std::vector<double> norms_of(const GatedNet<T>& net) {
+  std::vector<double> norms(net.columns.size());
+  if (norms.empty()) return norms;
+  const Tensor<T> weight = net.weight().materialize();
+  const auto width = static_cast<Index>(norms.size());
+  for (Index i = 0; i < weight.size(); ++i) {
+    add_to_norm(norms[static_cast<std::size_t>(i % width)], static_cast<double>(weight[i]));
+  }
+  return norms;
+}
+
+/// The same network with other columns: those that it had keep their weights, the others have none. `weights`
+/// are theirs in the penalty from now on.
+template <class T>
+GatedNet<T> with_columns(const GatedNet<T>& from, const std::vector<Index>& columns,
+                         const std::vector<double>& weights) {
   GatedNet<T> result;
   result.columns = columns;
+  result.weights = weights;
   const auto& old = dynamic_cast<const nn::Linear<T>&>(from.net[0]);
   nn::Linear<T> first(static_cast<Index>(columns.size()), old.outputs());
   std::ranges::copy(old.bias->value(), first.bias->value().begin());
   result.net.push_back(std::move(first));
   for (std::size_t k = 1; k < from.net.size(); ++k) result.net.push_back_copy(from.net, k);
-  factorize(result.net, Groups::inputs, gated);
+  factorize(result.net, Groups::inputs, {.weights = weights, .match = gated});
   const auto &u = from.weight().factors()[0], &v = from.weight().factors()[1];
   auto &to_u = result.weight().factors()[0], &to_v = result.weight().factors()[1];
   std::ranges::fill(to_u.value(), T(0));
   std::ranges::fill(to_v.value(), T(0));
   const auto width = static_cast<Index>(columns.size()), had = static_cast<Index>(from.columns.size());
   for (Index k = 0; k < width; ++k) {
-    const auto place = std::ranges::lower_bound(from.columns, columns[static_cast<std::size_t>(k)]);
-    if (place == from.columns.end() || *place != columns[static_cast<std::size_t>(k)]) continue;
+    const auto to = static_cast<std::size_t>(k);
+    const auto place = std::ranges::lower_bound(from.columns, columns[to]);
+    if (place == from.columns.end() || *place != columns[to]) continue;
     const Index j = place - from.columns.begin();
-    to_v.value()[k] = v.value()[j];
-    for (Index o = 0; o < old.outputs(); ++o) to_u.value()[o * width + k] = u.value()[o * had + j];
+    // The product is divided by the weight: both factors make up for a new one.
+    const auto scale = static_cast<T>(std::sqrt(weights[to] / from.weights[static_cast<std::size_t>(j)]));
+    to_v.value()[k] = scale * v.value()[j];
+    for (Index o = 0; o < old.outputs(); ++o) {
+      to_u.value()[o * width + k] = scale * u.value()[o * had + j];
+    }
   }
   return result;
 }
@@ -120,12 +145,14 @@ template <class T> class NetworkEngine : public Engine {
       result.violated.assign(chosen.begin(), chosen.end());
       return result;
     }
-    GatedNet<T> net = with_columns(nets_[from.id], columns);
+    GatedNet<T> net = with_columns(nets_[from.id], columns, weights_of(nets_[from.id], columns));
     const data::Dataset<T> set = dataset(columns, rows_.train);
     train(net, set, from.penalty, first_epochs_, options_.lr);
     std::vector<Index> all(problem_.column.size());
     std::iota(all.begin(), all.end(), Index{0});
-    GatedNet<T> whole = with_columns(net, all);
+    result.left_out_weight = weight_left_out();
+    const GatedNet<T> rested = net;
+    GatedNet<T> whole = with_columns(rested, all, weights_of(rested, all, false));
     const NetworkCertificate judged = sparsity::certify(whole.net, everything_, loss_, from.penalty);
     const LayerCertificate& layer = judged.layers.front();
     result.worst_chosen = layer.worst_nonzero;
@@ -144,6 +171,7 @@ template <class T> class NetworkEngine : public Engine {
     manual_seed(options_.seed);
     GatedNet<T> result;
     result.columns = all;
+    result.weights.assign(all.size(), 1);
     Index width = problem_.columns();
     const std::vector<Index> hidden =
         options_.model == FeatureModel::linear ? std::vector<Index>() : options_.hidden;
@@ -198,18 +226,35 @@ template <class T> class NetworkEngine : public Engine {
     proximal_step(net.net, set, loss_, penalty);
   }
 
-  std::vector<double> norms_of(const GatedNet<T>& net) const {
-    const Tensor<T> weight = net.weight().materialize();
-    const auto width = static_cast<Index>(net.columns.size());
-    std::vector<double> norms(net.columns.size());
-    for (Index i = 0; i < weight.size(); ++i) {
-      double& norm = norms[static_cast<std::size_t>(i % width)];
-      norm = std::hypot(norm, static_cast<double>(weight[i]));
+  double adaptive() const { return options_.model == FeatureModel::linear ? 0 : options_.adaptive; }
+  double weight_left_out() const { return adaptive() > 0 ? most_weight : 1; }
+
+  /// The weights of these columns in the penalty: as they are or, with `anew`, from the norms of the network
+  /// as it stands, around their mean.
+  std::vector<double> weights_of(const GatedNet<T>& net, const std::vector<Index>& columns,
+                                 bool anew = true) const {
+    std::vector<double> result(columns.size(), weight_left_out());
+    if (adaptive() == 0) return result;
+    const std::vector<double> norms = norms_of(net);
+    std::vector<double> powers(columns.size());
+    double sum = 0;
+    for (std::size_t k = 0; k < columns.size(); ++k) {
+      const auto place = std::ranges::lower_bound(net.columns, columns[k]);
+      if (place == net.columns.end() || *place != columns[k]) continue;
+      const auto j = static_cast<std::size_t>(place - net.columns.begin());
+      if (!anew) result[k] = net.weights[j];
+      powers[k] = std::pow(norms[j], adaptive());
+      sum += powers[k];
     }
-    return norms;
+    if (!anew || !(sum > 0)) return result;
+    const double mean = sum / static_cast<double>(columns.size());
+    for (std::size_t k = 0; k < columns.size(); ++k) {
+      result[k] = powers[k] * most_weight > mean ? mean / powers[k] : most_weight;
+    }
+    return result;
   }
 
-  /// Without the columns that have no weight.
+  /// Without the columns that have no weight, and with the weights of the next penalty.
   GatedNet<T> nonzero(const GatedNet<T>& net) const {
     const KeepRandomState keep;
     const std::vector<double> norms = norms_of(net);
@@ -217,7 +262,8 @@ template <class T> class NetworkEngine : public Engine {
     for (std::size_t k = 0; k < norms.size(); ++k) {
       if (norms[k] > 0) kept.push_back(net.columns[k]);
     }
-    return kept.size() == norms.size() ? net : with_columns(net, kept);
+    if (kept.empty()) return {};
+    return with_columns(net, kept, weights_of(net, kept));
   }
 
   void describe(const GatedNet<T>& net, Fit& result) const {
