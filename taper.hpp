@@ -67,6 +67,7 @@
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/pruning.hpp>
 #include <taper/sparsity/refit.hpp>
+#include <taper/sparsity/select_features.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/sparsity/smooth.hpp>
 #include <taper/sparsity/tune.hpp>

@@ -1,12 +1,14 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/number.hpp>
 #include <taper/sparsity/exact_path.hpp>
+#include <taper/sparsity/select_features.hpp>
 
 #include "../output.hpp"
 #include "learn.hpp"
@@ -19,15 +21,17 @@ namespace {
 struct Candidate {
   std::string name;
   double enters = 0;     ///< The largest penalty with a coefficient other than 0, as a share of the largest.
-  double stability = 0;  ///< The share of the folds that choose it at the chosen penalty.
+  double stability = 0;  ///< The share of the folds, or of random halves of the rows, that choose it.
   bool selected = false;
 };
 
 class Select : public Verb {
  public:
+  Select() { options_.model = "linear"; }
   const char* name() const override { return "select"; }
   const char* summary() const override {
-    return "Which columns a linear model needs: the group lasso, solved exactly, as CSV on standard output.";
+    return "Which columns a model needs, linear (the lasso, solved exactly) or a network, as CSV on standard "
+           "output.";
   }
   const char* example() const override { return "taper select houses.csv --target price --features 3"; }
 
@@ -35,10 +39,19 @@ class Select : public Verb {
     options_.add_table(command);
     command.option(
         "--features", features_,
-        "Columns at most; 0 chooses by cross-validation: the largest penalty that is no worse than "
-        "the best and its standard error",
+        "Columns at most (with --model network or --stability, just so many); 0 chooses on rows held out: "
+        "the largest penalty that is no worse than the best by more than one standard error",
         0, 1'000'000);
-    command.option("--folds", options_.folds, "Folds of the cross-validation", 2, 1000);
+    command.option("--model", options_.model,
+                   "linear, or network, which also finds columns that matter only together or not in a "
+                   "straight line",
+                   std::vector<std::string>{"linear", "network"});
+    command.option("--stability", halves_,
+                   "Chooses again on so many random halves of the rows, for the share of them that choose a "
+                   "column, and a bound of how many chosen by most are wrong; 0 for none",
+                   0, 100'000);
+    command.option("--folds", options_.folds,
+                   "Folds of the cross-validation of a linear model without --stability", 2, 1000);
     options_.table.add_format_options(command);
     options_.add_run_options(command);
   }
@@ -50,9 +63,9 @@ class Select : public Verb {
     quiet.quiet = options_.quiet;
     tell(quiet, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
     for (const std::string& note : problem.notes) tell(quiet, "note: " + note);
-    if (problem.target.kind == data::TargetKind::classes) {
-      throw Error("select", problem.target.name, " has ", problem.target.classes.size(),
-                  " classes: expected a number or two classes");
+    // More than two classes have no exact solver.
+    if (options_.model == "network" || halves_ > 0 || problem.target.kind == data::TargetKind::classes) {
+      return select_on_path(problem, quiet);
     }
     const data::Preprocessing preprocessing = problem.sparse
                                                   ? data::fit_preprocessing(*problem.sparse, problem.target)
@@ -74,6 +87,7 @@ class Select : public Verb {
     apps::save(Json{{"data", problem.source},
                     {"rows", problem.rows()},
                     {"target", problem.target.name},
+                    {"model", "linear"},
                     {"selected", selected},
                     {"penalty", cv.lambdas[place]},
                     {"loss", cv.loss[place]},
@@ -89,6 +103,121 @@ class Select : public Verb {
   }
 
  private:
+  /// By sparsity::select_features, which all models and resampling have in common.
+  void select_on_path(const TableProblem& given, const TableFitOptions& quiet) const {
+    const auto start = std::chrono::steady_clock::now();
+    const TableProblem problem = written_out(given);
+    const data::Preprocessing preprocessing = data::fit_preprocessing(*problem.table, problem.target);
+    sparsity::SelectFeaturesOptions options;
+    if (features_ > 0) options.features = features_;
+    const bool network = options_.model == "network";
+    options.model = network ? sparsity::FeatureModel::network : sparsity::FeatureModel::linear;
+    options.classification = problem.target.kind != data::TargetKind::regression;
+    options.resamples = halves_;
+    options.seed = options_.seed;
+    // Columns of the table that have features, by number.
+    std::vector<Index> number_of(preprocessing.columns.size(), -1), column_of;
+    for (const data::Feature& feature : preprocessing.features) {
+      Index& number = number_of[static_cast<std::size_t>(feature.column)];
+      if (number < 0) {
+        number = static_cast<Index>(column_of.size());
+        column_of.push_back(feature.column);
+      }
+      options.groups.push_back(number);
+    }
+    if (features_ > static_cast<Index>(column_of.size())) {
+      throw Error("select", "--features ", features_, ": expected at most the ", column_of.size(),
+                  " columns that can be used");
+    }
+    const auto chosen = network ? choose<float>(problem, preprocessing, options)
+                                : choose<double>(problem, preprocessing, options);
+    report(problem, preprocessing, column_of, chosen, quiet, start);
+  }
+
+  static TableProblem written_out(const TableProblem& problem) {
+    if (!problem.sparse) return problem;
+    TableProblem result{
+        problem.source, data::to_table(*problem.sparse, problem.source), {}, problem.target, problem.notes};
+    return result;
+  }
+
+  template <class T>
+  static sparsity::FeatureSelection choose(const TableProblem& problem,
+                                           const data::Preprocessing& preprocessing,
+                                           const sparsity::SelectFeaturesOptions& options) {
+    std::vector<std::string> notes;
+    const Tensor<double> x = preprocessing.apply(*problem.table, notes);
+    const std::vector<double> y = preprocessing.apply_target(problem.target_column());
+    data::Dataset<T> set{Tensor<T>(x.shape()), Tensor<T>(Shape{static_cast<Index>(y.size()), 1}), {}, {}};
+    std::ranges::transform(x, set.x.begin(), [](double value) { return static_cast<T>(value); });
+    std::ranges::transform(y, set.y.begin(), [](double value) { return static_cast<T>(value); });
+    return sparsity::select_features(set, options);
+  }
+
+  void report(const TableProblem& problem, const data::Preprocessing& preprocessing,
+              const std::vector<Index>& column_of, const sparsity::FeatureSelection& chosen,
+              const TableFitOptions& quiet, std::chrono::steady_clock::time_point start) const {
+    const auto name_of = [&](Index feature) -> const std::string& {
+      return preprocessing.columns[static_cast<std::size_t>(column_of[static_cast<std::size_t>(feature)])].name;
+    };
+    const auto names_of = [&](const std::vector<Index>& features) {
+      Json names = Json::array();
+      for (const Index feature : features) names.push_back(name_of(feature));
+      return names;
+    };
+    std::vector<Candidate> columns;
+    for (const Index feature : chosen.order) {
+      const auto f = static_cast<std::size_t>(feature);
+      columns.push_back({name_of(feature), chosen.enters[f] / chosen.path.front().penalty,
+                         halves_ > 0 ? chosen.frequencies[f] : 0,
+                         std::ranges::binary_search(chosen.features, feature)});
+    }
+    Json list = Json::array(), path = Json::array();
+    for (const Candidate& column : columns) {
+      list.push_back({{"name", column.name}, {"selected", column.selected}, {"enters", column.enters}});
+      if (halves_ > 0) list.back()["stability"] = column.stability;
+    }
+    for (const sparsity::FeaturePoint& point : chosen.path) {
+      path.push_back({{"penalty", point.penalty},
+                      {"columns", names_of(point.features)},
+                      {"train_loss", point.train_loss},
+                      {"loss", point.validation_loss},
+                      {"worse_by", point.worse_by},
+                      {"standard_error", point.standard_error}});
+    }
+    const sparsity::FeatureCertificate& certificate = chosen.certificate;
+    Json proof{{"kind", "slopes of what is left out"},
+               {"penalty", certificate.penalty},
+               {"left_out", certificate.left_out},
+               {"left_out_weight", certificate.left_out_weight},
+               {"violated", names_of(certificate.violated)}};
+    if (certificate.relative_gap) proof["relative_gap"] = *certificate.relative_gap;
+    const sparsity::FeaturePoint& point = chosen.path[chosen.chosen];
+    Json figures{{"data", problem.source},
+                 {"rows", problem.rows()},
+                 {"target", problem.target.name},
+                 {"model", options_.model},
+                 {"selected", names_of(chosen.features)},
+                 {"penalty", point.penalty},
+                 {"loss", point.validation_loss},
+                 {"worse_by", point.worse_by},
+                 {"standard_error", point.standard_error},
+                 {"certificate", proof},
+                 {"columns", list},
+                 {"path", path},
+                 {"notes", problem.notes}};
+    if (halves_ > 0) {
+      figures["halves"] = halves_;
+      figures["expected_false_at_0.9"] = chosen.expected_false(0.9);
+    }
+    figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    tell(quiet, fmt::format("{} of {} columns; {} of the {} left out would grow at penalty {:.3g}",
+                            chosen.features.size(), chosen.offered, certificate.violated.size(),
+                            certificate.left_out, certificate.penalty));
+    if (options_.prints()) print(columns, halves_ > 0);
+    apps::save(figures, options_);
+  }
+
   sparsity::CrossValidation solve(const TableProblem& problem,
                                   const data::Preprocessing& preprocessing) const {
     const bool regression = problem.target.kind == data::TargetKind::regression;
@@ -169,16 +298,17 @@ class Select : public Verb {
     return columns;
   }
 
-  static void print(const std::vector<Candidate>& columns) {
-    fmt::print("column,selected,enters,stability\n");
+  static void print(const std::vector<Candidate>& columns, bool stability = true) {
+    fmt::print("column,selected,enters{}\n", stability ? ",stability" : "");
     for (const Candidate& column : columns) {
-      fmt::print("{},{},{},{}\n", csv_cell(column.name), column.selected ? 1 : 0,
-                 data::number_text(column.enters), data::number_text(column.stability));
+      fmt::print("{},{},{}{}\n", csv_cell(column.name), column.selected ? 1 : 0,
+                 data::number_text(column.enters),
+                 stability ? "," + data::number_text(column.stability) : std::string());
     }
   }
 
   LearnOptions options_;
-  Index features_ = 0;
+  Index features_ = 0, halves_ = 0;
 };
 
 }  // namespace

@@ -223,7 +223,25 @@ template <class T> class NetworkEngine : public Engine {
   /// To rest at a penalty, with exact zeros.
   void train(GatedNet<T>& net, const data::Dataset<T>& set, double penalty, Index epochs, double lr) const {
     run(net, set, penalty, options_.weight_decay, epochs, lr);
-    proximal_step(net.net, set, loss_, penalty);
+    try {
+      proximal_step(net.net, set, loss_, penalty);
+    } catch (const Error&) {
+      // At a kink of a rectifier, or with columns of very different sizes, no step may lower the loss.
+      drop_negligible(net);
+    }
+  }
+
+  /// Sets to zero what is nothing beside the largest norm.
+  static void drop_negligible(GatedNet<T>& net) {
+    const std::vector<double> norms = norms_of(net);
+    const double most = std::ranges::max(norms);
+    const auto width = static_cast<Index>(norms.size());
+    auto &u = net.weight().factors()[0], &v = net.weight().factors()[1];
+    for (Index j = 0; j < width; ++j) {
+      if (norms[static_cast<std::size_t>(j)] > 1e-5 * most) continue;
+      v.value()[j] = 0;
+      for (Index i = j; i < u.value().size(); i += width) u.value()[i] = 0;
+    }
   }
 
   double adaptive() const { return options_.model == FeatureModel::linear ? 0 : options_.adaptive; }

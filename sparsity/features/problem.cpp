@@ -162,6 +162,13 @@ FeatureRows deal_rows(const Problem& problem, double share, std::uint64_t seed) 
     rows.train.insert(rows.train.end(), begin + held, end);
     begin = end;
   }
+  if (rows.validation.empty()) {  // one at least, where a class has two
+    const auto two = std::ranges::adjacent_find(rows.train, {}, label);
+    if (two != rows.train.end()) {
+      rows.validation.push_back(*two);
+      rows.train.erase(two);
+    }
+  }
   std::ranges::sort(rows.train);
   std::ranges::sort(rows.validation);
   return rows;

@@ -28,7 +28,7 @@ struct FeatureRows {
   std::vector<Index> train, validation;
 };
 /// Deals rows at random so that `share` of them, of each class alike, are judged on; of each class one row
-/// at least is trained on.
+/// at least is trained on, and one row at least is judged on, unless each has a class of its own.
 FeatureRows deal_rows(const Problem& problem, double share, std::uint64_t seed);
 
 }  // namespace taper::sparsity::features
