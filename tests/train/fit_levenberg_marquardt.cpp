@@ -26,7 +26,7 @@ nn::Sequential<double> small_net() {
   return nn::Sequential<double>(nn::Linear(3, 12), nn::Tanh(), nn::Linear(12, 1));
 }
 
-train::FitOptions<double> quiet(Index epochs) {
+train::FitOptions<double> quietly(Index epochs) {
   return {.epochs = epochs, .progress = train::Progress::quiet};
 }
 
@@ -35,7 +35,7 @@ train::FitOptions<double> quiet(Index epochs) {
 TEST_CASE("fit by Levenberg-Marquardt: a step is an epoch of the history") {
   const auto set = noisy_set(100, 1), validation = noisy_set(80, 5);
   auto net = small_net();
-  auto options = quiet(15);
+  auto options = quietly(15);
   options.validation = &validation;
   std::vector<double> seen;
   options.callbacks = {[&](const train::Epoch& epoch) {
@@ -58,7 +58,7 @@ TEST_CASE("fit by Levenberg-Marquardt: a step is an epoch of the history") {
 TEST_CASE("fit by Levenberg-Marquardt: early stopping puts back the best of validation") {
   const auto set = noisy_set(30, 1), validation = noisy_set(200, 5);  // few rows: it learns the noise
   auto net = small_net();
-  auto options = quiet(500);
+  auto options = quietly(500);
   options.validation = &validation;
   options.early_stopping = train::EarlyStopping{.patience = 8};
   const double start = train::evaluate(net, validation, nn::mse_loss);
@@ -75,17 +75,17 @@ TEST_CASE("fit by Levenberg-Marquardt: it says why it ended early, and a callbac
   const auto set = noisy_set(100, 1);
   nn::Sequential<double> linear(nn::Linear(3, 1));
   const optim::LevenbergMarquardtOptions method;
-  const train::History done = train::fit(linear, set, nn::mse_loss, method, quiet(50));
+  const train::History done = train::fit(linear, set, nn::mse_loss, method, quietly(50));
   CHECK(done.epochs.size() < 10);
   CHECK(!done.stopped.empty());
 
   auto net = small_net();
-  auto options = quiet(50);
+  auto options = quietly(50);
   options.callbacks = {[](const train::Epoch& epoch) { return epoch.number < 2; }};
   const train::History ended = train::fit(net, set, nn::mse_loss, method, options);
   CHECK(ended.epochs.size() == 3);
   CHECK(ended.stopped == "a callback asked for it");
-  CHECK(train::fit(net, set, nn::mse_loss, method, quiet(0)).epochs.empty());
+  CHECK(train::fit(net, set, nn::mse_loss, method, quietly(0)).epochs.empty());
 }
 
 TEST_CASE("fit by Levenberg-Marquardt: what it has not is an error, and changes nothing") {
@@ -95,24 +95,24 @@ TEST_CASE("fit by Levenberg-Marquardt: what it has not is an error, and changes 
   const auto run = [&](const train::FitOptions<double>& options) {
     train::fit(net, set, nn::mse_loss, optim::LevenbergMarquardtOptions{}, options);
   };
-  auto options = quiet(5);
+  auto options = quietly(5);
   options.schedule = [](Index) { return 1.0; };
   CHECK_ERROR(run(options), "[fit]", "a schedule");
-  options = quiet(5);
+  options = quietly(5);
   options.accumulate = 2;
   CHECK_ERROR(run(options), "accumulated");
-  options = quiet(5);
+  options = quietly(5);
   options.checkpoint.save = [](const train::Trainer<double>&) {};
   CHECK_ERROR(run(options), "a checkpoint");
-  options = quiet(-1);
+  options = quietly(-1);
   CHECK_ERROR(run(options), "-1 epochs");
-  options = quiet(5);
+  options = quietly(5);
   const std::vector<View<const double>> columns{set.x, set.y};
   options.validation_columns = columns;
   CHECK_ERROR(run(options), "validation columns");
   CHECK(train::evaluate(net, set, nn::mse_loss) == before);
 
-  options = quiet(5);
+  options = quietly(5);
   options.callbacks = {[&](const train::Epoch&) {
     net.freeze("*bias");
     return true;
