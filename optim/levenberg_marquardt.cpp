@@ -176,9 +176,11 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     matrix.diagonal() += decay;
     damped->update_scales();
     steepness = 0;
+    flat = false;
     for (Index i = 0; i < now.x.size(); ++i) {
       // What none of the rows depends on has the scale of its group.
       const double curvature = matrix(i, i) > 0 ? matrix(i, i) : damped->scales()[i];
+      flat |= !(curvature > 0) && now.gradient[i] != 0;
       if (!(curvature > 0)) continue;
       steepness =
           std::max(steepness, std::abs(now.gradient[i]) / std::sqrt(2 * now.value) / std::sqrt(curvature));
@@ -204,7 +206,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   bool iterate() {
     if (!goes_on()) return false;
     linearize();
-    if (steepness <= tolerance) return end(true, "gradient_tolerance reached");
+    if (steepness <= tolerance && !flat) return end(true, "gradient_tolerance reached");
     const Index evaluations = outcome.evaluations;
     for (;; damping *= growth, growth *= 2) {
       if (!(damping < most_damping)) return end(false, "no step lowers the value");
@@ -216,6 +218,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
       const double predicted = damped->predicted_gain(next.x - now.x, now.gradient);
       if (!std::isfinite(predicted)) continue;
       if (predicted <= std::numeric_limits<double>::epsilon() * now.value) {
+        if (flat) return end(false, "an entry with a gradient has no curvature in this precision");
         // A long step, not one that much damping has made short.
         if (damping <= 1) return end(true, "no step gains more than rounding takes");
         return end(false, "no step lowers the value");
@@ -310,6 +313,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   Place now, next;
   double damping = 0, growth = 2;
   double steepness = 0;  // what gradient_tolerance bounds
+  bool flat = false;     // whether there is a gradient without curvature
   Index matrices = 0;
   Outcome outcome;
 };

@@ -530,6 +530,18 @@ TEST_CASE("levenberg_marquardt: a step to infinity is not taken") {
   CHECK(outcome.evaluations > outcome.iterations + 1);
 }
 
+TEST_CASE(
+    "levenberg_marquardt: where a loss is so steep that it has no curvature, it does not claim a minimum") {
+  nn::Sequential<double> net(nn::Linear(1, 1));
+  net.for_parameters([](const std::string& name, nn::Parameter<double>& parameter) {
+    parameter.value()[0] = name == "0.bias" ? 1000 : 0;
+  });
+  data::Dataset<double> set{Tensor<double>({2, 1}), Tensor<double>({2, 1}), {}, {}};
+  const auto outcome = optim::LevenbergMarquardt(net, set, nn::bce_with_logits_loss).minimize();
+  CHECK(!outcome.converged);
+  CHECK(outcome.value == 1000);
+}
+
 TEST_CASE("levenberg_marquardt: batch norm keeps its running statistics") {
   const auto set = regression<double>(50, 3);
   manual_seed(1);
