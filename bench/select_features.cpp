@@ -39,9 +39,9 @@ int main(int argc, char** argv) try {
     if (name == "linear") options.model = sparsity::FeatureModel::linear;
     if (name == "resamples") options.resamples = static_cast<Index>(value);
   }
-  const auto data = data::read_idx_images<float>(folder + "/train-images-idx3-ubyte.gz",
-                                                 folder + "/train-labels-idx1-ubyte.gz",
-                                                 {.limit = std::atoll(argv[2])});
+  const auto data =
+      data::read_idx_images<float>(folder + "/train-images-idx3-ubyte.gz",
+                                   folder + "/train-labels-idx1-ubyte.gz", {.limit = std::atoll(argv[2])});
   const auto start = std::chrono::steady_clock::now();
   const auto chosen = sparsity::select_features(data, options);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

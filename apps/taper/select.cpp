@@ -158,7 +158,8 @@ class Select : public Verb {
               const std::vector<Index>& column_of, const sparsity::FeatureSelection& chosen,
               const TableFitOptions& quiet, std::chrono::steady_clock::time_point start) const {
     const auto name_of = [&](Index feature) -> const std::string& {
-      return preprocessing.columns[static_cast<std::size_t>(column_of[static_cast<std::size_t>(feature)])].name;
+      return preprocessing.columns[static_cast<std::size_t>(column_of[static_cast<std::size_t>(feature)])]
+          .name;
     };
     const auto names_of = [&](const std::vector<Index>& features) {
       Json names = Json::array();

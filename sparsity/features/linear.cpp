@@ -87,8 +87,8 @@ class LinearEngine : public Engine {
     options.start_intercept = solutions_[from.id].intercept;
     const double lambda = from.penalty / factor();
     const ExactSolution alone = solve_exact(design(), target(), loss(), lambda, options);
-    const ConvexCertificate judged = sparsity::certify(design(), target(), loss(), lambda, alone.coefficients,
-                                                       alone.intercept, options_);
+    const ConvexCertificate judged =
+        sparsity::certify(design(), target(), loss(), lambda, alone.coefficients, alone.intercept, options_);
     FeatureCertificate result;
     result.penalty = from.penalty;
     result.left_out = problem_.offered - static_cast<Index>(chosen.size());
@@ -126,9 +126,7 @@ class LinearEngine : public Engine {
     }
   }
 
-  ColumnMajor design_map() const {
-    return {x_.data(), static_cast<Index>(y_.size()), problem_.columns()};
-  }
+  ColumnMajor design_map() const { return {x_.data(), static_cast<Index>(y_.size()), problem_.columns()}; }
   Design design() const { return design_map(); }
   Eigen::Map<const Eigen::VectorXd> target() const { return {y_.data(), static_cast<Index>(y_.size())}; }
   ConvexLoss loss() const { return problem_.classes > 0 ? ConvexLoss::logistic : ConvexLoss::squared; }

@@ -311,8 +311,7 @@ template <class T> class NetworkEngine : public Engine {
         outputs[static_cast<std::size_t>(o)] = static_cast<double>(said[i * outputs_ + o]);
       }
       const Index row = rows_.validation[static_cast<std::size_t>(i)];
-      result.losses.push_back(
-          row_loss(problem_, outputs.data(), problem_.y[static_cast<std::size_t>(row)]));
+      result.losses.push_back(row_loss(problem_, outputs.data(), problem_.y[static_cast<std::size_t>(row)]));
     }
   }
 
@@ -364,7 +363,7 @@ std::unique_ptr<Engine> make_network_engine(const Problem& problem, const Featur
   return std::make_unique<NetworkEngine<T>>(problem, rows, options);
 }
 
-#define TAPER_INSTANTIATE(T)                                                               \
+#define TAPER_INSTANTIATE(T)                                                                  \
   template std::unique_ptr<Engine> make_network_engine<T>(const Problem&, const FeatureRows&, \
                                                           const SelectFeaturesOptions&);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)

@@ -125,6 +125,7 @@ template <class T> Problem make_problem(const data::Dataset<T>& data, const Sele
   std::ranges::stable_sort(candidates, {}, &Candidate::values);
 
   problem.duplicate_of.assign(static_cast<std::size_t>(p), -1);
+  problem.x.reserve(candidates.size() * static_cast<std::size_t>(n));
   for (std::size_t a = 0; a < candidates.size();) {
     std::size_t b = a + 1;
     Index first = candidates[a].column;
@@ -151,7 +152,9 @@ FeatureRows deal_rows(const Problem& problem, double share, std::uint64_t seed) 
   std::iota(order.begin(), order.end(), Index{0});
   Rng rng(seed, 0x5e1ec7);
   rng.shuffle(order.begin(), order.end());
-  const auto label = [&](Index i) { return problem.classes > 0 ? problem.y[static_cast<std::size_t>(i)] : 0; };
+  const auto label = [&](Index i) {
+    return problem.classes > 0 ? problem.y[static_cast<std::size_t>(i)] : 0;
+  };
   std::ranges::stable_sort(order, {}, label);
   FeatureRows rows;
   for (auto begin = order.begin(); begin != order.end();) {

@@ -381,14 +381,20 @@ TEST_CASE("taper: paths, help with an example, and completion") {
   // A network sees what matters only as a product.
   std::string rows = "a,b,c,d,color,y\n";
   for (int k = 0; k < 400; ++k) {
-    const double a = std::sin(12.9 * k), b = std::cos(7.3 * k), c = std::sin(3.7 * k + 1), d = std::cos(5.1 * k);
-    rows += std::to_string(a) + "," + std::to_string(b) + "," + std::to_string(c) + "," + std::to_string(d) + "," +
-            (k % 3 == 0 ? "red" : k % 3 == 1 ? "green" : "blue") + "," + std::to_string(a * c) + "\n";
+    const double a = std::sin(12.9 * k), b = std::cos(7.3 * k), c = std::sin(3.7 * k + 1),
+                 d = std::cos(5.1 * k);
+    rows += std::to_string(a) + "," + std::to_string(b) + "," + std::to_string(c) + "," + std::to_string(d) +
+            "," +
+            (k % 3 == 0   ? "red"
+             : k % 3 == 1 ? "green"
+                          : "blue") +
+            "," + std::to_string(a * c) + "\n";
   }
   write_table(folder / "product.csv", rows);
-  const Run product = run("taper", "select " + (folder / "product.csv") +
-                                       " --target y --features 2 --model network --stability 3 --threads 1 --json " +
-                                       (folder / "p.json"));
+  const Run product =
+      run("taper", "select " + (folder / "product.csv") +
+                       " --target y --features 2 --model network --stability 3 --threads 1 --json " +
+                       (folder / "p.json"));
   REQUIRE(product.status == 0);
   const Json found = Json::parse(text(folder / "p.json"));
   CHECK(found["selected"] == Json({"a", "c"}));
@@ -397,7 +403,8 @@ TEST_CASE("taper: paths, help with an example, and completion") {
   CHECK(found["columns"][0]["stability"] == 1);
   CHECK(found["path"].size() > 3);
   CHECK(lines_of(product.out).at(0) == "column,selected,enters,stability");
-  const Run many = run("taper", "select " + (folder / "product.csv") + " --target y --features 6 --model network");
+  const Run many =
+      run("taper", "select " + (folder / "product.csv") + " --target y --features 6 --model network");
   CHECK(many.status == 2);
   CHECK(many.err.find("at most the 5 columns that can be used") != std::string::npos);
 

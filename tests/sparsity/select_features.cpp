@@ -160,7 +160,10 @@ TEST_CASE("select_features: constant columns are never chosen, equal ones stand 
   const auto more = change_columns(
       set,
       [&](Index i, Index j) {
-        return j < 12 ? set.x[i * 12 + j] : j == 12 ? 0.1 : j == 13 ? 1e6 * set.x[i * 12 + 3] : set.x[i * 12 + 1];
+        return j < 12    ? set.x[i * 12 + j]
+               : j == 12 ? 0.1
+               : j == 13 ? 1e6 * set.x[i * 12 + 3]
+                         : set.x[i * 12 + 1];
       },
       15);
   for (const FeatureModel model : {FeatureModel::linear, FeatureModel::network}) {
@@ -227,7 +230,8 @@ TEST_CASE("select_features: frequencies over random halves tell signal from nois
   }
 }
 
-TEST_CASE("select_features: the same bits for any number of threads, and no draws from this thread's numbers") {
+TEST_CASE(
+    "select_features: the same bits for any number of threads, and no draws from this thread's numbers") {
   const auto set = even(250, 8);
   const int before = threads();
   manual_seed(5);
@@ -279,7 +283,8 @@ TEST_CASE("select_features: what is wrong is said") {
     std::ranges::fill(bad.x, 1e9);
     CHECK_ERROR(select_features(bad, quick(2, model)), "15 columns that are constant");
     const Index first = 0;
-    CHECK_ERROR(select_features(data::rows(set, std::span(&first, 1)), quick(1, model)), "1 rows", "4 or more");
+    CHECK_ERROR(select_features(data::rows(set, std::span(&first, 1)), quick(1, model)), "1 rows",
+                "4 or more");
     auto classes = quick(2, model);
     classes.classification = true;
     CHECK_ERROR(select_features(set, classes), "whole numbers from 0");
