@@ -1,6 +1,8 @@
 #pragma once
 
-/// Everything: train models sparse, and cut them down to small dense ones that compute the same.
+/// Train models sparse, and cut them down to small dense ones that compute the same: everything, but for what
+/// only programs about tables and searches need, which have headers of their own (data/preprocessing.hpp,
+/// data/ratings.hpp, io/preprocessing.hpp; sparsity/tune.hpp, io/journal.hpp).
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/gradcheck.hpp>
 #include <taper/autodiff/hessian.hpp>
@@ -12,24 +14,19 @@
 #include <taper/data/augment.hpp>
 #include <taper/data/batches.hpp>
 #include <taper/data/csv.hpp>
-#include <taper/data/date.hpp>
 #include <taper/data/dataset.hpp>
 #include <taper/data/digits.hpp>
 #include <taper/data/encode.hpp>
 #include <taper/data/idx.hpp>
 #include <taper/data/libsvm.hpp>
-#include <taper/data/ratings.hpp>
-#include <taper/data/preprocessing.hpp>
 #include <taper/data/read_table.hpp>
 #include <taper/data/scaler.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/io/archive.hpp>
 #include <taper/io/checkpoint.hpp>
-#include <taper/io/journal.hpp>
 #include <taper/io/load.hpp>
 #include <taper/io/model.hpp>
-#include <taper/io/preprocessing.hpp>
 #include <taper/io/save.hpp>
 #include <taper/nn/graph.hpp>
 #include <taper/nn/groups.hpp>
@@ -70,7 +67,6 @@
 #include <taper/sparsity/select_features.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/sparsity/smooth.hpp>
-#include <taper/sparsity/tune.hpp>
 #include <taper/train/fit.hpp>
 #include <taper/train/fit_levenberg_marquardt.hpp>
 #include <taper/version.hpp>

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <taper/sparsity/tune.hpp>
 #include <taper/taper.hpp>
 
 #include "figures.hpp"

@@ -1,7 +1,8 @@
-# The headers that <taper/taper.hpp> includes, directly or through others: those are for users and are installed.
+# The headers that <taper/taper.hpp> includes, directly or through others, and those of searches and of tables, which
+# fewer need and which it leaves out to stay quick to include: those are for users and are installed.
 # Anything else is for the library's own sources.
 function(taper_public_headers root result)
-  set(open taper.hpp)
+  set(open taper.hpp data/preprocessing.hpp data/ratings.hpp io/journal.hpp io/preprocessing.hpp sparsity/tune.hpp)
   set(known "")
   while(open)
     list(POP_FRONT open header)
