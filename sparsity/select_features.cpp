@@ -99,7 +99,7 @@ class Search {
     std::vector<Index> result;
     for (const Index j : fit.columns) result.push_back(problem_.feature_of[static_cast<std::size_t>(j)]);
     std::ranges::sort(result);
-    result.erase(std::ranges::unique(result).begin(), result.end());
+    result.erase(std::unique(result.begin(), result.end()), result.end());
     return result;
   }
 

@@ -24,7 +24,7 @@ class LinearEngine : public Engine {
     // The groups of this problem, without features that cannot be chosen.
     std::vector<Index> present = problem.feature_of;
     std::ranges::sort(present);
-    present.erase(std::ranges::unique(present).begin(), present.end());
+    present.erase(std::unique(present.begin(), present.end()), present.end());
     if (present.size() == p) return;
     options_.weights.assign(present.size(), 0);
     for (const Index feature : problem.feature_of) {

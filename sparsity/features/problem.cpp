@@ -143,7 +143,7 @@ template <class T> Problem make_problem(const data::Dataset<T>& data, const Sele
   }
   std::vector<Index> offered = problem.feature_of;
   std::ranges::sort(offered);
-  problem.offered = std::ranges::unique(offered).begin() - offered.begin();
+  problem.offered = std::unique(offered.begin(), offered.end()) - offered.begin();
   return problem;
 }
 
