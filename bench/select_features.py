@@ -20,6 +20,7 @@ import argparse
 import gzip
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -80,23 +81,28 @@ def by_lassonet(seed):
         M=10, hidden_dims=(784 // 3,), batch_size=256, n_iters=1000)
     model = LassoNetClassifier(verbose=0, device=torch.device("cpu"), torch_seed=seed, random_state=seed, **settings)
     start = time.perf_counter()
-    found = {}
+    found = {"selected": None, "penalties": 0}
 
     def watch(_, history):
         found["selected"] = history[-1].selected
         found["penalties"] = len(history) - 1
         if history[-1].selected.sum().item() <= args.pixels:
             raise Enough
-        if time.perf_counter() - start > args.limit:
-            found["stopped"] = True
-            raise Enough
 
+    def stop(*_):
+        found["stopped"] = True
+        raise Enough
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, args.limit)
     try:
         model.path(x, y, callback=watch)
     except Enough:
         pass
+    signal.setitimer(signal.ITIMER_REAL, 0)
     seconds = time.perf_counter() - start
-    return seconds, np.flatnonzero(found["selected"].numpy()).tolist(), found
+    left = found["selected"]
+    return seconds, list(range(784)) if left is None else np.flatnonzero(left.numpy()).tolist(), found
 
 
 report = {"rows": args.rows, "pixels": args.pixels, "threads": args.threads, "taper": [], "lassonet": []}
@@ -111,7 +117,8 @@ for seed in range(args.lassonet_seeds if args.lassonet != "none" else 0):
              "penalties": found["penalties"]}
     if "stopped" in found:
         entry["stopped"] = True
-        print(f"lassonet  seed {seed}: stopped after {seconds:.1f} s with {len(pixels)} pixels left", flush=True)
+        print(f"lassonet  seed {seed}: stopped after {seconds:.1f} s and {found['penalties']} penalties, with "
+              f"{len(pixels)} pixels left", flush=True)
     else:
         entry["accuracy"] = accuracy(pixels)
         print(f"lassonet  seed {seed}: {len(pixels)} pixels, accuracy {entry['accuracy']:.4f}, {seconds:.1f} s",
