@@ -94,7 +94,8 @@ class Job {
   train::History train_part(nn::Sequential<float>& net, const data::Dataset<float>& set,
                             const nn::Loss<float>& loss, optim::Adam<float>& adam, Index from, Index to,
                             Index epochs, const std::string& title, bool saved = true) const;
-  train::History refit(nn::Sequential<float>& net, const std::string& title, bool saved) const;
+  train::History learn(nn::Sequential<float>& net, Index epochs, double from_dense, const std::string& title,
+                       bool saved) const;
   double train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const;
   void cut_to(nn::Sequential<float>& net, Index multiply_adds) const;
   optim::Adam<float> plain_adam(nn::Sequential<float>& net) const {
@@ -147,16 +148,16 @@ train::History Job::train_part(nn::Sequential<float>& net, const data::Dataset<f
   return train::fit(net, set, loss, adam, fit);
 }
 
-/// Trains a small network again. With --teach, it learns from the dense one, too: a part of the loss is the
-/// cross entropy with what that says, both softened by a temperature of 4 (Hinton, Vinyals and Dean,
-/// "Distilling the knowledge in a neural network", 2015, section 2).
-train::History Job::refit(nn::Sequential<float>& net, const std::string& title, bool saved) const {
+/// Trains a small network. A part of its loss may be learned from the dense network, by the cross entropy
+/// with what that says, both softened by a temperature of 4 (Hinton, Vinyals and Dean, "Distilling the
+/// knowledge in a neural network", 2015, section 2).
+train::History Job::learn(nn::Sequential<float>& net, Index epochs, double from_dense,
+                          const std::string& title, bool saved) const {
   optim::Adam<float> adam = plain_adam(net);
-  const Index epochs = options_.refit_epochs;
-  if (options_.teach == 0) {
+  if (from_dense == 0) {
     return train_part(net, sets_.train, loss_, adam, 0, epochs, epochs, title, saved);
   }
-  const float temperature = 4, part = static_cast<float>(options_.teach);
+  const float temperature = 4, part = static_cast<float>(from_dense);
   const Tensor<float> logits = train::predict(dense_, sets_.train.x);
   const Index classes = logits.shape()[1];
   data::Dataset<float> taught = sets_.train;
@@ -324,7 +325,7 @@ apps::Json Job::point(double alpha, const std::string& number) {
   shrunk["max_relative_difference"] = report.max_relative_difference;
   nn::Sequential<float> control = apps::with_new_weights(small);
 
-  const train::History again = refit(small, "refit" + number, true);
+  const train::History again = learn(small, options_.refit_epochs, options_.teach, "refit" + number, true);
   apps::Json refit = measured(small);
   refit["seconds"] = again.seconds;
 
@@ -339,16 +340,25 @@ apps::Json Job::point(double alpha, const std::string& number) {
       epochs = static_cast<Index>(std::llround(std::min(fitting, most)));
     }
   }
-  const train::History from_scratch = train(control, plain_adam(control), epochs, "control" + number, false);
-  apps::Json beside = measured(control);
-  beside["epochs"] = epochs;
-  beside["seconds"] = from_scratch.seconds;
+  const auto from_scratch = [&](double from_dense, const std::string& title) {
+    nn::Sequential<float> other = control;
+    const train::History history = learn(other, epochs, from_dense, title, false);
+    apps::Json figures = measured(other);
+    figures["epochs"] = epochs;
+    figures["seconds"] = history.seconds;
+    return figures;
+  };
+  apps::Json figures = {
+      {"alpha", alpha},
+      {"sparse", {{"penalty", penalty}, {"certificate", certificate}, {"seconds", sparse_seconds}}},
+      {"shrunk", shrunk},
+      {"refit", refit},
+      {"control", from_scratch(0, "control" + number)}};
+  if (options_.teach > 0) {  // what is due to the teacher, and not to the sparse training
+    figures["control_taught"] = from_scratch(options_.teach, "control-taught" + number);
+  }
   last_ = std::move(small);
-  return {{"alpha", alpha},
-          {"sparse", {{"penalty", penalty}, {"certificate", certificate}, {"seconds", sparse_seconds}}},
-          {"shrunk", shrunk},
-          {"refit", refit},
-          {"control", beside}};
+  return figures;
 }
 
 void Job::run() {
@@ -463,7 +473,8 @@ int main(int argc, char** argv) {
   command.option("--label-smoothing", options.smoothing,
                  "The part of each label that is spread over all classes, from 0 to 1");
   command.option("--teach", options.teach,
-                 "The part of the refit's loss that is learned from the dense network, from 0 to 1");
+                 "The part of the refit's loss that is learned from the dense network, from 0 to 1; a second "
+                 "control learns from it, too");
   command.option("--validation", options.validation,
                  "Rows of the training set, at most a fifth, that are not trained on", 1, apps::at_most);
   command.option("--limit", options.limit, "Images of each file at most; 0: all", 0, apps::at_most);
