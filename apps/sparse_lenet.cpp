@@ -223,7 +223,7 @@ void Job::cut_to(nn::Sequential<float>& net, Index multiply_adds) const {
       if (least == layers.size() || loss < least_loss) least = l, least_loss = loss;
     }
     if (least == layers.size()) {
-      throw Error("sparse_lenet", "--budget ", multiply_adds,
+      throw Error("sparse_lenet", "--budget ", options_.budget,
                   ": expected as many as one filter in each layer takes");
     }
     Layer& layer = layers[least];

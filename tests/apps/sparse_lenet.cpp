@@ -68,6 +68,24 @@ TEST_CASE("sparse_lenet: lenet5; groups of filters keep the classes") {
   CHECK(report["refit"]["widths"].back() == 10);
 }
 
+TEST_CASE("sparse_lenet: a budget holds, whatever is cut on the way, and the same is computed again") {
+  const std::string arguments =
+      "--limit 300 --dense-epochs 1 --epochs 4 --refit-epochs 2 --control-epochs 1 --model lenet5 --groups "
+      "filters "
+      "--penalty cost --weight-decay 1e-4 --shrink-every 1 --shift 1 --teach 0.5 --label-smoothing 0.1 ";
+  const Json report = figures("sparse_lenet", arguments + "--budget 200000");
+  CHECK(report["shrunk"]["multiply_adds"] <= 200000);
+  CHECK(report["shrunk"]["multiply_adds"] > 100000);
+  CHECK(report["shrunk"]["max_relative_difference"] < 1e-4);
+  CHECK(report["control_taught"]["widths"] == report["control"]["widths"]);
+  CHECK(report["control_taught"]["epochs"] == 1);
+  CHECK(timeless(figures("sparse_lenet", arguments + "--budget 200000 --threads 1"))["refit"] ==
+        timeless(report)["refit"]);
+  const Run none = run("sparse_lenet", arguments + "--quiet --budget 100");
+  CHECK(none.status == 2);
+  CHECK(none.err == "sparse_lenet: --budget 100: expected as many as one filter in each layer takes\n");
+}
+
 TEST_CASE("sparse_lenet: a path of penalties has a front") {
   const Folder folder;
   const Json report = figures(
@@ -131,11 +149,26 @@ TEST_CASE("sparse_lenet: trainings that were ended go on") {
 }
 
 TEST_CASE("sparse_lenet: wrong input is one sentence and exit status 2") {
-  for (const char* arguments :
-       {"--model lenet4", "--groups rows", "--depth 1", "--path 1e-3,x", "--path 0", "--penalty two",
-        "--limit -1", "--validation 0", "--limit 1", "--data /nowhere", "--control-epochs -2",
-        "--save /nowhere/at/all", "--epochs 1 --json /nowhere/at/all.json",
-        "--weight-decay 0 --limit 100 --epochs 0 --dense-epochs 0"}) {
+  for (const char* arguments : {"--model lenet4",
+                                "--groups rows",
+                                "--depth 1",
+                                "--path 1e-3,x",
+                                "--path 0",
+                                "--penalty two",
+                                "--limit -1",
+                                "--validation 0",
+                                "--limit 1",
+                                "--data /nowhere",
+                                "--control-epochs -2",
+                                "--save /nowhere/at/all",
+                                "--budget 1000",
+                                "--shift 28",
+                                "--label-smoothing 1",
+                                "--teach -0.1",
+                                "--teach 0.5 --dense-epochs 0",
+                                "--shrink-every -1",
+                                "--epochs 1 --json /nowhere/at/all.json",
+                                "--weight-decay 0 --limit 100 --epochs 0 --dense-epochs 0"}) {
     CAPTURE(arguments);
     const Run result = run("sparse_lenet", std::string("--quiet ") + arguments);
     CAPTURE(result.err);
