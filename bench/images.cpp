@@ -1,7 +1,7 @@
-// Networks for images: a training step of 128 images on one and two threads, an epoch, and one image through the
-// network. LeNet-5 in the form of 20-50-800-500 (LeCun et al., 1998, as Caffe has it), plain, with batch norm,
-// and factorized; and a small residual network on 3 x 32 x 32. Against PyTorch: images.py, which has the same
-// networks and runs this program with --serve.
+// Networks for images: a training step of 128 images on one and two threads, an epoch, and one image through
+// the network. LeNet-5 in the form of 20-50-800-500 (LeCun et al., 1998, as Caffe has it), plain, with batch
+// norm, and factorized; and a small residual network on 3 x 32 x 32. Against PyTorch: images.py, which has
+// the same networks and runs this program with --serve.
 
 #include <memory>
 #include <taper/taper.hpp>
@@ -84,12 +84,14 @@ struct Network {
   std::string name;
   Shape image;
   Net (*build)();
-  /// Multiply-adds of one image, forward: in the first layer, whose images need no gradient, and in the others.
+  /// Multiply-adds of one image, forward: in the first layer, whose images need no gradient, and in the
+  /// others.
   double first, others;
 };
 
-// LeNet-5: 20 x 25 x 576, then 50 x 500 x 64, 800 x 500 and 500 x 10. The residual network: 16 x 27 x 1024, then
-// 2 of 16 x 144 x 1024; 32 x 144, 32 x 288 and 32 x 16 of 256; 64 x 288, 64 x 576 and 64 x 32 of 64; 64 x 10.
+// LeNet-5: 20 x 25 x 576, then 50 x 500 x 64, 800 x 500 and 500 x 10. The residual network: 16 x 27 x 1024,
+// then 2 of 16 x 144 x 1024; 32 x 144, 32 x 288 and 32 x 16 of 256; 64 x 288, 64 x 576 and 64 x 32 of 64; 64
+// x 10.
 const std::vector<Network> networks{
     {"lenet5", {1, 28, 28}, [] { return lenet5(false, false); }, 288e3, 2005e3},
     {"lenet5_batch_norm", {1, 28, 28}, [] { return lenet5(false, true); }, 288e3, 2005e3},
@@ -159,7 +161,8 @@ Contender epoch(const Network& of, int threads) {
   return {"fit", Role::subject,
           [=] {
             set_threads(threads);
-            train::fit(*net, *data, nn::cross_entropy_loss, *adam, {.epochs = 1, .batch_size = 128});
+            train::fit(*net, *data, nn::cross_entropy_loss, *adam,
+                       {.epochs = 1, .batch_size = 128, .progress = train::Progress::quiet});
           },
           1};
 }
@@ -187,25 +190,27 @@ Contender peak(int threads, double operations) {
 
 int main(int argc, char** argv) {
   Table steps{"step", "A training step, batch 128", "network, threads", bench::microseconds("step"), {}};
-  Table factorized{"factorized", "A factorized training step of LeNet-5 against a dense one, batch 128",
-                   "groups, threads", bench::microseconds("step"), {}};
+  Table factorized{"factorized",
+                   "A factorized training step of LeNet-5 against a dense one, batch 128",
+                   "groups, threads",
+                   bench::microseconds("step"),
+                   {}};
   Table epochs{"epoch", "An epoch of 60,000 images", "network, threads", bench::microseconds("epoch"), {}};
   Table images{"predict", "One image", "network, threads", bench::microseconds("image"), {}};
   for (const Network& of : networks) {
     for (const int threads : {1, 2}) {
-      steps.cases.push_back({of.name + ", " + std::to_string(threads), 1, [=] {
-                               const double operations = 128 * (4 * of.first + 6 * of.others);
-                               std::vector<Contender> result{
-                                   step(std::make_shared<Training>(of.build(), of.image), threads, "layers",
-                                        Role::subject),
-                                   peak(threads, operations)};
-                               if (of.name == "lenet5") {
-                                 result.push_back(
-                                     step(std::make_shared<Training>(lenet5(true, false), of.image), threads,
-                                          "relu in the convolutions", Role::other));
-                               }
-                               return result;
-                             }});
+      steps.cases.push_back(
+          {of.name + ", " + std::to_string(threads), 1, [=] {
+             const double operations = 128 * (4 * of.first + 6 * of.others);
+             std::vector<Contender> result{
+                 step(std::make_shared<Training>(of.build(), of.image), threads, "layers", Role::subject),
+                 peak(threads, operations)};
+             if (of.name == "lenet5") {
+               result.push_back(step(std::make_shared<Training>(lenet5(true, false), of.image), threads,
+                                     "relu in the convolutions", Role::other));
+             }
+             return result;
+           }});
     }
     epochs.cases.push_back({of.name + ", 2", 1, [=] { return std::vector{epoch(of, 2)}; }});
     images.cases.push_back({of.name + ", 1", 1, [=] {
@@ -217,14 +222,14 @@ int main(int argc, char** argv) {
                                                                     {"elements", sparsity::Groups::elements}};
   for (const auto& [name, groups] : kinds) {
     for (const int threads : {1, 2}) {
-      factorized.cases.push_back({name + ", " + std::to_string(threads), 1, [threads, groups = groups] {
-                                    const Network& of = networks.front();
-                                    return std::vector{
-                                        step(std::make_shared<Training>(of.build(), of.image), threads,
-                                             "dense", Role::subject),
-                                        step(std::make_shared<Training>(of.build(), of.image, groups),
-                                             threads, "factorized", Role::other)};
-                                  }});
+      factorized.cases.push_back(
+          {name + ", " + std::to_string(threads), 1, [threads, groups = groups] {
+             const Network& of = networks.front();
+             return std::vector{
+                 step(std::make_shared<Training>(of.build(), of.image), threads, "dense", Role::subject),
+                 step(std::make_shared<Training>(of.build(), of.image, groups), threads, "factorized",
+                      Role::other)};
+           }});
     }
   }
   return bench::main(argc, argv, {steps, factorized, epochs, images});
