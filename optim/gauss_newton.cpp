@@ -46,26 +46,39 @@ template <class T>
 GaussNewton<T>::GaussNewton(nn::Module<T>& model, const std::vector<View<const T>>& columns,
                             const RowLoss<T>& loss, std::span<const double> sample_weights, const char* where)
     : where_(where),
+      model_(model),
+      row_loss_(loss),
       columns_(data::checked_columns<T>(columns, where)),
       parameters_(model.parameters()),
       layout_(parameters_),
       batch_rows_(std::min(most_batch_rows, rows())),
       weights_(sample_weights.begin(), sample_weights.end()) {
   check_weights(sample_weights, rows(), where);
-  record(model, loss);
+  record();
   Lane& lane = *lanes_.front();
   for (Index row = 0; row < rows(); ++row) {
     load_targets(lane, row);
     loss_->check(lane.targets);
-    total_ += loss_->terms(lane.targets) * weight_of(row);
+    const double share = loss_->terms(lane.targets) * weight_of(row);
+    if (share > 0) counting_.push_back(row);
+    total_ += share;
   }
   if (total_ == 0) throw Error(where, rows(), " rows that are all ignored: expected one that counts");
-  sync();
+  take_values();
   check_rows_alone();
 }
 
+/// Whether the output is computed from this column. All that is recorded leads to the output.
+template <class T> bool GaussNewton<T>::reads(const Recorded& recorded, std::size_t column) {
+  const auto place = static_cast<std::uint32_t>(recorded.inputs[column].index());
+  return recorded.output.index() == recorded.inputs[column].index() ||
+         std::ranges::any_of(recorded.tape.nodes(), [&](const Node<double>& node) {
+           return node.op != nullptr && std::ranges::count(recorded.tape.inputs(node), place) > 0;
+         });
+}
+
 /// Records the model for a batch and for one row, and copies both recordings for each thread.
-template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const RowLoss<T>& loss) {
+template <class T> void GaussNewton<T>::record() {
   const KeepRandomState keep;
   while (static_cast<int>(lanes_.size()) < kernels::threads()) {
     lanes_.push_back(std::make_unique<Lane>());
@@ -73,7 +86,7 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
   }
   const auto record_for = [&](Index count, Recorded Lane::*recorded) {
     Tape<T> tape(Mode::evaluation);
-    const nn::ModuleScope<T> scope(tape, model);
+    const nn::ModuleScope<T> scope(tape, model_);
     std::vector<Var<T>> inputs;
     std::vector<Index> places;
     for (const View<const T>& column : columns_) {
@@ -82,7 +95,7 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
       inputs.back().assign(View<const T>(column.data(), shape));  // real values, so that labels are labels
       places.push_back(inputs.back().index());
     }
-    const Var<T> value = loss(tape, inputs);
+    const Var<T> value = row_loss_(tape, inputs);
     parameters_.require_all_of(tape, where_);
     const Node<T>& node = tape.nodes()[unsign(value.index())];
     OutputLoss::require(node, where_);
@@ -100,10 +113,12 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
     depends_ = tape.nodes()[unsign(output)].requires_grad;
     for (const auto& lane : lanes_) {
       Recorded& to = (*lane).*recorded;
+      to.tape.clear();
       to.output = record_in_double(tape, output, parameters_, layout_, places, to.tape, lane->block,
                                    to.inputs, where_);
       to.tape.keep_gradients(false);
     }
+    target_is_input_ = reads(lanes_.front()->batch, target_);
   };
   record_for(batch_rows_, &Lane::batch);
   record_for(1, &Lane::row);
@@ -118,8 +133,13 @@ template <class T> void GaussNewton<T>::record(const nn::Module<T>& model, const
 }
 
 template <class T> void GaussNewton<T>::sync() {
-  const Block<T>& block = *parameters_.block();
   require_layout();
+  record();
+  take_values();
+}
+
+template <class T> void GaussNewton<T>::take_values() {
+  const Block<T>& block = *parameters_.block();
   masks_ = block.mask_version;
   positions_.clear();
   runs_.clear();
@@ -165,7 +185,7 @@ template <class T> void GaussNewton<T>::store(std::span<const double> x) {
 /// Rows one after the other from `first` on become the rows of the inputs from `at` on.
 template <class T> void GaussNewton<T>::load(Recorded& to, Index first, Index count, Index at) const {
   for (std::size_t k = 0; k < columns_.size(); ++k) {
-    if (k == target_) continue;
+    if (k == target_ && !target_is_input_) continue;
     const Index width = columns_[k].size() / rows();
     const T* const from = columns_[k].data() + first * width;
     std::transform(from, from + count * width, to.inputs[k].data().data() + at * width,

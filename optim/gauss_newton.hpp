@@ -28,19 +28,23 @@ template <class T> using RowLoss = std::function<Var<T>(Tape<T>& tape, std::span
 /// split by rows and added up in their order, so that results do not depend on the number of threads.
 template <class T> class GaussNewton {
  public:
-  /// Model and columns must outlive it. Throws Error, in the name of `where`, for columns that are empty, not
-  /// finite or do not fit, for a loss other than those of OutputLoss of the rows of one column (the
-  /// targets), a model whose outputs for one row depend on others, an operation that there is for one scalar
-  /// alone, and weights that are not one finite number of at least 0 for each row, or all 0.
+  /// Model, columns and what `loss` refers to must outlive it. Throws Error, in the name of `where`, for
+  /// columns that are empty, not finite or do not fit, for a loss other than those of OutputLoss of the rows
+  /// of one column (the targets), a model whose outputs for one row depend on others, an operation that there
+  /// is for one scalar alone, and weights that are not one finite number of at least 0 for each row, or all
+  /// 0.
   GaussNewton(nn::Module<T>& model, const std::vector<View<const T>>& columns, const RowLoss<T>& loss,
               std::span<const double> sample_weights, const char* where);
 
   const nn::Parameters<T>& parameters() const { return parameters_; }
   Index rows() const { return columns_.front().shape()[0]; }
   const OutputLoss& loss() const { return *loss_; }
+  /// The rows that have a part in the mean, rising: those with a weight, and with a label that is not
+  /// ignored.
+  std::span<const Index> counting() const { return counting_; }
 
-  /// Takes masks and values of the model as they are now. Throws Error when its parameters were laid out
-  /// anew.
+  /// Takes masks and values of the model as they are now, buffers too. Throws Error when its parameters were
+  /// laid out anew.
   void sync();
   /// How many free entries there are, and where they lie in the block of the model.
   Index size() const { return static_cast<Index>(positions_.size()); }
@@ -80,7 +84,9 @@ template <class T> class GaussNewton {
   Index lanes_for(Index pieces) const {
     return std::clamp<Index>(pieces, 1, static_cast<Index>(lanes_.size()));
   }
-  void record(const nn::Module<T>& model, const RowLoss<T>& loss);
+  static bool reads(const Recorded& recorded, std::size_t column);
+  void record();
+  void take_values();
   void check_rows_alone();
   void require_layout() const;
   double weight_of(Index row) const { return weights_.empty() ? 1 : weights_[static_cast<std::size_t>(row)]; }
@@ -95,13 +101,17 @@ template <class T> class GaussNewton {
   void jacobian_by_batch(Lane& lane, std::span<const Index> rows, double total, double* to) const;
 
   const char* where_;
+  const nn::Module<T>& model_;
+  RowLoss<T> row_loss_;
   std::vector<View<const T>> columns_;
   nn::Parameters<T> parameters_;
   DoubleLayout<T> layout_;
   std::optional<OutputLoss> loss_;
-  std::size_t target_ = 0;  // the column of the targets
+  std::size_t target_ = 0;        // the column of the targets
+  bool target_is_input_ = false;  // whether the outputs are computed from it, too
   Index batch_rows_;
   std::vector<double> weights_;  // of the rows; empty for 1
+  std::vector<Index> counting_;  // rows with a part in the mean
   double total_ = 0;             // of the terms of the mean, with weights
   bool depends_ = false;         // whether the outputs depend on parameters
   std::optional<RowGradients> by_batch_;

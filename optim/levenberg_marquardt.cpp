@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
@@ -29,6 +28,9 @@ void require_options(const LevenbergMarquardtOptions& options, Index rows) {
   at_least_zero("rows", static_cast<double>(options.rows));
   if (!(options.max_seconds >= 0)) {
     throw Error(lm_name, "max_seconds ", options.max_seconds, ": expected 0 or more");
+  }
+  if (options.steps_by_matrix < 1) {
+    throw Error(lm_name, options.steps_by_matrix, " steps_by_matrix: expected 1 or more");
   }
   if (!(options.damping > 0 && std::isfinite(options.damping))) {
     throw Error(lm_name, "damping ", options.damping, ": expected a positive number");
@@ -66,10 +68,10 @@ std::vector<double> decay_by_position(const nn::Parameters<T>& parameters,
   return result;
 }
 
-/// So many rows of all, in order.
-std::vector<Index> drawn_rows(Index count, Index all, std::uint64_t seed, Index iteration) {
-  std::vector<Index> rows(static_cast<std::size_t>(all));
-  std::iota(rows.begin(), rows.end(), Index{0});
+/// So many of these rows, in order.
+std::vector<Index> drawn_rows(Index count, std::span<const Index> of, std::uint64_t seed, Index iteration) {
+  std::vector<Index> rows(of.begin(), of.end());
+  const auto all = static_cast<Index>(rows.size());
   if (count == all) return rows;
   Rng rng(seed, static_cast<std::uint64_t>(iteration));
   for (Index i = 0; i < count; ++i) {
@@ -128,8 +130,9 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     problem.sync();
     const Index n = problem.size(), rank = std::max<Index>(problem.loss().rank(), 1);
     const auto all = static_cast<double>(problem.rows());
-    rows = options.rows;
-    if (rows == 0) rows = std::min(problem.rows(), std::max(least_rows, rows_by_parameter * n / rank));
+    const auto counting = static_cast<Index>(problem.counting().size());
+    rows = options.rows > 0 ? options.rows : std::max(least_rows, rows_by_parameter * n / rank);
+    rows = std::min(rows, counting);
     // Backward passes with a gradient take six operations for a row and parameter, the matrix n for each.
     matrix_cost = static_cast<double>(rows * rank * n) / (6 * all);
     decay.resize(n);
@@ -170,7 +173,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   /// The matrix at the present point, and its scales.
   void linearize() {
     auto& matrix = damped->matrix();
-    problem.curvature(span_of(now.x), drawn_rows(rows, problem.rows(), options.seed, matrices),
+    problem.curvature(span_of(now.x), drawn_rows(rows, problem.counting(), options.seed, matrices),
                       matrix.data());
     ++matrices;
     matrix.diagonal() += decay;
@@ -324,7 +327,7 @@ LevenbergMarquardt<T>::LevenbergMarquardt(nn::Module<T>& model, const data::Data
                                           const LevenbergMarquardtOptions& options)
     : run_((data::check(data, lm_name), std::make_unique<Run>(
                                             model, std::vector<View<const T>>{data.inputs(), data.targets()},
-                                            [&](Tape<T>&, std::span<const Var<T>> in) {
+                                            [&model, loss](Tape<T>&, std::span<const Var<T>> in) {
                                               return loss(nn::record_one(model, in[0], lm_name), in[1]);
                                             },
                                             options))) {}

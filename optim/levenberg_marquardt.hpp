@@ -44,9 +44,10 @@ struct LevenbergMarquardtOptions {
   /// That of the first step, relative to the scales of the curvature.
   double damping = 1e-2;
   /// How many rows a Gauss-Newton matrix is taken from, drawn anew for each; 0 for 5 for each parameter and
-  /// 2048 at least, or all, where there are not so many. Value and gradient are those of all rows in any
-  /// case, so that this changes the course and not the minimum (Byrd, Chin, Neveitt and Nocedal, "On the use
-  /// of stochastic Hessian information in optimization methods for machine learning", 2011).
+  /// 2048 at least, or all, where there are not so many. Rows without weight are not drawn. Value and
+  /// gradient are those of all rows in any case, so that this changes the course and not the minimum (Byrd,
+  /// Chin, Neveitt and Nocedal, "On the use of stochastic Hessian information in optimization methods for
+  /// machine learning", 2011).
   Index rows = 0;
   /// How many steps are made with one matrix at most: 1 is the textbook's method.
   Index steps_by_matrix = 40;
@@ -93,15 +94,15 @@ template <class T> class LevenbergMarquardt {
  public:
   /// `loss` is mse_loss, bce_with_logits_loss or cross_entropy_loss. Model and data must outlive this. Throws
   /// Error for options out of range, data that are empty, not finite or do not fit, a label that is no class,
-  /// another loss, a model whose output for one row depends on other rows, and an operation that there is for
-  /// T alone.
+  /// a target of bce_with_logits_loss that is no probability, another loss, a model whose output for one row
+  /// depends on other rows, and an operation that there is for T alone.
   LevenbergMarquardt(nn::Module<T>& model, const data::Dataset<T>& data,
                      const std::type_identity_t<nn::Loss<T>>& loss,
                      const LevenbergMarquardtOptions& options = {});
   LevenbergMarquardt(nn::Module<T>&, data::Dataset<T>&&, const std::type_identity_t<nn::Loss<T>>&,
                      const LevenbergMarquardtOptions& = {}) = delete;
   /// The same for columns and a step of one's own (train::Step), which ends with one of these losses of
-  /// computed outputs and of a column.
+  /// computed outputs and of a column. What it refers to must outlive this, too.
   LevenbergMarquardt(
       nn::Module<T>& model, const std::vector<View<const std::type_identity_t<T>>>& columns,
       const std::type_identity_t<std::function<Var<T>(Tape<T>&, std::span<const Var<T>>)>>& step,
@@ -112,8 +113,8 @@ template <class T> class LevenbergMarquardt {
 
   /// Runs from the parameters and masks that the model has now. The model ends with the last accepted step,
   /// which has the least value so far, also when a callback throws; a step to a value that is not finite is
-  /// never stored. Throws Error when the value at the start is not finite, the model's parameters were laid out
-  /// anew, or its masks changed on the way. The same object may run again.
+  /// never stored. Throws Error when the value at the start is not finite, the model's parameters were laid
+  /// out anew, or its masks changed on the way. The same object may run again.
   Outcome minimize();
 
  private:

@@ -57,7 +57,14 @@ OutputLoss::OutputLoss(const Node<T>& node, Index outputs, const char* where)
 }
 
 void OutputLoss::check(std::span<const double> targets) const {
-  if (kind_ != Kind::softmax) return;
+  if (kind_ == Kind::squares) return;
+  if (kind_ == Kind::logistic) {  // of others, the loss has no least value
+    for (const double target : targets) {
+      if (target >= 0 && target <= 1) continue;
+      throw Error(where_, "target ", target, " of bce_with_logits_loss: expected a probability, from 0 to 1");
+    }
+    return;
+  }
   for (const double label : targets) {
     if (is_ignored(label)) continue;
     if (std::floor(label) == label && label >= 0 && label < static_cast<double>(outputs_)) continue;

@@ -24,7 +24,8 @@ class OutputLoss {
   /// The outputs of a row, and its targets: as many, or one label.
   Index outputs() const { return outputs_; }
   Index targets() const { return kind_ == Kind::softmax ? 1 : outputs_; }
-  /// Throws Error for targets that are none: labels that are no class.
+  /// Throws Error for targets that are none: labels that are no class, and of bce_with_logits_loss what is no
+  /// probability.
   void check(std::span<const double> targets) const;
   /// How many terms of the mean a row is: its outputs, or 1 for a label, or 0 for one that is ignored.
   double terms(std::span<const double> targets) const;

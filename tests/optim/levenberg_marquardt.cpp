@@ -67,6 +67,11 @@ template <class T> std::vector<T> values_of(nn::Module<T>& model) {
   return result;
 }
 
+/// The mean of the squares that the rows of x are missed by.
+double mean_of_squares(const nn::Module<double>& net, const data::Dataset<double>& set) {
+  return train::evaluate(net, data::Dataset<double>{set.x, set.x, {}, {}}, nn::mse_loss);
+}
+
 /// x with a column of ones.
 MatrixXd design(const data::Dataset<double>& set) {
   MatrixXd x(set.rows(), set.x.size() / set.rows() + 1);
@@ -559,6 +564,53 @@ TEST_CASE("levenberg_marquardt: batch norm keeps its running statistics") {
   CHECK(outcome.value == doctest::Approx(train::evaluate(net, set, nn::mse_loss)).epsilon(1e-12));
 }
 
+TEST_CASE("levenberg_marquardt: it runs from the running statistics that the model has now") {
+  const auto set = regression<double>(60, 3);
+  const auto normed = [] {
+    manual_seed(1);
+    return nn::Sequential<double>(nn::Linear(3, 4), nn::BatchNorm1d(4), nn::Tanh(), nn::Linear(4, 1));
+  };
+  auto net = normed();
+  optim::LevenbergMarquardt before(net, set, nn::mse_loss, {.max_iterations = 3});
+  for (int pass = 0; pass < 5; ++pass) {
+    Tape<double> tape(Mode::training);
+    net(tape.constant(set.x));
+    tape.update_buffers();
+  }
+  auto same = net;
+  const optim::Outcome outcome = before.minimize();
+  CHECK(outcome.value == doctest::Approx(train::evaluate(net, set, nn::mse_loss)).epsilon(1e-12));
+  optim::LevenbergMarquardt(same, set, nn::mse_loss, {.max_iterations = 3}).minimize();
+  CHECK(values_of(net) == values_of(same));
+}
+
+TEST_CASE("levenberg_marquardt: a column that is read and is the target, too") {
+  const auto set = regression<double>(150, 3);  // more than a batch
+  const auto run = [&](bool twice) {
+    auto net = network<double>(3, 2, 3);
+    std::vector<View<const double>> columns{set.x};
+    if (twice) columns.push_back(set.x);
+    const auto step = [&](Tape<double>&, std::span<const Var<double>> in) {
+      return mse_loss(net(in[0]), in.back());
+    };
+    const optim::Outcome outcome =
+        optim::LevenbergMarquardt<double>(net, columns, step, {.max_iterations = 5}).minimize();
+    CHECK(outcome.value == doctest::Approx(mean_of_squares(net, set)).epsilon(1e-12));
+    return values_of(net);
+  };
+  CHECK(run(false) == run(true));
+}
+
+TEST_CASE("levenberg_marquardt: rows without weight are not drawn for the matrix") {
+  const auto set = regression<double>(300, 3);
+  std::vector<double> weights(300);
+  weights[7] = weights[150] = weights[299] = 1;
+  nn::Sequential<double> net(nn::Linear(3, 1));
+  const optim::Outcome outcome =
+      optim::LevenbergMarquardt(net, set, nn::mse_loss, {.rows = 3, .sample_weights = weights}).minimize();
+  CHECK(outcome.value < 1e-20);  // three rows, four parameters
+}
+
 TEST_CASE("levenberg_marquardt: columns with a step of one's own") {
   const auto set = regression<double>(50, 3);
   const Tensor<double> extra = normal_tensor<double>({50, 2}, 9);
@@ -615,6 +667,10 @@ TEST_CASE("levenberg_marquardt: what cannot be done says so") {
   contains(with(set, nn::mse_loss, {.sample_weights = {1, 2}}), "2 sample_weights for 20 rows");
   contains(with(set, nn::mse_loss, {.sample_weights = std::vector<double>(20)}), "all 0");
   contains(with(set, nn::mse_loss, {.max_iterations = -1}), "max_iterations");
+  contains(with(set, nn::mse_loss, {.steps_by_matrix = 0}), "0 steps_by_matrix: expected 1 or more");
+  auto signs = set;
+  for (double& target : signs.y) target = target > 0 ? 1 : -1;
+  contains(with(signs, nn::bce_with_logits_loss), "target -1 of bce_with_logits_loss");
 
   auto labels = classes<double>(20, 2, 2);
   labels.y[19] = 3;
