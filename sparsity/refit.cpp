@@ -5,7 +5,7 @@
 #include <taper/autodiff/difference.hpp>
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
-#include <taper/optim/output_loss.hpp>
+#include <taper/optim/gauss_newton.hpp>
 
 namespace taper::sparsity {
 namespace {
@@ -13,10 +13,10 @@ namespace {
 constexpr Index most_free = 1000, outputs_for_each = 10;
 constexpr double most_outputs = 1e8;
 
-/// The outputs of a row, where the model computes the same in training as in evaluation and the loss is one
-/// that Levenberg-Marquardt has; else 0.
+/// The outputs of a row, where the model computes the same in training as in evaluation; else 0. Throws Error
+/// for what Levenberg-Marquardt cannot train.
 template <class T>
-Index outputs_of_row(const nn::Module<T>& model, const data::Dataset<T>& data, const nn::Loss<T>& loss) {
+Index outputs_of_row(nn::Module<T>& model, const data::Dataset<T>& data, const nn::Loss<T>& loss) {
   const KeepRandomState keep;
   const Index rows = std::min<Index>(2, data.rows());
   Tape<T> training(Mode::training), evaluation(Mode::evaluation);
@@ -25,13 +25,14 @@ Index outputs_of_row(const nn::Module<T>& model, const data::Dataset<T>& data, c
     return nn::record_one(model, tape.constant(View<const T>(x.data(), shape)), "refit");
   };
   record(training, data.inputs());
-  const Var<T> prediction = record(evaluation, data.inputs());
+  record(evaluation, data.inputs());
   if (!difference(training, evaluation).empty()) return 0;
-  const View<const T> y = data.targets();
-  const Var<T> value =
-      loss(prediction, evaluation.constant(View<const T>(y.data(), y.shape().with(0, rows))));
-  optim::OutputLoss::require(evaluation.nodes()[static_cast<std::size_t>(value.index())], "refit");
-  return rows == 0 ? 0 : prediction.shape().size() / rows;
+  const optim::RowLoss<T> row_loss = [&](Tape<T>&, std::span<const Var<T>> in) {
+    return loss(nn::record_one(model, in[0], "refit"), in[1]);
+  };
+  return optim::GaussNewton<T>(model, {data.inputs(), data.targets()}, row_loss, {}, "refit")
+      .loss()
+      .outputs();
 }
 
 }  // namespace
@@ -40,7 +41,8 @@ template <class T>
 bool suits_second_order(nn::Module<T>& model, const data::Dataset<T>& data,
                         const std::type_identity_t<nn::Loss<T>>& loss,
                         const std::type_identity_t<train::FitOptions<T>>& fit) {
-  if (fit.schedule || fit.checkpoint.save || fit.checkpoint.resume || fit.accumulate != 1) return false;
+  if (fit.schedule || fit.augment || fit.checkpoint.save || fit.checkpoint.resume || fit.accumulate != 1)
+    return false;
   Index free = 0;
   const nn::Parameters<T> parameters = model.parameters();
   for (const auto& entry : parameters.entries()) {

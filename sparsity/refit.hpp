@@ -24,9 +24,10 @@ struct RefitOptions {
 
 /// Whether RefitMethod::by_size takes Levenberg-Marquardt: for up to 1000 free entries, with ten outputs in
 /// the data for each (rows times outputs of a row) unless there is early stopping, that the minimum is not
-/// one of noise, and not more than 10^8 of these, a loss that it has, and a model that computes the same in
-/// training as afterwards (no dropout, no batch norm); and when `fit` has nothing that is for Adam alone (a
-/// schedule, a checkpoint, accumulation).
+/// one of noise, and not more than 10^8 of these, a model and a loss that it can train
+/// (optim::LevenbergMarquardt), a model that computes the same in training as afterwards (no dropout, no
+/// batch norm); and when `fit` has nothing that is for Adam alone (a schedule, a checkpoint, accumulation,
+/// rows that are changed).
 template <class T>
 bool suits_second_order(nn::Module<T>& model, const data::Dataset<T>& data,
                         const std::type_identity_t<nn::Loss<T>>& loss,

@@ -18,6 +18,7 @@ template <class T> void refuse_what_it_has_not(const FitOptions<T>& options) {
   if (options.epochs < 0) throw Error("fit", options.epochs, " epochs: expected 0 or more");
   if (options.schedule) refuse("a schedule of learning rates");
   if (options.accumulate != 1) refuse("batches to be accumulated");
+  if (options.augment) refuse("rows that are changed in each batch (augment)");
   if (options.checkpoint.save || options.checkpoint.resume) refuse("a checkpoint");
 }
 

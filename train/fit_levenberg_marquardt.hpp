@@ -12,8 +12,8 @@ namespace taper::train {
 /// FitOptions say how many steps there are at most (`epochs`; max_iterations of `method` if that is fewer),
 /// validation, callbacks, early stopping and progress as for any training; batch size, order and seed say
 /// nothing. Epoch::lr is 0. The callback of `method` is called, too. Throws Error like LevenbergMarquardt and
-/// Trainer, for a schedule, a checkpoint, batches to be accumulated, and validation columns, and Diverged
-/// when the validation loss is not finite.
+/// Trainer, for a schedule, a checkpoint, batches to be accumulated, rows to be changed (`augment`), and
+/// validation columns, and Diverged when the validation loss is not finite.
 template <class T>
 History fit(nn::Module<T>& model, const data::Dataset<T>& data, const std::type_identity_t<nn::Loss<T>>& loss,
             const optim::LevenbergMarquardtOptions& method,

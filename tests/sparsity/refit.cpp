@@ -66,6 +66,16 @@ TEST_CASE("suits_second_order: what it depends on") {
   accumulating.accumulate = 2;
   CHECK(!suits(net, set, nn::mse_loss, accumulating));
 
+  train::FitOptions<float> changing;
+  changing.augment = [](std::span<const View<float>>, Rng&) {};
+  CHECK(!suits(net, set, nn::mse_loss, changing));
+  // What can be trained, but not by its residuals.
+  const nn::Loss<float> reshaped = [](Var<float> y, Var<float> target) {
+    return mse_loss(y, reshape(target, {-1, 1}));
+  };
+  CHECK(!suits(net, set, reshaped));
+  CHECK(sparsity::refit(net, set, reshaped, {}, quiet(1)).epochs.size() == 1);
+
   nn::Sequential<float> normed(nn::Linear(3, 4), nn::BatchNorm1d(4), nn::Linear(4, 1));
   CHECK(!suits(normed, set, nn::mse_loss));
   nn::Sequential<float> dropped(nn::Linear(3, 4), nn::Dropout(0.5), nn::Linear(4, 1));

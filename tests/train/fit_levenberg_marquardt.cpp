@@ -104,6 +104,9 @@ TEST_CASE("fit by Levenberg-Marquardt: what it has not is an error, and changes 
   options = quietly(5);
   options.checkpoint.save = [](const train::Trainer<double>&) {};
   CHECK_ERROR(run(options), "a checkpoint");
+  options = quietly(5);
+  options.augment = [](std::span<const View<double>>, Rng&) {};
+  CHECK_ERROR(run(options), "augment");
   options = quietly(-1);
   CHECK_ERROR(run(options), "-1 epochs");
   options = quietly(5);
