@@ -262,6 +262,11 @@ std::unique_ptr<Engine> make_engine(const Problem& problem, const FeatureRows& r
   return features::make_network_engine<T>(problem, rows, options);
 }
 
+bool target_varies(const Problem& problem, const std::vector<Index>& rows) {
+  const auto target = [&](Index i) { return problem.y[static_cast<std::size_t>(i)]; };
+  return std::ranges::adjacent_find(rows, std::ranges::not_equal_to(), target) != rows.end();
+}
+
 /// How often each feature is among as many chosen on half of the rows.
 template <class T>
 std::vector<double> frequencies_of(const Problem& problem, const SelectFeaturesOptions& options,
@@ -274,6 +279,8 @@ std::vector<double> frequencies_of(const Problem& problem, const SelectFeaturesO
     half.seed = Rng(options.seed, static_cast<std::uint64_t>(b) + 1).bits();
     FeatureRows rows = features::deal_rows(problem, 0.5, half.seed);
     rows.validation.clear();
+    // A target that is rare and not in this half: no column has to do with it.
+    if (!target_varies(problem, rows.train)) continue;
     const std::unique_ptr<Engine> engine = make_engine<T>(problem, rows, half);
     for (const Index feature : Search(problem, *engine, count).first(count)) {
       result[static_cast<std::size_t>(feature)] += 1;
@@ -295,6 +302,10 @@ FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeatu
   if (rows.validation.empty()) {
     throw Error(selecting, "validation ", options.validation, " of ", problem.rows,
                 " rows, which holds out none: expected a larger share");
+  }
+  if (!target_varies(problem, rows.train)) {
+    throw Error(selecting, "a target that is the same in all ", rows.train.size(), " of ", problem.rows,
+                " rows that are trained on: expected one that varies there");
   }
   const std::unique_ptr<Engine> engine = make_engine<T>(problem, rows, options);
   const Search search(problem, *engine, options.features);

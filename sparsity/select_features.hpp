@@ -140,9 +140,9 @@ std::ostream& operator<<(std::ostream& out, const FeatureSelection& selection);
 /// are trained in an order that their values give. The same bits for any number of threads; the generators of
 /// this thread stay where they are.
 ///
-/// Throws Error for fewer than 4 rows, numbers that are not finite, a target that is constant or, of classes,
-/// no whole numbers from 0 on, groups with gaps, no column that could be chosen, more features than there are
-/// or could be chosen, and options out of range.
+/// Throws Error for fewer than 4 rows, numbers that are not finite, a target that is constant, also among the
+/// rows that are trained on, or, of classes, no whole numbers from 0 on, groups with gaps, no column that
+/// could be chosen, more features than there are or could be chosen, and options out of range.
 template <class T>
 FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeaturesOptions& options = {});
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include <taper/autodiff/random.hpp>
 #include <taper/data/moments.hpp>
@@ -12,6 +13,8 @@ namespace taper::sparsity::features {
 namespace {
 
 constexpr const char* problem_where = "select_features";
+constexpr double mark_error =
+    1e-8;  // between the marks of columns that are alike, which differ by 2e-9 at most
 
 /// Standardizes in place; whether the numbers are not constant.
 bool standardize_numbers(std::vector<double>& numbers, bool scale) {
@@ -28,12 +31,27 @@ bool standardize_numbers(std::vector<double>& numbers, bool scale) {
   return true;
 }
 
-/// Equal up to the rounding that units bring.
-bool alike(const std::vector<double>& a, const std::vector<double>& b) {
+double largest(const std::vector<double>& values) {
+  double most = 0;
+  for (const double value : values) most = std::max(most, std::abs(value));
+  return most;
+}
+
+/// Equal up to the rounding that units bring, where `most` is the largest entry.
+bool alike(const std::vector<double>& a, const std::vector<double>& b, double most) {
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (!(std::abs(a[i] - b[i]) <= 1e-9 * (std::abs(a[i]) + std::abs(b[i])) + 1e-12)) return false;
+    if (!(std::abs(a[i] - b[i]) <= 1e-9 * (std::abs(a[i]) + std::abs(b[i])) + 1e-12 * most)) return false;
   }
   return true;
+}
+
+/// The mean of the entries with random signs, as shares of the largest: near one another for columns that are
+/// alike, and for hardly any others.
+double mark_of(const std::vector<double>& values, double most) {
+  Rng rng(0, 0x51915);
+  double sum = 0;
+  for (const double value : values) sum += (rng.uniform() - 0.5) * (value / most);
+  return sum / static_cast<double>(values.size());
 }
 
 void read_classes(Problem& problem) {
@@ -101,6 +119,8 @@ template <class T> Problem make_problem(const data::Dataset<T>& data, const Sele
   struct Candidate {
     Index column;
     std::vector<double> values;
+    double most = 0, mark = 0;
+    bool is_taken = false;  // stands for itself, or another for it
   };
   std::vector<Candidate> candidates;
   std::vector<double> values(static_cast<std::size_t>(n));
@@ -113,7 +133,8 @@ template <class T> Problem make_problem(const data::Dataset<T>& data, const Sele
       values[static_cast<std::size_t>(i)] = value;
     }
     if (standardize_numbers(values, options.standardize)) {
-      candidates.push_back({j, values});
+      const double most = largest(values);
+      candidates.push_back({j, values, most, mark_of(values, most)});
     } else {
       problem.constant.push_back(j);
     }
@@ -124,22 +145,30 @@ template <class T> Problem make_problem(const data::Dataset<T>& data, const Sele
   // By values, so that where a column stands in the data has no part in anything that follows.
   std::ranges::stable_sort(candidates, {}, &Candidate::values);
 
+  // Those that are alike need not be neighbours there: rounding decides between columns that begin alike.
+  std::vector<std::pair<double, std::size_t>> marks;
+  for (std::size_t k = 0; k < candidates.size(); ++k) marks.emplace_back(candidates[k].mark, k);
+  std::ranges::sort(marks);
+
   problem.duplicate_of.assign(static_cast<std::size_t>(p), -1);
   problem.x.reserve(candidates.size() * static_cast<std::size_t>(n));
-  for (std::size_t a = 0; a < candidates.size();) {
-    std::size_t b = a + 1;
-    Index first = candidates[a].column;
-    while (b < candidates.size() && alike(candidates[a].values, candidates[b].values)) {
-      first = std::min(first, candidates[b++].column);
+  for (Candidate& candidate : candidates) {
+    if (std::exchange(candidate.is_taken, true)) continue;
+    std::vector<Index> equal{candidate.column};
+    for (auto near = std::ranges::lower_bound(marks, std::pair(candidate.mark - mark_error, std::size_t{0}));
+         near != marks.end() && near->first <= candidate.mark + mark_error; ++near) {
+      Candidate& other = candidates[near->second];
+      if (other.is_taken || !alike(candidate.values, other.values, candidate.most)) continue;
+      other.is_taken = true;
+      equal.push_back(other.column);
     }
-    for (std::size_t k = a; k < b; ++k) {
-      const Index column = candidates[k].column;
+    const Index first = std::ranges::min(equal);
+    for (const Index column : equal) {
       if (column != first) problem.duplicate_of[static_cast<std::size_t>(column)] = first;
     }
     problem.column.push_back(first);
     problem.feature_of.push_back(feature[static_cast<std::size_t>(first)]);
-    problem.x.insert(problem.x.end(), candidates[a].values.begin(), candidates[a].values.end());
-    a = b;
+    problem.x.insert(problem.x.end(), candidate.values.begin(), candidate.values.end());
   }
   std::vector<Index> offered = problem.feature_of;
   std::ranges::sort(offered);

@@ -179,6 +179,57 @@ TEST_CASE("select_features: constant columns are never chosen, equal ones stand 
   }
 }
 
+TEST_CASE("select_features: equal columns are found among others that begin alike, and in small units") {
+  // Twenty columns of two values, as many of each in every column, and the same in other units.
+  data::Dataset<double> set{Tensor<double>({60, 40}), Tensor<double>({60, 1}), {}, {}};
+  Rng rng(3);
+  for (Index j = 0; j < 20; ++j) {
+    std::vector<Index> order(60);
+    std::iota(order.begin(), order.end(), Index{0});
+    rng.shuffle(order.begin(), order.end());
+    for (Index i = 0; i < 60; ++i) {
+      const double value = order[static_cast<std::size_t>(i)] < 20;
+      set.x[i * 40 + j] = value;
+      set.x[i * 40 + 20 + j] = 0.1 * static_cast<double>(j + 1) * value + 0.3;
+    }
+  }
+  for (Index i = 0; i < 60; ++i) set.y[i] = set.x[i * 40 + 4] + 0.1 * rng.normal();
+  const FeatureSelection chosen = select_features(set, quick(1, FeatureModel::linear));
+  CHECK(chosen.features == Columns{4});
+  CHECK(chosen.offered == 20);
+  for (Index j = 0; j < 20; ++j) CHECK(chosen.duplicate_of[static_cast<std::size_t>(20 + j)] == j);
+
+  auto small = straight(80, 6);
+  for (double& entry : small.x) entry *= 1e-13;
+  auto options = quick(1, FeatureModel::linear);
+  options.standardize = false;
+  CHECK(select_features(small, options).offered == 6);
+}
+
+TEST_CASE("select_features: a path that leaves nothing, and halves without the target") {
+  const auto set = straight(60, 13);
+  auto options = quick(2);
+  options.first_penalty = 1e6;
+  const FeatureSelection none = select_features(set, options);
+  CHECK(none.features.size() == 2);
+  CHECK(none.certificate.left_out == 11);
+
+  auto rare = set;
+  std::ranges::fill(rare.y, 0);
+  rare.y[7] = 1;
+  for (const FeatureModel model : {FeatureModel::linear, FeatureModel::network}) {
+    options = quick(1, model);
+    options.resamples = 6;
+    options.seed = 2;
+    double sum = 0;
+    for (const double share : select_features(rare, options).frequencies) sum += share;
+    CHECK(sum > 0);
+    CHECK(sum < 1);  // some halves have the row
+    options.seed = 0;
+    CHECK_ERROR(select_features(rare, options), "the same in all 48 of 60 rows", "expected one that varies");
+  }
+}
+
 TEST_CASE("select_features: none and all") {
   const auto set = straight(100, 6);
   const auto all = [&](FeatureModel model) {
