@@ -72,6 +72,10 @@ class Job {
     if (options.budget > 0 && (options.groups != "filters" || options.shrink_every == 0)) {
       throw Error("sparse_lenet", "--budget without --groups filters and --shrink-every: expected both");
     }
+    if (options.budget > 0 && options.shrink_every >= options.epochs) {
+      throw Error("sparse_lenet", "--budget with --shrink-every ", options.shrink_every, " of ",
+                  options.epochs, " epochs, which cuts nothing on the way: expected fewer than --epochs");
+    }
     if (!(options.smoothing >= 0 && options.smoothing < 1)) {
       throw Error("sparse_lenet", "--label-smoothing ", options.smoothing, ": expected 0 or more, below 1");
     }
@@ -255,10 +259,11 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
     const std::string part = options_.shrink_every > 0 ? '.' + std::to_string(to) : "";
     seconds += train_part(net, sets_.train, loss_, adam, from, to, options_.epochs, title + part).seconds;
     if (to == options_.epochs) break;
-    if (options_.budget > 0) {  // in equal ratios, and the last quarter of the epochs within it
+    // In equal ratios, and the last quarter of the epochs within it, or what is behind the last cut.
+    if (options_.budget > 0) {
       const double first = static_cast<double>(multiply_adds_), last = static_cast<double>(options_.budget);
-      const double done =
-          std::min(static_cast<double>(to) / (0.75 * static_cast<double>(options_.epochs)), 1.0);
+      const double share = static_cast<double>(to) / (0.75 * static_cast<double>(options_.epochs));
+      const double done = to + every >= options_.epochs ? 1 : std::min(share, 1.0);
       cut_to(net, static_cast<Index>(first * std::pow(std::min(last / first, 1.0), done)));
     }
     auto [small, report] = sparsity::shrink(net, {.examples = examples, .keep_factors = true});

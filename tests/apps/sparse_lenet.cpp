@@ -86,6 +86,20 @@ TEST_CASE("sparse_lenet: a budget holds, whatever is cut on the way, and the sam
   CHECK(none.err == "sparse_lenet: --budget 100: expected as many as one filter in each layer takes\n");
 }
 
+TEST_CASE("sparse_lenet: a budget is held wherever the last cut is, with moved images and a teacher") {
+  for (const char* shrink_every : {"1", "2"}) {  // of 3 epochs: 2 is less than three quarters
+    const Json report = figures("sparse_lenet", std::string("--limit 300 --groups filters --dense-epochs 1 "
+                                                            "--epochs 3 --refit-epochs 1 --control-epochs 1 "
+                                                            "--budget 20000 --shift 2 --teach 0.5 "
+                                                            "--shrink-every ") +
+                                                    shrink_every);
+    CHECK(report["dense"]["multiply_adds"] == 266200);
+    CHECK(report["shrunk"]["multiply_adds"] <= 20000);
+    CHECK(report["shrunk"]["multiply_adds"] > 10000);
+    CHECK(report["refit"]["multiply_adds"] == report["shrunk"]["multiply_adds"]);
+  }
+}
+
 TEST_CASE("sparse_lenet: a path of penalties has a front") {
   const Folder folder;
   const Json report = figures(
@@ -155,6 +169,12 @@ TEST_CASE("sparse_lenet: wrong input is one sentence and exit status 2") {
                                 "--path 1e-3,x",
                                 "--path 0",
                                 "--penalty two",
+                                "--limit 100 --budget 9000 --groups filters",
+                                "--limit 100 --budget 9000 --groups filters --shrink-every 3 --epochs 3",
+                                "--limit 100 --teach 2",
+                                "--limit 100 --teach 0.5 --dense-epochs 0",
+                                "--limit 100 --label-smoothing 1",
+                                "--shift 28",
                                 "--limit -1",
                                 "--validation 0",
                                 "--limit 1",
