@@ -318,6 +318,11 @@ FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeatu
   result.enters = search.enters();
   result.best = search.best();
   if (options.features) {
+    const auto is_in = [](double penalty) { return penalty > 0; };
+    if (*options.features > 0 && std::ranges::none_of(result.enters, is_in)) {
+      throw Error(selecting, *options.features, " features, of which none is in at penalties down to ",
+                  search.fits().back().penalty, ": expected a smaller first penalty, or larger inputs");
+    }
     result.features = search.first(*options.features);
     result.chosen = search.place_of(result.features);
   } else {

@@ -142,7 +142,8 @@ std::ostream& operator<<(std::ostream& out, const FeatureSelection& selection);
 ///
 /// Throws Error for fewer than 4 rows, numbers that are not finite, a target that is constant, also among the
 /// rows that are trained on, or, of classes, no whole numbers from 0 on, groups with gaps, no column that
-/// could be chosen, more features than there are or could be chosen, and options out of range.
+/// could be chosen, more features than there are or could be chosen, features to be chosen where even the
+/// smallest penalty that is tried leaves none, and options out of range.
 template <class T>
 FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeaturesOptions& options = {});
 

@@ -145,9 +145,7 @@ template <class T> class NetworkEngine : public Engine {
       result.violated.assign(chosen.begin(), chosen.end());
       return result;
     }
-    // Where even the smallest penalty left nothing, from the start.
-    const GatedNet<T>& left = nets_[from.id].columns.empty() ? start_ : nets_[from.id];
-    GatedNet<T> net = with_columns(left, columns, weights_of(left, columns));
+    GatedNet<T> net = with_columns(nets_[from.id], columns, weights_of(nets_[from.id], columns));
     const data::Dataset<T> set = dataset(columns, rows_.train);
     train(net, set, from.penalty, first_epochs_, options_.lr);
     std::vector<Index> all(problem_.column.size());
