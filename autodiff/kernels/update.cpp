@@ -106,9 +106,12 @@ template <class T> struct Adam {
   }
 };
 
-template <class T>
-void adam(Index n, T* values, const T* gradients, T* first, T* second, const EntryState* states,
-          const AdamStep& constants, const AdamCohorts<T>& cohorts, T* largest) {
+/// The rows of one kind, so that nothing is asked for in the loop: with the largest second moments or
+/// without.
+template <bool keeps_largest, class T>
+HWY_INLINE void adam_of_kind(Index n, T* values, const T* gradients, T* first, T* second,
+                             const EntryState* states, const AdamStep& constants,
+                             const AdamCohorts<T>& cohorts, T* largest) {
   Adam<T> step(constants);
   const Tag<T> d;
   const Index width = lanes<T>();
@@ -120,10 +123,10 @@ void adam(Index n, T* values, const T* gradients, T* first, T* second, const Ent
       step.root_correction = hn::GatherIndex(d, cohorts.root_correction, cohort);
     }
     const Vector<T> value = run.get(values + i), m = run.get(first + i), v = run.get(second + i);
-    const Vector<T> most = largest == nullptr ? v : run.get(largest + i);
+    const Vector<T> most = keeps_largest ? run.get(largest + i) : v;
     Vector<T> next_m = m, next_v = v, next_most = most;
     Vector<T> next =
-        step.next(value, run.get(gradients + i), next_m, next_v, largest == nullptr ? nullptr : &next_most);
+        step.next(value, run.get(gradients + i), next_m, next_v, keeps_largest ? &next_most : nullptr);
     if (states != nullptr) {
       const auto frozen = is<T>(EntryState::frozen, run.get_states(states + i));
       next = hn::IfThenElse(frozen, value, next);
@@ -134,8 +137,16 @@ void adam(Index n, T* values, const T* gradients, T* first, T* second, const Ent
     run.put(next, values + i);
     run.put(next_m, first + i);
     run.put(next_v, second + i);
-    if (largest != nullptr) run.put(next_most, largest + i);
+    if (keeps_largest) run.put(next_most, largest + i);
   }
+}
+
+template <class T>
+void adam(Index n, T* values, const T* gradients, T* first, T* second, const EntryState* states,
+          const AdamStep& constants, const AdamCohorts<T>& cohorts, T* largest) {
+  largest == nullptr
+      ? adam_of_kind<false>(n, values, gradients, first, second, states, constants, cohorts, largest)
+      : adam_of_kind<true>(n, values, gradients, first, second, states, constants, cohorts, largest);
 }
 
 TAPER_KERNELS(UpdateTable, &sgd<T>, &adam<T>)
