@@ -13,6 +13,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <system_error>
 
 #include <taper/autodiff/error.hpp>
@@ -183,6 +184,10 @@ struct Journal::File {
   [[noreturn]] void fail(const char* what, int code) const {
     throw Error(in_journal, path, ' ', what, ": ", std::generic_category().message(code));
   }
+  [[noreturn]] void fail_line(Index line) const {
+    throw Error(in_journal, path, ", line ", line,
+                " is not an event of a study: expected a line as Optuna's journal has them");
+  }
   std::size_t id_of(const Trial& trial) const {
     const auto& ids = studies.at(current).trials;
     const auto number = static_cast<std::size_t>(trial.number);
@@ -241,6 +246,9 @@ void Journal::File::read() {
   for (Index line = 1; begin < text.size(); ++line) {
     const std::size_t end = text.find('\n', begin);
     if (end == std::string::npos) {  // a line that was not finished
+      // All of a file that is not ours may be such a line.
+      const std::string_view opening = "{\"op_code\"", rest = std::string_view(text).substr(begin);
+      if (line == 1 && rest.substr(0, opening.size()) != opening.substr(0, rest.size())) fail_line(line);
       if (ftruncate(descriptor, static_cast<off_t>(begin)) != 0) fail("cannot be written", errno);
       break;
     }
@@ -248,8 +256,7 @@ void Journal::File::read() {
       apply(JournalJson::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
                                text.begin() + static_cast<std::ptrdiff_t>(end)));
     } catch (const nlohmann::json::exception&) {
-      throw Error(in_journal, path, ", line ", line,
-                  " is not an event of a study: expected a line as Optuna's journal has them");
+      fail_line(line);
     }
     begin = end + 1;
   }
@@ -411,11 +418,17 @@ std::vector<Trial> Journal::begin(const StudyDescription& study) {
                  {"user_attr", {{"taper", description}}}});
   } else if (found->description != description) {
     std::string what;
+    const auto differs = [&](const std::string& key) { what += (what.empty() ? "" : ", ") + key; };
     for (const auto& [key, value] : description.items()) {
-      if (!found->description.contains(key) || found->description[key] != value) what = key;
+      if (key == "note") continue;
+      if (!found->description.contains(key) || found->description[key] != value) differs(key);
     }
     for (const auto& [key, value] : found->description.items()) {
-      if (!description.contains(key)) what = key;
+      if (key != "note" && !description.contains(key)) differs(key);
+    }
+    const std::string note = found->description.value("note", std::string());
+    if (note != study.note) {
+      differs("note, which says what trials depend on besides, '" + note + "' and not '" + study.note + "'");
     }
     throw Error(in_journal, file.path, ": the study '", file.name, "' differs in its ", what,
                 ": expected the same study, or another name or file");
@@ -429,7 +442,12 @@ std::vector<Trial> Journal::begin(const StudyDescription& study) {
       const bool is_there = params.contains(dimension.name) && params[dimension.name].is_number();
       trial.point.push_back(is_there ? params[dimension.name].get<double>() : std::nan(""));
     }
-    study.space.check(trial.point);
+    try {
+      study.space.check(trial.point);
+    } catch (const Error& error) {
+      throw Error(in_journal, file.path, ": in trial ", trial.number, " of the study '", file.name, "', ",
+                  error.given(), ": expected ", error.expected());
+    }
     if (trial.state == Trial::State::complete && trial.result.objectives.size() != objectives) {
       throw Error(in_journal, file.path, ": trial ", trial.number, " has ", trial.result.objectives.size(),
                   " objectives: expected ", objectives);

@@ -194,7 +194,7 @@ TEST_CASE("journal: another study, another program, and what is no journal") {
   CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("differs in its seed"), Error);
   options = curve_options(nullptr, false);
   options.note = "other data";
-  CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("note"), Error);
+  CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("'' and not 'other data'"), Error);
   options = curve_options(nullptr, true);
   CHECK_THROWS_AS(with(options, journal_space()), Error);
   options = curve_options(nullptr, false);
@@ -210,8 +210,27 @@ TEST_CASE("journal: another study, another program, and what is no journal") {
     file.write(text + wrong);
     CHECK_THROWS_WITH_AS(io::Journal(file.path, "a"), doctest::Contains("line"), Error);
   }
-  file.write("");
-  CHECK(io::Journal(file.path, "a").begin({.space = journal_space()}).empty());
+  // All of a file that is not ours may be a line without an end: it stays as it is.
+  for (const std::string foreign : {"{\"op\":1}", "notes", "{\"op_codes\"", "a,b\n1,2"}) {
+    CAPTURE(foreign);
+    file.write(foreign);
+    CHECK_THROWS_WITH_AS(io::Journal(file.path, "a"), doctest::Contains("line 1"), Error);
+    CHECK(file.text() == foreign);
+  }
+  // The first line that was cut off anywhere is ours.
+  for (const std::size_t length : {0, 1, 8, 11, 12, 30}) {
+    CAPTURE(length);
+    file.write(text.substr(0, length));
+    CHECK(io::Journal(file.path, "a").begin({.space = journal_space()}).empty());
+  }
+  // A point outside is named by file and trial.
+  std::string outside = text;
+  const std::size_t params = outside.find("\"params\":{");
+  REQUIRE(params != std::string::npos);
+  outside.erase(params + 10, outside.find('}', params) - params - 10);
+  file.write(outside);
+  CHECK_THROWS_WITH_AS(with(curve_options(nullptr, false), journal_space()),
+                       doctest::Contains((file.path + ": in trial 0 of the study 'a', ").c_str()), Error);
   CHECK_THROWS_AS(io::Journal("/nowhere/file", "a"), Error);
   CHECK_THROWS_AS(io::Journal("/tmp", "a"), Error);
 }
