@@ -56,7 +56,7 @@ class PreprocessingReader {
       column.name = text(entry, "name");
       if (!names.insert(column.name).second) fail("has two columns ", data::quote(column.name));
       column.kind = static_cast<data::ColumnKind>(word(entry, "kind", column_kinds));
-      if (column.kind == data::ColumnKind::category) column.categories = texts(entry, "categories");
+      if (column.kind == data::ColumnKind::category) column.categories = distinct(entry, "categories");
       if (column.kind == data::ColumnKind::number || column.kind == data::ColumnKind::date) {
         column.fill = number(entry, "fill");
       }
@@ -70,11 +70,13 @@ class PreprocessingReader {
     }
     const PreprocessingJson& target = member(root_, "target");
     result.target.name = text(target, "name");
+    if (names.contains(result.target.name))
+      fail("has its target ", data::quote(result.target.name), " as a column");
     result.target.kind = static_cast<data::TargetKind>(word(target, "kind", target_kinds));
     if (result.target.kind == data::TargetKind::regression) {
       result.target.mean = number(target, "mean"), result.target.scale = scale(target);
     } else {
-      result.target.classes = texts(target, "classes");
+      result.target.classes = distinct(target, "classes");
       const std::size_t count = result.target.classes.size();
       const bool two = result.target.kind == data::TargetKind::two_classes;
       if (count < 2 || two != (count == 2)) fail("has ", count, " classes");
@@ -109,6 +111,14 @@ class PreprocessingReader {
     for (const PreprocessingJson& value : list(object, name)) {
       if (!value.is_string()) fail("has no texts as ", data::quote(name));
       result.push_back(value.get<std::string>());
+    }
+    return result;
+  }
+  std::vector<std::string> distinct(const PreprocessingJson& object, const char* name) const {
+    std::vector<std::string> result = texts(object, name);
+    std::set<std::string> seen;
+    for (const std::string& word : result) {
+      if (!seen.insert(word).second) fail("has ", data::quote(word), " twice among its ", name);
     }
     return result;
   }

@@ -86,6 +86,8 @@ TEST_CASE("preprocessing as JSON: everything else is refused") {
            changed("/columns/1/name", "age"),
            changed("/columns/1/categories/0", 3),
            changed("/columns/1/categories", Json::array()),
+           changed("/columns/1/categories/1", good["columns"][1]["categories"][0]),
+           changed("/target/name", good["columns"][0]["name"]),
            changed("/features/0/column", 9),
            changed("/features/0/column", -1),
            changed("/features/0/column", 0.5),
