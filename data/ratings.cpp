@@ -148,6 +148,11 @@ class RatingsReader {
 
   /// The columns by their names, where there is one of each.
   void find_columns(const std::vector<std::string>& names) {
+    for (auto name = names.begin(); name != names.end(); ++name) {
+      if (!name->empty() && std::find(names.begin(), name, *name) != name) {
+        fail("two columns named ", quote(*name), ": expected distinct names");
+      }
+    }
     const auto only = [&](std::initializer_list<std::string_view> beginnings) {
       std::size_t found = names.size();
       for (std::size_t k = 0; k < names.size(); ++k) {
@@ -166,7 +171,6 @@ class RatingsReader {
                           bool header) const {
     std::size_t column = names.size();
     if (header) {
-      if (std::ranges::count(names, wanted) > 1) fail("two columns named ", quote(wanted), ": expected one");
       column = static_cast<std::size_t>(std::ranges::find(names, wanted) - names.begin());
     }
     double number = 0;

@@ -103,6 +103,7 @@ TEST_CASE("parse_ratings: damage is named by line") {
   CHECK_ERROR(with_side("1,2,3,4\n", {"1"}), "column \"1\" as a side");
   CHECK_ERROR(with_side("1,2,3,4\n", {"4", "4"}), "column \"4\" twice");
   CHECK_ERROR(with_side("a,b,c,d,d\n1,2,3,4,5\n", {"d"}), "two columns named \"d\"");
+  CHECK_ERROR(parse_ratings("user,user,item,rating\n1,2,3,4\n"), "line 1: two columns named \"user\"");
   CHECK_ERROR(with_side("a,b,c,d\n1,2,3,\n", {"d"}), "line 2: an empty cell in column \"d\"");
 }
 
