@@ -26,7 +26,8 @@ void check_dimension(const SearchDimension& dimension) {
     return;
   }
   const double low = dimension.low, high = dimension.high;
-  if (!std::isfinite(low) || !std::isfinite(high) || low > high) {
+  // The width counts, too.
+  if (!std::isfinite(low) || !std::isfinite(high) || low > high || !std::isfinite(high - low)) {
     throw Error(in_space, name, " from ", low, " to ", high, ": expected a range of finite numbers");
   }
   if (dimension.is_log() && low <= 0) {
@@ -34,6 +35,10 @@ void check_dimension(const SearchDimension& dimension) {
   }
   if (dimension.is_integer() && (low != std::floor(low) || high != std::floor(high))) {
     throw Error(in_space, name, " from ", low, " to ", high, ": expected whole numbers");
+  }
+  constexpr double most = 9007199254740992.0;  // 2^53, up to which double has each of them
+  if (dimension.is_integer() && (low < -most || high > most)) {
+    throw Error(in_space, name, " from ", low, " to ", high, ": expected whole numbers of at most 2^53");
   }
 }
 

@@ -72,6 +72,8 @@ TEST_CASE("tune: spaces are checked, and settings are read by name") {
   CHECK_THROWS_AS(SearchSpace({D::uniform("a", 1, 0)}), Error);
   CHECK_THROWS_AS(SearchSpace({D::uniform("a", 0, std::nan(""))}), Error);
   CHECK_THROWS_AS(SearchSpace({D::log_uniform("a", 0, 1)}), Error);
+  CHECK_THROWS_AS(SearchSpace({D::uniform("a", -1e308, 1e308)}), Error);  // whose width is none
+  CHECK_THROWS_AS(SearchSpace({D{"a", D::Kind::log_integer, 1, 1e300}}), Error);
   CHECK_THROWS_AS(SearchSpace({D{"a", D::Kind::integer, 0.5, 2}}), Error);
   CHECK_THROWS_AS(SearchSpace({D::categorical("a", {})}), Error);
   CHECK_THROWS_AS(SearchSpace({D::categorical("a", {"x", "y", "x"})}), Error);
