@@ -124,6 +124,9 @@ void program(Options& options) {
   if (!options.table.file.empty() && options.target.empty()) {
     throw Error("tune", "--csv without --target: expected the name of a column");
   }
+  if (options.table.file.empty() && !options.target.empty()) {
+    throw Error("tune", "--target without --csv: expected the table that it is a column of");
+  }
   const apps::TuneData data = load(options);
   if (!options.trial.empty()) {
     apps::Json report = apps::run_one_trial(data, read_trial(options), options.study.measure);
@@ -159,7 +162,8 @@ int main(int argc, char** argv) {
       "--minutes", options.minutes,
       "No new trials after so long, for all budgets together; the control takes the same again (0: no "
       "limit)");
-  command.option("--trials", options.study.trials, "Trials for each budget, at most", 1, 1'000'000);
+  command.option("--trials", options.study.trials,
+                 "Trials for each budget, at most (with --halving, whole waves of 9)", 1, 1'000'000);
   command.option("--sampler", options.study.sampler, "How trials are proposed",
                  std::vector<std::string>{"tpe", "random"});
   command.flag("--halving", options.study.halving,

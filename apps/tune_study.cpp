@@ -221,6 +221,16 @@ std::vector<Index> list_in(const TrialResult& result, const char* name) {
   return list;
 }
 
+/// Throws Error where all trials have failed, with the reason of the first.
+void require_one_that_ended(const std::vector<Trial>& trials) {
+  for (const Trial& trial : trials) {
+    if (trial.state != Trial::State::failed) return;
+  }
+  if (trials.empty()) throw Error("tune", "no trial has ended: expected more minutes");
+  throw Error("tune", "all ", trials.size(), " trials have failed, the first because ",
+              trials.front().message);
+}
+
 Json finite_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json();
 }
@@ -288,6 +298,7 @@ class Hunt {
       if (trial.is_feasible()) best.push_back(trial);
     }
     if (best.empty()) {
+      require_one_that_ended(trials);
       throw Error("tune", "none of ", trials.size(), " trials of the study '", name_,
                   "' keeps the budget: expected more trials or a larger one");
     }
@@ -645,6 +656,10 @@ void check_budgets(const TuneData& data, const TuneStudyOptions& options) {
 
 TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) {
   check_budgets(data, options);
+  if (options.budgets.empty() && (options.halving || options.soft)) {
+    throw Error("tune", options.halving ? "halving" : "a soft budget",
+                " without a budget: expected one at least, as a front has no order to rank by");
+  }
   const data::Dataset<float> all = both(data.train, data.validation);
   Phases phases;
   phases.loss = data.loss;
@@ -679,7 +694,10 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
     studies.emplace_back(name, trials);
     // Some of the front, evenly along it.
     std::vector<std::size_t> front = sparsity::front(trials), chosen;
-    if (front.empty()) throw Error("tune", "no trial has ended: expected one at least");
+    if (front.empty()) {
+      require_one_that_ended(trials);
+      throw Error("tune", "no trial has ended: expected one at least");
+    }
     constexpr std::size_t most = 6;
     for (std::size_t k = 0; k < std::min(most, front.size()); ++k) {
       const std::size_t places = std::min(most, front.size());

@@ -113,12 +113,18 @@ TEST_CASE("tune: wrong input is one sentence and exit status 2") {
         std::string("--search lr=2:1"), std::string("--search speed=1"), std::string("--search lr"),
         std::string("--sampler grid"), std::string("--trials 0"), std::string("--data /nowhere"),
         std::string("--csv /nowhere.csv --target a"), constant, constant + " --target c",
-        constant + " --target b", quick + "--journal '" + (folder / "no_journal") + "'"}) {
+        constant + " --target b", std::string("--target b"), std::string("--halving"), std::string("--soft"),
+        quick + "--journal '" + (folder / "no_journal") + "'"}) {
     CAPTURE(arguments);
     const Run result = run("tune", arguments);
     CHECK(result.status == 2);
     CHECK(result.out.empty());
     CHECK(std::ranges::count(result.err, '\n') == 1);
   }
+  // What all trials failed of is said, and not that the budget was too small.
+  const Run failed = run("tune", quick + "--quiet --search lr=-1");
+  CHECK(failed.status == 2);
+  CHECK(failed.err.find("all 2 trials have failed, the first because [two_phase] lr is -1") !=
+        std::string::npos);
   CHECK(run("tune", "--help").out.find("--budget-parameters") != std::string::npos);
 }
