@@ -103,8 +103,8 @@ apps::Json path_of(const apps::RatingFit& fit) {
 void print_path(const apps::RatingFit& fit) {
   fmt::print("{:>10} {:>6} {:>16} {:>12}\n", "penalty", "rank", "validation RMSE", "trained again");
   for (const apps::RatingPoint& point : fit.path) {
-    fmt::print("{:>10.3g} {:>6} {:>16.5f} {:>12}{}\n", point.alpha, point.rank, point.validation,
-               point.refit >= 0 ? fmt::format("{:.5f}", point.refit) : "", point.is_chosen ? "  chosen" : "");
+    fmt::print("{:>10.3g} {:>6} {:>16.6g} {:>12}{}\n", point.alpha, point.rank, point.validation,
+               point.refit >= 0 ? fmt::format("{:.6g}", point.refit) : "", point.is_chosen ? "  chosen" : "");
   }
   fmt::print("\n");
 }

@@ -134,7 +134,7 @@ TableFit fit_exact(const data::Preprocessing& preprocessing, const sparsity::Des
     const double mse = 2 * place.loss * target.scale * target.scale;
     fit.validation.update(Json{{"mse", mse},
                                {"standard_error", 2 * place.standard_error * target.scale * target.scale},
-                               {"rmse", std::sqrt(mse)}});
+                               {"rmse", std::sqrt(2 * place.loss) * target.scale}});
   } else {
     fit.validation["log_loss"] = place.loss;
     fit.validation["standard_error"] = place.standard_error;
