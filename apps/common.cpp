@@ -165,6 +165,12 @@ int Command::run(int argc, char** argv, const std::function<void()>& program) {
       program();
     } catch (const CLI::Success& answer) {  // --help, --version
       app_->exit(answer);
+    } catch (const CLI::ArgumentMismatch& error) {  // "--name: At Most 1 required but received 2"
+      const std::string text = error.what();
+      const std::size_t at = text.find(": At Most 1 required but received ");
+      if (at == text.npos) throw;
+      return fail(text.substr(0, at) + " is given " + text.substr(text.rfind(' ') + 1) +
+                  " times: expected once");
     }
     flush_standard_output();
     return 0;

@@ -38,21 +38,52 @@ void make_labels_valid(data::Column& column) {
   column.labels = std::move(labels);
 }
 
-/// Classes of a single row can be in one half alone.
+/// Classes of a single row can be in one half alone. Throws Error where fewer than two others are there.
 std::vector<Index> rows_of_repeated_classes(const data::Preprocessing& p, const data::Column& column,
                                             std::vector<std::string>& notes) {
   const std::vector<double> y = p.apply_target(column);
   std::vector<Index> counts(p.target.classes.size()), kept;
   for (const double value : y) ++counts[static_cast<std::size_t>(value)];
+  std::vector<std::string> single;
   for (std::size_t k = 0; k < counts.size(); ++k) {
-    if (counts[k] == 1) {
-      notes.push_back("the class " + quote(p.target.classes[k]) + " has a single row, which is left out");
-    }
+    if (counts[k] == 1) single.push_back(p.target.classes[k]);
+  }
+  if (const std::size_t others = counts.size() - single.size(); others < 2) {
+    throw Error("target", "column ", quote(column.name), " has ", single.size(),
+                single.size() == 1 ? " class" : " classes", " of a single row and ", others,
+                " of more: expected two at least of more, to learn from some rows and hold out others");
+  }
+  if (single.size() == 1) {
+    notes.push_back("the class " + quote(single.front()) + " has a single row, which is left out");
+  } else if (!single.empty()) {
+    notes.push_back(fmt::format("{} classes have a single row each, which is left out: {}", single.size(),
+                                data::quote_some(single)));
   }
   for (std::size_t i = 0; i < y.size(); ++i) {
     if (counts[static_cast<std::size_t>(y[i])] > 1) kept.push_back(static_cast<Index>(i));
   }
   return kept;
+}
+
+/// The set of these rows, which rise.
+data::SparseSet rows_of(const data::SparseSet& set, const std::vector<Index>& chosen) {
+  std::vector<int> place(static_cast<std::size_t>(set.rows), -1);
+  data::SparseSet result{static_cast<Index>(chosen.size()), set.features, {0}, {}, {}, {}};
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    place[static_cast<std::size_t>(chosen[i])] = static_cast<int>(i);
+    result.target.push_back(set.target[static_cast<std::size_t>(chosen[i])]);
+  }
+  for (std::size_t j = 0; j < set.features.size(); ++j) {
+    for (int k = set.starts[j]; k < set.starts[j + 1]; ++k) {
+      const auto entry = static_cast<std::size_t>(k);
+      const int row = place[static_cast<std::size_t>(set.entry_rows[entry])];
+      if (row < 0) continue;
+      result.entry_rows.push_back(row);
+      result.values.push_back(set.values[entry]);
+    }
+    result.starts.push_back(static_cast<int>(result.values.size()));
+  }
+  return result;
 }
 
 void require_rows(const std::string& source, Index rows) {
@@ -108,6 +139,15 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
     problem.target.name = "target";
     require_rows(problem.source, problem.rows());
     problem.target = data::decide_target(problem.target_column(), kind_of(task));
+    if (problem.target.kind != data::TargetKind::regression) {
+      const std::vector<Index> kept =
+          rows_of_repeated_classes({{}, {}, problem.target}, problem.target_column(), problem.notes);
+      if (static_cast<Index>(kept.size()) < problem.rows()) {
+        problem.sparse = rows_of(*problem.sparse, kept);
+        problem.target = data::decide_target(problem.target_column(), kind_of(task));
+      }
+    }
+    require_rows(problem.source, problem.rows());
     return problem;
   }
   auto& table = std::get<data::Table>(read);
@@ -127,7 +167,7 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
   if (problem.target.kind != data::TargetKind::regression) {
     const std::vector<Index> kept =
         rows_of_repeated_classes({{}, {}, problem.target}, table.column(target), problem.notes);
-    if (static_cast<Index>(kept.size()) < table.rows() && !kept.empty()) {
+    if (static_cast<Index>(kept.size()) < table.rows()) {
       table = data::rows(table, kept);
       data::drop_missing_rows(table, target);  // and the labels that are gone
       problem.target = data::decide_target(table.column(target), kind_of(task));

@@ -20,12 +20,10 @@
 namespace taper::apps {
 namespace {
 
-/// Whether a text is a safetensors file: eight bytes with the length of the JSON that follows.
+/// Whether a text is a safetensors file, or its beginning: eight bytes with the length of the JSON that
+/// follows, of which the last is 0, as in no text.
 bool looks_like_model(const std::string& bytes) {
-  if (bytes.size() < 10 || bytes[8] != '{') return false;
-  std::uint64_t length = 0;
-  for (std::size_t k = 8; k-- > 0;) length = length * 256 + static_cast<unsigned char>(bytes[k]);
-  return length <= bytes.size() - 8;
+  return bytes.size() >= 8 && bytes[7] == '\0' && (bytes.size() == 8 || bytes[8] == '{');
 }
 
 Json report_on_column(const data::Column& column) {
@@ -200,6 +198,8 @@ class Inspect : public Verb {
     const TableModel model = load_table_model(archive, table_.file);
     report["parameters"] = model.parameters();
     report["inputs"] = model.preprocessing.inputs();
+    report["target"] = model.preprocessing.target.name;
+    if (!model.preprocessing.target.classes.empty()) report["classes"] = model.preprocessing.target.classes;
     report["link"] = name_of(model.link);
     std::visit(describe, model.graph);
     report["preprocessing"] = preprocessing_json(model.preprocessing);

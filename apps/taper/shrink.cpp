@@ -80,7 +80,7 @@ class Shrink : public Verb {
     sparsity::ShrinkOptions<T> options;
     options.drop_inputs = true;
     Tensor<T> examples(x.shape());
-    if (x.size() > 0) {
+    if (!table_.file.empty()) {  // an empty tensor would be a scalar
       std::ranges::transform(x, examples.begin(), [](double value) { return static_cast<T>(value); });
       options.examples = examples;
     }

@@ -334,6 +334,16 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
            Case{"inspect /nowhere", "no such file"},
            Case{"shrink " + good, "expected a safetensors file"},
            Case{"shrink " + model + " --threshold 1", "--threshold requires --examples"},
+           Case{"fit " + good + " --target alive --target sex", "--target is given 2 times: expected once"},
+           Case{"fit " + file("rare.csv", "a,y\n1,no\n2,no\n3,no\n4,yes\n5,no\n") + " --target y",
+                "\"y\" has 1 class of a single row and 1 of more: expected two"},
+           Case{"fit " + file("ids.csv", "a,y\n1,1.5\n2,2.5\n3,3.5\n4,4.5\n") + " --target y --task classes",
+                "\"y\" has 4 classes of a single row and 0 of more"},
+           Case{"fit " + file("rare.svm", "1 1:2\n1 1:3\n1 1:4\n0 1:5\n1 1:6\n"),
+                "has 1 class of a single row and 1 of more"},
+           Case{"inspect " + file("cut.safetensors", newer.substr(0, 8)), "has 8 bytes: expected a header"},
+           Case{"inspect " + file("cut2.safetensors", newer.substr(0, 60)),
+                "has 60 bytes: expected a header"},
            Case{"completion ksh", "expected bash, zsh or fish"},
        }) {
     const Run result =
@@ -354,6 +364,44 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
   const Json huge =
       fit(file("huge.csv", "a,y\n1e300,1\n-1e308,2\n3e307,4\n1.7e308,5\n7,7.5\n2e306,8\n") + " --target y");
   CHECK(huge["validation"]["rmse"].is_number());
+}
+
+TEST_CASE("taper: a model is shrunk without examples, and says what it predicts") {
+  const Folder folder;
+  write_table(folder / "t.csv", passengers(80, 3));
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors",
+                    small = folder / "s.safetensors";
+  fit(table + " --target alive --save " + model);
+  const Run shrunk = run("taper", "shrink " + model + " --quiet --json - --save " + small);
+  INFO(shrunk.err);
+  REQUIRE(shrunk.status == 0);
+  const Json parameters = Json::parse(shrunk.out)["parameters"];
+  CHECK(parameters["after"] == parameters["before"]);
+  CHECK(run("taper", "predict " + small + " " + table).out ==
+        run("taper", "predict " + model + " " + table).out);
+  const std::string said = run("taper", "inspect " + small).out;
+  CHECK(said.find("alive") != std::string::npos);
+  CHECK(said.find("[\"no\",\"yes\"]") != std::string::npos);
+}
+
+TEST_CASE("taper: of many classes, those of a single row are left out, of LIBSVM, too") {
+  const Folder folder;
+  std::string table = "a,y\n", sparse;
+  for (int i = 0; i < 42; ++i) {
+    const std::string label = i == 40 ? "7" : i == 41 ? "9" : std::to_string(i % 2);
+    table += std::to_string(i % 2 + 0.01 * i) + ",c" + label + '\n';
+    sparse += label + " 1:" + std::to_string(i % 2 + 0.01 * i) + '\n';
+  }
+  write_table(folder / "t.csv", table);
+  write_table(folder / "t.svm", sparse);
+  for (const std::string& arguments :
+       {(folder / "t.csv") + " --target y", (folder / "t.svm") + " --task classes"}) {
+    const Json report = fit(arguments);
+    INFO(arguments);
+    CHECK(report["rows"] == 40);
+    CHECK(report["classes"].size() == 2);
+    CHECK(report["notes"][0].get<std::string>().find("2 classes have a single row each") == 0);
+  }
 }
 
 TEST_CASE("taper: paths, help with an example, and completion") {
