@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <span>
+#include <taper/autodiff/error.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/data/csv.hpp>
+#include <taper/data/quote.hpp>
 #include <taper/data/split.hpp>
 #include <taper/data/synthetic.hpp>
 #include <taper/nn/layers/activations.hpp>
@@ -43,11 +45,23 @@ struct InOwnUnits : nn::Layer<float> {
   }
 };
 
+/// By the training set.
+void standardize(Housing& sets) {
+  sets.raw_test = sets.test;
+  sets.x.fit(sets.train.x);
+  sets.y.fit(sets.train.y);
+  for (data::Dataset<float>* half : {&sets.train, &sets.test}) {
+    sets.x.transform(half->x);
+    sets.y.transform(half->y);
+  }
+}
+
 }  // namespace
 
 Housing load_housing(const CommonOptions& options) {
   constexpr Index features = 8;
   Housing sets;
+  sets.name = options.folder() ? "california_housing" : "embedded";
   if (const auto folder = options.folder()) {
     const auto read = [&](const char* file) {
       options.reads(*folder / file);
@@ -62,18 +76,64 @@ Housing load_housing(const CommonOptions& options) {
   }
   const auto inputs = sets.train.x.shape()[1];
   if (inputs != features) throw Error("housing", inputs, " features: expected ", features);
-  sets.raw_test = sets.test;
-  sets.x.fit(sets.train.x);
-  sets.y.fit(sets.train.y);
-  for (data::Dataset<float>* half : {&sets.train, &sets.test}) {
-    sets.x.transform(half->x);
-    sets.y.transform(half->y);
-  }
+  standardize(sets);
   return sets;
 }
 
-nn::Sequential<float> housing_network() {
-  return nn::Sequential<float>(nn::Linear(8, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(),
+void OwnTable::add_to(Command& command) {
+  TableOptions::add_to(command);
+  command.option("--target", target, "The column of --csv that is to be predicted, a number");
+}
+
+Housing load_housing(const CommonOptions& options, const OwnTable& own) {
+  if (own.file.empty() && !own.target.empty()) {
+    throw Error("target", "--target ", own.target,
+                " without --csv: expected the table that it is a column of");
+  }
+  if (own.file.empty()) return load_housing(options);
+  if (own.target.empty()) throw Error("target", "--csv without --target: expected the name of a column");
+  auto read = own.read(options);
+  auto* const table = std::get_if<data::Table>(&read);
+  if (table == nullptr) throw Error("table", own.file, " is LIBSVM: expected a table of columns");
+  if (!table->column(own.target).labels.empty()) {
+    throw Error("target", "column ", data::quote(own.target), " is text: expected numbers");
+  }
+  std::vector<std::string> origin;
+  own.drop_rows(*table, {own.target});
+  constexpr Index fewest = 5;
+  if (table->rows() < fewest) {
+    throw Error("table", own.file, " has ", table->rows(), " rows with a target: expected at least ", fewest,
+                ", to learn from some and test with others");
+  }
+  data::Column target = table->take(own.target);
+  own.encode(*table, origin);
+  table->columns.push_back(std::move(target));
+  Housing sets;
+  sets.name = own.file == "-" ? "standard input" : std::filesystem::path(own.file).stem().string();
+  std::tie(sets.train, sets.test) =
+      data::train_test_split(data::to_dataset<float>(*table, own.target), 0.2, options.seed);
+  const auto varies = [](const Tensor<float>& values, Index from, Index step) {
+    for (Index i = from; i < values.size(); i += step) {
+      if (values[i] != values[from]) return true;
+    }
+    return false;
+  };
+  if (!varies(sets.train.y, 0, 1)) {
+    throw Error("target", "column ", data::quote(own.target), " is constant: expected one that varies");
+  }
+  bool any = false;
+  const Index width = sets.train.x.shape()[1];
+  for (Index j = 0; j < width && !any; ++j) any = varies(sets.train.x, j, width);
+  if (!any) {
+    throw Error("table", "no column beside the target ", data::quote(own.target),
+                " has two different values: expected one to learn from");
+  }
+  standardize(sets);
+  return sets;
+}
+
+nn::Sequential<float> housing_network(Index inputs) {
+  return nn::Sequential<float>(nn::Linear(inputs, 32), nn::ReLU(), nn::Linear(32, 64), nn::ReLU(),
                                nn::Linear(64, 32), nn::ReLU(), nn::Linear(32, 1));
 }
 

@@ -14,6 +14,7 @@ using namespace taper;
 namespace {
 
 struct Options : apps::CommonOptions {
+  apps::OwnTable table;
   std::string plot;
   bool falling = false;
   Index points = 8, epochs = 60, first_epochs = 200, refit_epochs = 100, dense_epochs = 200, batch_size = 128;
@@ -49,7 +50,7 @@ train::FitOptions<float> fit_options(const Options& options, std::uint64_t seed,
 
 Path train_path(const Options& options, const apps::Housing& housing, std::uint64_t seed) {
   manual_seed(seed);
-  nn::Sequential<float> net = apps::housing_network();
+  nn::Sequential<float> net = apps::housing_network(housing.train.x.shape()[1]);
   sparsity::factorize(net, sparsity::Groups::inputs);
   return sparsity::network_path(net, housing.train, housing.test, nn::mse_loss,
                                 {.alphas = options.alphas(),
@@ -95,7 +96,7 @@ apps::Json report_on(const sparsity::NetworkPoint<float>& point, std::uint64_t s
 
 void program(const Options& options) {
   set_threads(options.threads);
-  const apps::Housing housing = apps::load_housing(options);
+  const apps::Housing housing = apps::load_housing(options, options.table);
   apps::Json points = apps::Json::array();
   std::vector<apps::SizedLoss> sizes;
   Index before = 0;
@@ -115,10 +116,7 @@ void program(const Options& options) {
       }
     }
   }
-  apps::save({{"data", options.folder() ? "california_housing" : "embedded"},
-              {"parameters", before},
-              {"points", points}},
-             options);
+  apps::save({{"data", housing.name}, {"parameters", before}, {"points", points}}, options);
   if (options.plot.empty()) return;
   const std::string drawn = apps::draw({apps::sizes_figure(sizes, "test MSE")}, options.plot);
   if (options.prints()) std::cout << drawn << '\n';
@@ -130,7 +128,9 @@ int main(int argc, char** argv) {
   Options options;
   apps::Command command(
       "mlp_path",
-      "Trains an 8-32-64-32-1 network on housing prices along a path of penalties: size against loss.");
+      "Trains an 8-32-64-32-1 network on housing prices, or on a table of one's own, along a path of "
+      "penalties: size against loss. For example: mlp_path --csv houses.csv --target price");
+  options.table.add_to(command);
   command.option("--points", options.points, "How many penalties", 1, 1000);
   command.option("--smallest", options.smallest, "The smallest penalty, a weight decay");
   command.option("--largest", options.largest, "The largest one");

@@ -15,6 +15,7 @@ using namespace taper;
 namespace {
 
 struct Options : apps::CommonOptions {
+  apps::OwnTable table;
   std::string plot, model, checkpoint;
   bool no_shuffle = false;
   Index epochs = 200;
@@ -55,10 +56,10 @@ apps::Json saved(const nn::Sequential<float>& net, const apps::Housing& sets, co
 void program(const Options& options) {
   set_threads(options.threads);
   manual_seed(options.seed);
-  const apps::Housing sets = apps::load_housing(options);
+  const apps::Housing sets = apps::load_housing(options, options.table);
   const data::Dataset<float>&train_set = sets.train, &test_set = sets.test;
 
-  nn::Sequential<float> net = apps::housing_network();
+  nn::Sequential<float> net = apps::housing_network(train_set.x.shape()[1]);
   sparsity::factorize(net, sparsity::Groups::inputs);
   train::FitOptions<float> fit{
       .epochs = options.epochs,
@@ -93,7 +94,7 @@ void program(const Options& options) {
       {.lr = options.lr, .weight_decay = options.refit_decay, .method = sparsity::RefitMethod::adam}, fit);
   const double phase2_mse = train::evaluate(small, test_set, nn::mse_loss);
 
-  apps::Json figures{{"data", options.folder() ? "california_housing" : "embedded"},
+  apps::Json figures{{"data", sets.name},
                      {"rows", {{"train", train_set.rows()}, {"test", test_set.rows()}}},
                      {"phase1",
                       {{"parameters", report.parameters_before},
@@ -120,7 +121,9 @@ int main(int argc, char** argv) {
   Options options;
   apps::Command command(
       "sparse_mlp",
-      "Trains an 8-32-64-32-1 network sparse on housing prices, shrinks it, and trains it again.");
+      "Trains an 8-32-64-32-1 network sparse on housing prices, or on a table of one's own, shrinks it, and "
+      "trains it again. For example: sparse_mlp --csv houses.csv --target price");
+  options.table.add_to(command);
   command.flag("--no-shuffle", options.no_shuffle, "Take the rows in file order");
   command.option("--epochs", options.epochs, "Passes over the data in each phase", 0, apps::at_most);
   command.option("--batch-size", options.batch_size, "Rows in a batch", 1, apps::at_most);

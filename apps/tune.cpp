@@ -13,9 +13,7 @@
 
 #include "figures.hpp"
 #include "housing.hpp"
-#include "model_file.hpp"
 #include "output.hpp"
-#include "table_options.hpp"
 #include "tune_study.hpp"
 
 using namespace taper;
@@ -23,9 +21,9 @@ using namespace taper;
 namespace {
 
 struct Options : apps::CommonOptions {
-  apps::TableOptions table;
+  apps::OwnTable table;
   apps::TuneStudyOptions study;
-  std::string target, trial, plot, measure = "parameters";
+  std::string trial, plot, measure = "parameters";
   std::vector<std::string> budgets;
   double minutes = 0;
   bool no_control = false;
@@ -34,40 +32,11 @@ struct Options : apps::CommonOptions {
 /// The tables of the housing job, or one of somebody's own, of which a fifth is the test set; of the rest, a
 /// fifth is for validation.
 apps::TuneData load(const Options& options) {
+  apps::Housing housing = apps::load_housing(options, options.table);
   apps::TuneData sets;
-  data::Dataset<float> train;
-  if (options.table.file.empty()) {
-    apps::Housing housing = apps::load_housing(options);
-    sets.name = options.folder() ? "california" : "embedded";
-    train = std::move(housing.train);
-    sets.test = std::move(housing.test);
-  } else {
-    auto read = options.table.read(options);
-    auto* const table = std::get_if<data::Table>(&read);
-    if (table == nullptr) throw Error("tune", options.table.file, " is sparse: expected a table of columns");
-    const auto named = std::ranges::find(table->columns, options.target, &data::Column::name);
-    if (named == table->columns.end()) {
-      throw Error("tune", "no column '", options.target, "': expected the name of the target");
-    }
-    if (!named->labels.empty()) {
-      throw Error("tune", "the target ", options.target, " is text: expected numbers");
-    }
-    std::vector<std::string> origin;
-    options.table.drop_rows(*table, {options.target});
-    data::Column target = table->take(options.target);
-    options.table.encode(*table, origin);
-    table->columns.push_back(std::move(target));
-    const data::Dataset<float> all = data::to_dataset<float>(*table, options.target);
-    std::tie(train, sets.test) = data::train_test_split(all, 0.2, options.seed);
-    data::StandardScaler<float> x, y;
-    x.fit(train.x), y.fit(train.y);
-    const auto [least, most] = std::minmax_element(train.y.begin(), train.y.end());
-    if (*least == *most)
-      throw Error("tune", "the target ", options.target, " is constant: expected one that varies");
-    for (data::Dataset<float>* half : {&train, &sets.test}) x.transform(half->x), y.transform(half->y);
-    sets.name = std::filesystem::path(options.table.file).stem().string();
-  }
-  std::tie(sets.train, sets.validation) = data::train_test_split(train, 0.2, options.seed);
+  sets.name = housing.name == "california_housing" ? "california" : housing.name;
+  sets.test = std::move(housing.test);
+  std::tie(sets.train, sets.validation) = data::train_test_split(housing.train, 0.2, options.seed);
   return sets;
 }
 
@@ -81,27 +50,6 @@ apps::Json read_trial(const Options& options) {
   if (settings.is_discarded())
     throw Error("trial", options.trial, " is no JSON: expected an object of settings");
   return settings;
-}
-
-void print_found(const apps::Json& report) {
-  fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n", "budget", "size", "widths", "validation", "median",
-             "dense");
-  for (const auto& one : report["found"]) {
-    const apps::Json& winner = one["winner"];
-    const auto number = [](const apps::Json& from, const char* key) {
-      return from.contains(key) && from[key].is_number() ? fmt::format("{:.5f}", from[key].get<double>())
-                                                         : "-";
-    };
-    fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n",
-               one.contains("budget") ? one["budget"].dump() : "-", winner["size"].get<double>(),
-               winner["widths"].dump(), number(winner, "validation_mse"), number(one, "median"),
-               one.contains("control") ? number(one["control"], "median") : "-");
-    if (one.contains("says")) fmt::print("{:>8} {}\n", "", one["says"].get<std::string>());
-  }
-  fmt::print("the front of all trials, size against validation loss:\n");
-  for (const auto& point : report["front"]) {
-    fmt::print("{:>8} {:>11.5f}\n", point["size"].get<double>(), point["validation_mse"].get<double>());
-  }
 }
 
 void program(Options& options) {
@@ -121,12 +69,6 @@ void program(Options& options) {
   options.study.control = !options.no_control;
   options.study.measure = options.measure == "parameters" ? sparsity::SizeMeasure::parameters
                                                           : sparsity::SizeMeasure::multiply_adds;
-  if (!options.table.file.empty() && options.target.empty()) {
-    throw Error("tune", "--csv without --target: expected the name of a column");
-  }
-  if (options.table.file.empty() && !options.target.empty()) {
-    throw Error("tune", "--target without --csv: expected the table that it is a column of");
-  }
   const apps::TuneData data = load(options);
   if (!options.trial.empty()) {
     apps::Json report = apps::run_one_trial(data, read_trial(options), options.study.measure);
@@ -137,7 +79,7 @@ void program(Options& options) {
   apps::TuneStudy study = apps::run_tune_study(data, options.study);
   study.report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   apps::save(study.report, options);
-  if (options.prints()) print_found(study.report);
+  if (options.prints()) apps::print_study(study.report, data.loss_name);
   if (options.plot.empty()) return;
   const std::string drawn = apps::draw({apps::sizes_figure(study.sizes, "test MSE")}, options.plot);
   if (options.prints()) std::cout << drawn << '\n';
@@ -152,7 +94,6 @@ int main(int argc, char** argv) {
       "Searches for the best network within a budget, and trains a dense one of the same size "
       "beside it. For example: tune --budget-parameters 120 --minutes 5 --journal study.log");
   options.table.add_to(command);
-  command.option("--target", options.target, "The column of --csv that is to be predicted, a number");
   command.list("--budget-parameters", options.budgets,
                "The largest size, may be given several times; without, the front of size against loss");
   command.option("--measure", options.measure, "What a budget is of",

@@ -719,6 +719,28 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
   return study;
 }
 
+void print_study(const Json& report, const std::string& loss) {
+  const std::string validation = "validation_" + loss;
+  fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n", "budget", "size", "widths", "validation", "median",
+             "dense");
+  for (const auto& one : report["found"]) {
+    const Json& winner = one["winner"];
+    const auto number = [](const Json& from, const char* key) {
+      return from.contains(key) && from[key].is_number() ? fmt::format("{:.5g}", from[key].get<double>())
+                                                         : "-";
+    };
+    fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n",
+               one.contains("budget") ? one["budget"].dump() : "-", winner["size"].get<double>(),
+               winner["widths"].dump(), number(winner, validation.c_str()), number(one, "median"),
+               one.contains("control") ? number(one["control"], "median") : "-");
+    if (one.contains("says")) fmt::print("{:>8} {}\n", "", one["says"].get<std::string>());
+  }
+  fmt::print("the front of all trials, size against validation loss:\n");
+  for (const auto& point : report["front"]) {
+    fmt::print("{:>8} {:>11.5g}\n", point["size"].get<double>(), point[validation].get<double>());
+  }
+}
+
 Json run_one_trial(const TuneData& data, const Json& given, sparsity::SizeMeasure measure) {
   if (!given.is_object()) throw Error("trial", "no object: expected one of settings, {\"lr\": 0.002, ...}");
   TrialSettings settings;

@@ -53,6 +53,10 @@ struct TuneStudy {
 /// Throws Error for a budget below what any network needs, settings that are not known, and like the parts.
 TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options);
 
+/// The report of a study as a table: what was found at each budget, and the front of all trials. `loss` is
+/// the name of the loss.
+void print_study(const Json& report, const std::string& loss);
+
 /// One trial by a JSON object of its settings, with "budget" and "seed" among them, as --trial has it.
 Json run_one_trial(const TuneData& data, const Json& settings, sparsity::SizeMeasure measure);
 

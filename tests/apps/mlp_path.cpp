@@ -50,3 +50,35 @@ TEST_CASE("mlp_path: wrong input is one sentence and exit status 2") {
   }
   CHECK(run("mlp_path", "--help").out.find("--falling") != std::string::npos);
 }
+
+TEST_CASE("mlp_path, sparse_mlp: a table of one's own, with labels") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors";
+  {
+    std::ofstream file(table);
+    file << "a,kind,y\n";
+    for (int i = 0; i < 60; ++i) file << i % 7 << ',' << "xyz"[i % 3] << ',' << 2 * (i % 7) + i % 3 << ".5\n";
+  }
+  const std::string own = " --csv '" + table + "' --target y";
+  const Json path =
+      figures("mlp_path", "--points 2 --epochs 1 --first-epochs 2 --refit-epochs 1 --dense-epochs 0" + own);
+  CHECK(path["data"] == "t");
+  CHECK(path["parameters"] == 4 * 32 + 32 + 32 * 64 + 64 + 64 * 32 + 32 + 32 + 1);  // a, and three kinds
+  const Json trained = figures("sparse_mlp", "--epochs 3 --save '" + model + "'" + own);
+  CHECK(trained["rows"] == Json{{"train", 48}, {"test", 12}});
+  CHECK(trained["saved"]["rmse"].is_number());
+  std::ofstream(folder / "constant.csv") << "a,y\n1,5\n2,5\n3,5\n4,5\n5,5\n6,5\n";
+  std::ofstream(folder / "still.csv") << "a,y\n1,5\n1,6\n1,7\n1,8\n1,9\n1,5\n";
+  for (const std::string& wrong :
+       {std::string("--target y"), "--csv '" + table + "'", "--csv '" + table + "' --target z",
+        "--csv '" + table + "' --target kind", "--csv '" + (folder / "constant.csv") + "' --target y",
+        "--csv '" + (folder / "still.csv") + "' --target y"}) {
+    for (const char* const program : {"mlp_path", "sparse_mlp"}) {
+      CAPTURE(wrong);
+      const Run result = run(program, wrong);
+      CHECK(result.status == 2);
+      CHECK(result.out.empty());
+      CHECK(std::ranges::count(result.err, '\n') == 1);
+    }
+  }
+}
