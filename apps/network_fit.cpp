@@ -17,27 +17,6 @@
 namespace taper::apps {
 namespace {
 
-/// Features and target as networks are trained on them.
-data::Dataset<float> dataset_of(const LearningSet& rows) {
-  data::Dataset<float> set;
-  set.x = Tensor<float>(rows.x.shape());
-  set.y = Tensor<float>(Shape{static_cast<Index>(rows.y.size()), 1});
-  std::ranges::transform(rows.x, set.x.begin(), [](double value) { return static_cast<float>(value); });
-  std::ranges::transform(rows.y, set.y.begin(), [](double value) { return static_cast<float>(value); });
-  return set;
-}
-
-nn::Loss<float> loss_of(const data::TargetColumn& target) {
-  switch (target.kind) {
-    case data::TargetKind::regression:
-      return nn::mse_loss;
-    case data::TargetKind::two_classes:
-      return nn::bce_with_logits_loss;
-    default:
-      return nn::cross_entropy_loss;
-  }
-}
-
 Link link_of(const data::TargetColumn& target) {
   switch (target.kind) {
     case data::TargetKind::regression:
@@ -75,26 +54,6 @@ std::vector<Index> widths_for(Index rows, const std::vector<Index>& asked) {
   if (!asked.empty()) return asked;
   if (rows < 2000) return {32, 16};
   return {32, 64, 32};
-}
-
-/// A shrunk network as a model of the features that it reads, which are `kept` of all.
-TableModel model_of(const nn::Sequential<float>& net, data::Preprocessing preprocessing,
-                    std::vector<Index>& kept) {
-  kept.resize(preprocessing.features.size());
-  std::iota(kept.begin(), kept.end(), Index{0});
-  std::size_t first = 0;
-  if (net.size() > 0) {
-    if (const auto* const select = dynamic_cast<const nn::Select<float>*>(&net[0])) {
-      kept = select->columns();
-      preprocessing.keep(kept);
-      first = 1;
-    }
-  }
-  nn::Sequential<float> rest;
-  for (std::size_t k = first; k < net.size(); ++k) rest.push_back_copy(net, k);
-  const auto width = static_cast<Index>(kept.size());
-  const Link link = link_of(preprocessing.target);
-  return {std::move(preprocessing), link, nn::Graph<float>::trace(rest, {Shape{2, width}}), Json::object()};
 }
 
 /// Mean and standard error of the loss on rows held out.
@@ -239,7 +198,7 @@ class PathFit {
                                  .seed = options_.seed,
                                  .schedule = falling_rate,
                                  .progress = train::Progress::quiet};
-    const nn::Loss<float> loss = loss_of(preprocessing_.target);
+    const nn::Loss<float> loss = network_loss(preprocessing_.target);
     std::vector<sparsity::NetworkPoint<float>> points =
         sparsity::network_path(net_, train_set_, validation_set_, loss,
                                {.alphas = {alpha},
@@ -254,7 +213,7 @@ class PathFit {
     PathPlace place;
     place.penalty = alpha;
     std::vector<Index> kept;
-    models_.push_back(model_of(point.model, preprocessing_, kept));
+    models_.push_back(network_model(point.model, preprocessing_, kept));
     judge(models_.back(), kept, validation_, place);
     nets_.push_back(net_);
     tell(options_, fmt::format("penalty {:.2g}: {} of {} parameters, {} columns, held-out loss {:.5g}", alpha,
@@ -277,11 +236,50 @@ class PathFit {
   std::vector<nn::Sequential<float>> nets_;  // as each place left them
 };
 
-Index outputs_for(const data::TargetColumn& target) {
+}  // namespace
+
+data::Dataset<float> dataset_of(const LearningSet& rows) {
+  data::Dataset<float> set;
+  set.x = Tensor<float>(rows.x.shape());
+  set.y = Tensor<float>(Shape{static_cast<Index>(rows.y.size()), 1});
+  std::ranges::transform(rows.x, set.x.begin(), [](double value) { return static_cast<float>(value); });
+  std::ranges::transform(rows.y, set.y.begin(), [](double value) { return static_cast<float>(value); });
+  return set;
+}
+
+nn::Loss<float> network_loss(const data::TargetColumn& target) {
+  switch (target.kind) {
+    case data::TargetKind::regression:
+      return nn::mse_loss;
+    case data::TargetKind::two_classes:
+      return nn::bce_with_logits_loss;
+    default:
+      return nn::cross_entropy_loss;
+  }
+}
+
+Index network_outputs(const data::TargetColumn& target) {
   return target.kind == data::TargetKind::classes ? static_cast<Index>(target.classes.size()) : 1;
 }
 
-}  // namespace
+TableModel network_model(const nn::Sequential<float>& net, data::Preprocessing preprocessing,
+                         std::vector<Index>& kept) {
+  kept.resize(preprocessing.features.size());
+  std::iota(kept.begin(), kept.end(), Index{0});
+  std::size_t first = 0;
+  if (net.size() > 0) {
+    if (const auto* const select = dynamic_cast<const nn::Select<float>*>(&net[0])) {
+      kept = select->columns();
+      preprocessing.keep(kept);
+      first = 1;
+    }
+  }
+  nn::Sequential<float> rest;
+  for (std::size_t k = first; k < net.size(); ++k) rest.push_back_copy(net, k);
+  const auto width = static_cast<Index>(kept.size());
+  const Link link = link_of(preprocessing.target);
+  return {std::move(preprocessing), link, nn::Graph<float>::trace(rest, {Shape{2, width}}), Json::object()};
+}
 
 TableFit fit_network(const data::Preprocessing& preprocessing, const LearningSet& train,
                      const LearningSet& validation, const TableFitOptions& options) {
@@ -299,7 +297,7 @@ TableFit fit_network(const data::Preprocessing& preprocessing, const LearningSet
     net.push_back(nn::ReLU<float>());
     width = units;
   }
-  net.push_back(nn::Linear<float>(width, outputs_for(preprocessing.target)));
+  net.push_back(nn::Linear<float>(width, network_outputs(preprocessing.target)));
   sparsity::factorize(net, sparsity::Groups::inputs);
   return PathFit(preprocessing, train, validation, options).run(std::move(net));
 }

@@ -3,6 +3,10 @@
 #include <functional>
 #include <limits>
 
+#include <taper/data/dataset.hpp>
+#include <taper/nn/layers/sequential.hpp>
+#include <taper/nn/losses.hpp>
+
 #include "table_model.hpp"
 
 /// Fitting models to tables: what is chosen, and on what evidence.
@@ -63,6 +67,15 @@ TableFit fit_network(const data::Preprocessing& preprocessing, const LearningSet
 /// dimensions.
 TableFit fit_machine(const data::Preprocessing& preprocessing, const LearningSet& train,
                      const LearningSet& validation, const TableFitOptions& options);
+
+/// Features and target as networks are trained on them.
+data::Dataset<float> dataset_of(const LearningSet& rows);
+/// The loss that networks for a target are trained with, of so many outputs.
+nn::Loss<float> network_loss(const data::TargetColumn& target);
+Index network_outputs(const data::TargetColumn& target);
+/// A shrunk network as a model of the features that it reads, which are `kept` of all.
+TableModel network_model(const nn::Sequential<float>& net, data::Preprocessing preprocessing,
+                         std::vector<Index>& kept);
 
 /// Says something on standard error, unless quiet.
 void tell(const TableFitOptions& options, const std::string& line);

@@ -66,7 +66,7 @@ std::vector<Index> rows_of_repeated_classes(const data::Preprocessing& p, const 
 }
 
 /// The set of these rows, which rise.
-data::SparseSet rows_of(const data::SparseSet& set, const std::vector<Index>& chosen) {
+data::SparseSet sparse_rows(const data::SparseSet& set, const std::vector<Index>& chosen) {
   std::vector<int> place(static_cast<std::size_t>(set.rows), -1);
   data::SparseSet result{static_cast<Index>(chosen.size()), set.features, {0}, {}, {}, {}};
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -143,7 +143,7 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
       const std::vector<Index> kept =
           rows_of_repeated_classes({{}, {}, problem.target}, problem.target_column(), problem.notes);
       if (static_cast<Index>(kept.size()) < problem.rows()) {
-        problem.sparse = rows_of(*problem.sparse, kept);
+        problem.sparse = sparse_rows(*problem.sparse, kept);
         problem.target = data::decide_target(problem.target_column(), kind_of(task));
       }
     }

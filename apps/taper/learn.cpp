@@ -40,12 +40,6 @@ std::vector<Index> widths_of(const std::string& text) {
   return widths;
 }
 
-LearningSet rows_of(const data::Preprocessing& preprocessing, const TableProblem& problem,
-                    const std::vector<Index>& chosen, std::vector<std::string>& notes) {
-  const data::Table table = data::rows(*problem.table, chosen);
-  return {preprocessing.apply(table, notes), preprocessing.apply_target(table.column(problem.target.name))};
-}
-
 std::vector<Index> all_rows(const TableProblem& problem) {
   std::vector<Index> rows(static_cast<std::size_t>(problem.rows()));
   std::iota(rows.begin(), rows.end(), Index{0});
@@ -86,14 +80,6 @@ TableFit fit_all_linear(const LearnOptions& options, TableProblem const& problem
   std::vector<std::string> notes;
   return fit_linear(preprocessing, rows_of(preprocessing, problem, all_rows(problem), notes),
                     options.fit_options());
-}
-
-/// LIBSVM written out, for models that are not linear.
-TableProblem dense(const TableProblem& problem) {
-  if (!problem.sparse) return problem;
-  TableProblem result{
-      problem.source, data::to_table(*problem.sparse, problem.source), {}, problem.target, problem.notes};
-  return result;
 }
 
 std::vector<double> held_out_losses(const TableModel& model, const TableProblem& problem,
@@ -179,6 +165,17 @@ std::vector<std::string> kinds_for(const TableProblem& problem, const std::strin
   return {"linear", "network"};
 }
 
+TableProblem written_out(const TableProblem& problem) {
+  if (!problem.sparse) return problem;
+  return {problem.source, data::to_table(*problem.sparse, problem.source), {}, problem.target, problem.notes};
+}
+
+LearningSet rows_of(const data::Preprocessing& preprocessing, const TableProblem& problem,
+                    const std::vector<Index>& chosen, std::vector<std::string>& notes) {
+  const data::Table table = data::rows(*problem.table, chosen);
+  return {preprocessing.apply(table, notes), preprocessing.apply_target(table.column(problem.target.name))};
+}
+
 Learned learn(const LearnOptions& options, const TableProblem& problem) {
   const TableFitOptions fit_options = options.fit_options();
   std::vector<std::string> kinds = kinds_for(problem, options.model);
@@ -205,7 +202,7 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     return result;
   }
 
-  const TableProblem written_out = dense(problem);
+  const TableProblem columns = written_out(problem);
   const data::Preprocessing for_target{{}, {}, problem.target};
   const Split split = split_rows(for_target.apply_target(problem.target_column()), problem.target,
                                  options.validation, options.seed);
@@ -213,10 +210,10 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     throw Error("fit", "--validation ", options.validation, " of ", problem.rows(), " rows holds out ",
                 split.validation.size(), ": expected at least one, and one to train on");
   }
-  const data::Preprocessing preprocessing = prepare(options, written_out, split.train);
+  const data::Preprocessing preprocessing = prepare(options, columns, split.train);
   std::vector<std::string> ignored;
-  const LearningSet train = rows_of(preprocessing, written_out, split.train, ignored),
-                    validation = rows_of(preprocessing, written_out, split.validation, ignored);
+  const LearningSet train = rows_of(preprocessing, columns, split.train, ignored),
+                    validation = rows_of(preprocessing, columns, split.validation, ignored);
   result.features = static_cast<Index>(preprocessing.features.size());
   const auto fit_kind = [&](const std::string& kind) {
     tell(fit_options, fmt::format("{} of {} features, {} rows to train on and {} held out",
@@ -232,8 +229,8 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     return result;
   }
   TableFit linear = fit_linear(preprocessing, train, fit_options), network = fit_kind("network");
-  const std::vector<double> of_linear = held_out_losses(linear.model, written_out, split.validation),
-                            of_network = held_out_losses(network.model, written_out, split.validation);
+  const std::vector<double> of_linear = held_out_losses(linear.model, columns, split.validation),
+                            of_network = held_out_losses(network.model, columns, split.validation);
   const Difference difference = difference_of(of_linear, of_network);
   const bool better = difference.mean > difference.standard_error;
   result.model = better ? "network" : "linear";

@@ -35,6 +35,13 @@ std::vector<std::string> kinds_for(const TableProblem& problem, const std::strin
 /// held out by more than one standard error of the difference.
 Learned learn(const LearnOptions& options, const TableProblem& problem);
 
+/// LIBSVM written out, for models that are not linear.
+TableProblem written_out(const TableProblem& problem);
+
+/// Some rows of a table that is not sparse, as a preprocessing makes them.
+LearningSet rows_of(const data::Preprocessing& preprocessing, const TableProblem& problem,
+                    const std::vector<Index>& chosen, std::vector<std::string>& notes);
+
 /// A path as a report has it.
 Json report_on(const std::vector<PathPlace>& path, const data::TargetColumn& target);
 

@@ -19,6 +19,8 @@ std::vector<std::unique_ptr<Verb>> make_verbs() {
   verbs.push_back(make_shrink());
   verbs.push_back(make_select());
   verbs.push_back(make_path());
+  verbs.push_back(make_tune());
+  verbs.push_back(make_bench());
   verbs.push_back(make_completion());
   return verbs;
 }

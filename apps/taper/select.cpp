@@ -134,13 +134,6 @@ class Select : public Verb {
     report(problem, preprocessing, column_of, chosen, quiet, start);
   }
 
-  static TableProblem written_out(const TableProblem& problem) {
-    if (!problem.sparse) return problem;
-    TableProblem result{
-        problem.source, data::to_table(*problem.sparse, problem.source), {}, problem.target, problem.notes};
-    return result;
-  }
-
   template <class T>
   static sparsity::FeatureSelection choose(const TableProblem& problem,
                                            const data::Preprocessing& preprocessing,

@@ -26,6 +26,8 @@ std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_shrink();
 std::unique_ptr<Verb> make_select();
 std::unique_ptr<Verb> make_path();
+std::unique_ptr<Verb> make_tune();
+std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_completion();
 
 /// All of them, in the order of the help.

@@ -78,7 +78,7 @@ TEST_CASE("sparse_fm: files, whatever is between the cells, on two threads, and 
 
   // A test file of its own, with users, items and a kind that the training set does not have.
   write_ratings(folder / "test",
-        ratings(",", 200, 2, true) + "new,1,3,k1\n0,other,3,k1\n0,1,3,odd\nnew,other,3,odd\n");
+                ratings(",", 200, 2, true) + "new,1,3,k1\n0,other,3,k1\n0,1,3,odd\nnew,other,3,odd\n");
   const Json report = figures(
       "sparse_fm", "'" + (folder / "comma") + "' --test '" + (folder / "test") + "' --side kind --rank 4");
   CHECK(report["fields"] == Json{{"user", 40}, {"item", 50}, {"kind", 4}});

@@ -344,6 +344,12 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
            Case{"inspect " + file("cut.safetensors", newer.substr(0, 8)), "has 8 bytes: expected a header"},
            Case{"inspect " + file("cut2.safetensors", newer.substr(0, 60)),
                 "has 60 bytes: expected a header"},
+           Case{"tune " + good + " --target alive --budget 2 --quiet", "a budget of 2 parameters: expected"},
+           Case{"tune " + good + " --target alive --budget 2.5 --quiet",
+                "--budget 2.5: expected a whole number"},
+           Case{"tune " + good + " --target alive --save " + model + "2 --quiet", "--save without --budget"},
+           Case{"bench " + model + " " + all_different, "expected all that the model reads"},
+           Case{"bench - -", "expected one of them on standard input"},
            Case{"completion ksh", "expected bash, zsh or fish"},
        }) {
     const Run result =
@@ -401,6 +407,53 @@ TEST_CASE("taper: of many classes, those of a single row are left out, of LIBSVM
     CHECK(report["rows"] == 40);
     CHECK(report["classes"].size() == 2);
     CHECK(report["notes"][0].get<std::string>().find("2 classes have a single row each") == 0);
+  }
+}
+
+TEST_CASE("taper: tune searches within a budget, of numbers and of classes, and saves what fit does") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors", classes = folder / "c.csv";
+  write_table(table, bent(400, 5));
+  write_table(classes, passengers(200, 5));
+  const std::string quick =
+      " --trials 3 --seeds 2 --search epochs=30 --search starts=1 --search width=8 --search layers=2 "
+      "--search "
+      "path_epochs=3 --quiet --json -";
+  const Run run_tune =
+      run("taper", "tune " + table + " --target y --budget 40 --no-control --save " + model + quick);
+  INFO(run_tune.err);
+  REQUIRE(run_tune.status == 0);
+  const Json report = Json::parse(run_tune.out);
+  CHECK(report["rows"] == Json{{"train", 256}, {"validation", 64}, {"test", 80}});
+  CHECK(report["found"][0]["winner"]["size"] <= 40);
+  const Run inspected = run("taper", "inspect " + model + " --json - --quiet");
+  CHECK(Json::parse(inspected.out)["parameters"] <= 40);
+  const Run predicted = run("taper", "predict " + model + " " + table + " --quiet --json -");
+  CHECK(Json::parse(predicted.out)["errors"]["r2"] > 0.5);
+
+  const Run of_classes = run("taper", "tune " + classes + " --target alive --budget 40" + quick);
+  INFO(of_classes.err);
+  REQUIRE(of_classes.status == 0);
+  const Json found = Json::parse(of_classes.out)["found"][0];
+  CHECK(found["winner"]["validation_log_loss"] < 0.68);  // of an even guess: 0.693
+  CHECK(found.contains("control"));
+}
+
+TEST_CASE("taper: bench times each part") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors";
+  write_table(table, passengers(80, 3));
+  fit(table + " --target alive --save " + model);
+  const Run result = run("taper", "bench " + model + " " + table + " --repeats 3 --json -");
+  INFO(result.err);
+  REQUIRE(result.status == 0);
+  const Json report = Json::parse(result.out);
+  CHECK(report["rows"] == 80);
+  for (const char* const part : {"read", "prepare", "predict", "one_row"}) {
+    const double rows = std::string(part) == "one_row" ? 1 : 80;
+    const double seconds = report[part]["seconds"];
+    CHECK(seconds > 0);
+    CHECK(report[part]["rows_per_second"].get<double>() == doctest::Approx(rows / seconds));
   }
 }
 

@@ -1,0 +1,182 @@
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/data/number.hpp>
+
+#include "../output.hpp"
+#include "../tune_study.hpp"
+#include "learn.hpp"
+#include "verb.hpp"
+
+namespace taper::apps {
+namespace {
+
+/// The rows of a table, prepared by those that are trained on.
+struct TuneRows {
+  data::Preprocessing preprocessing;
+  TuneData data;
+};
+
+class TuneVerb : public Verb {
+ public:
+  TuneVerb() {
+    study_.trials = 30;
+    study_.seeds = 3;
+  }
+  const char* name() const override { return "tune"; }
+  const char* summary() const override {
+    return "Searches for the best network within a budget, and trains a dense one of the same size beside "
+           "it.";
+  }
+  const char* example() const override {
+    return "taper tune houses.csv --target price --budget 100 --minutes 5 --save houses.safetensors\n\n"
+           "A fifth of the rows is set aside and measures once what was found; of the rest a fifth chooses. "
+           "Losses are of the standardized target, or log losses of classes. Networks only: no linear "
+           "models and no factorization machines (see taper fit), no features chosen by name (see taper "
+           "select), no --test file.";
+  }
+
+  void add_to(Command& command) override {
+    options_.add_table(command);
+    command.list("--budget", budgets_,
+                 "Parameters at most; may be given several times, for a search each. Without, the front of "
+                 "size against loss");
+    command.option("--trials", study_.trials,
+                   "Trials for each budget, at most (with --halving, whole waves of 9)", 1, 1'000'000);
+    command.option("--minutes", minutes_,
+                   "No new trials after so long, for all budgets together; the control takes the same again "
+                   "(0: no limit)");
+    command.flag("--halving", study_.halving, "Successive halving: of 9 trials, 1 is trained to its end");
+    command.list("--search", study_.search,
+                 "A setting to search or to hold, may be given several times: lr=1e-4:1e-2:log, "
+                 "width=8:64:int, activation=tanh,relu, factors=3");
+    command.option(
+        "--journal", study_.journal,
+        "File to append every trial to, in the form that Optuna reads; the study goes on from there",
+        [](const std::string& path) {
+          return can_be_written(path) ? nullptr : "a file that can be written";
+        });
+    command.option("--seeds", study_.seeds, "Seeds from which the winner is trained again", 1, 1000);
+    command.flag("--no-control", no_control_, "No dense networks");
+    command.option("--most-categories", options_.most_categories,
+                   "Categories of a column that are told apart at most; rarer ones are one together", 1,
+                   100'000);
+    command.option("--save", save_,
+                   "File to write the network of the last budget to, with its preprocessing; - is standard "
+                   "output",
+                   [](const std::string& path) {
+                     return path == "-" || can_be_written(path) ? nullptr
+                                                                : "a file that can be written, or -";
+                   });
+    options_.table.add_format_options(command);
+    options_.add_run_options(command);
+  }
+
+  void run() override {
+    if (save_ == "-" && options_.json == "-") {
+      throw Error("tune", "--save - and --json -: expected one of them on standard output");
+    }
+    const auto start = std::chrono::steady_clock::now();
+    set_threads(options_.threads);
+    for (const std::string& text : budgets_) {
+      double value;
+      const bool number = data::parse_number(text, value) == data::NumberKind::finite;
+      if (!number || value < 1 || value > 1e15 || value != std::floor(value)) {
+        throw Error("tune", "--budget ", text, ": expected a whole number of parameters");
+      }
+      study_.budgets.push_back(static_cast<Index>(value));
+    }
+    if (!save_.empty() && budgets_.empty()) {
+      throw Error("tune", "--save without --budget: expected one, as a front is of many networks");
+    }
+    study_.minutes = minutes_;
+    study_.control = !no_control_;
+    study_.seed = options_.seed;
+    study_.quiet = options_.quiet;
+    const TableProblem problem =
+        written_out(load_table_problem(options_.table, options_.target, options_.task, options_));
+    TableFitOptions telling;
+    telling.quiet = options_.quiet;
+    tell(telling, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
+    for (const std::string& note : problem.notes) tell(telling, "note: " + note);
+    const TuneRows rows = rows_for(problem);
+    check_budgets(rows.data, study_);
+    if (!study_.journal.empty()) note_file(study_.journal);
+    TuneStudy study = run_tune_study(rows.data, study_);
+    const data::TargetColumn& target = rows.preprocessing.target;
+    study.report["target"] = target.name;
+    if (target.kind == data::TargetKind::regression) {
+      study.report["target_deviation"] = target.scale;  // of which losses are in squares
+    }
+    study.report["notes"] = problem.notes;
+    if (!save_.empty()) {
+      if (!study.model) throw Error("tune", "--save: expected a network, but every seed has failed");
+      std::vector<Index> kept;
+      TableModel model = network_model(*study.model, rows.preprocessing, kept);
+      model.about = {{"model", "network"}, {"rows", problem.rows()}, {"found", study.report["found"].back()}};
+      save_table_model(model, save_);
+      study.report["saved"] = save_;
+    }
+    study.report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    apps::save(study.report, options_);
+    if (save_ != "-" && options_.prints()) print_study(study.report, rows.data.loss_name);
+  }
+
+ private:
+  TuneRows rows_for(const TableProblem& problem) const {
+    constexpr double share = 0.2;
+    constexpr Index fewest = 10;
+    if (problem.rows() < fewest) {
+      throw Error("tune", problem.source, " has ", problem.rows(), " rows: expected at least ", fewest,
+                  ", to learn from some, choose by others and test with others");
+    }
+    const data::Preprocessing for_target{{}, {}, problem.target};
+    const std::vector<double> y = for_target.apply_target(problem.target_column());
+    const Split outer = split_rows(y, problem.target, share, options_.seed);
+    std::vector<double> inner_y;
+    for (const Index row : outer.train) inner_y.push_back(y[static_cast<std::size_t>(row)]);
+    const Split inner = split_rows(inner_y, problem.target, share, options_.seed + 1);
+    const auto rows_at = [&](const std::vector<Index>& places) {
+      std::vector<Index> result;
+      for (const Index place : places) result.push_back(outer.train[static_cast<std::size_t>(place)]);
+      return result;
+    };
+    const std::vector<Index> train = rows_at(inner.train);
+    TuneRows rows;
+    rows.preprocessing = data::fit_preprocessing(data::rows(*problem.table, train), problem.target,
+                                                 {.most_categories = options_.most_categories});
+    std::vector<std::string> ignored;
+    const auto set = [&](const std::vector<Index>& chosen) {
+      return dataset_of(rows_of(rows.preprocessing, problem, chosen, ignored));
+    };
+    rows.data.name = problem.source == "standard input"
+                         ? problem.source
+                         : std::filesystem::path(problem.source).stem().string();
+    rows.data.train = set(train);
+    rows.data.validation = set(rows_at(inner.validation));
+    rows.data.test = set(outer.validation);
+    rows.data.loss = network_loss(problem.target);
+    rows.data.outputs = network_outputs(problem.target);
+    if (problem.target.kind != data::TargetKind::regression) rows.data.loss_name = "log_loss";
+    return rows;
+  }
+
+  LearnOptions options_;
+  TuneStudyOptions study_;
+  std::vector<std::string> budgets_;
+  std::string save_;
+  double minutes_ = 0;
+  bool no_control_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_tune() {
+  return std::make_unique<TuneVerb>();
+}
+
+}  // namespace taper::apps
