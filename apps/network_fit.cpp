@@ -93,6 +93,11 @@ class PathFit {
   TableFit run(nn::Sequential<float> net) {
     constexpr double ratio = 2.5;
     constexpr std::size_t most_points = 14;
+    constexpr double most_penalty = 1e6;  // of standardized data: nothing is left long before
+    if (options_.penalty && *options_.penalty > most_penalty) {
+      throw Error("fit", "--penalty ", *options_.penalty, ": expected at most ", most_penalty,
+                  " for a network or factorization machine, of which nothing is left then");
+    }
     const bool regression = preprocessing_.target.kind == data::TargetKind::regression;
     double alpha = options_.penalty ? *options_.penalty : regression ? 3e-4 : 1e-3;
     net_ = std::move(net);

@@ -70,8 +70,13 @@ void check_fits(const TableModel& model, const std::string& path) {
         }
       },
       model.graph);
-  const Tensor<double> y =
-      outputs_of(model, Tensor<double>(Shape{1, static_cast<Index>(model.preprocessing.features.size())}));
+  Tensor<double> y;
+  try {
+    y = outputs_of(model, Tensor<double>(Shape{1, static_cast<Index>(model.preprocessing.features.size())}));
+  } catch (const Error& error) {
+    throw Error("load", path, " predicts nothing for a row of averages, as ", error.given(), ": expected ",
+                error.expected());
+  }
   if (const Index width = width_of(model.preprocessing.target, model.link); y.shape()[1] != width) {
     fail("gives ", y.shape()[1], " numbers for each row in place of ", width);
   }

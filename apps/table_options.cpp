@@ -112,6 +112,10 @@ std::pair<std::string, std::string> TableFormat::read_text(const CommonOptions& 
 
 std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string& text,
                                                               const std::string& source) const {
+  // The length that a safetensors file begins with ends in a 0, which no text has.
+  if (text.size() > 8 && text[7] == '\0' && text[8] == '{') {
+    throw Error("table", source, " is a safetensors file, as models are: expected a table");
+  }
   if (data::is_libsvm(text)) {
     data::SparseSet set = data::parse_libsvm(text, source);
     if (!categorical.empty()) {

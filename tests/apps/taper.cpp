@@ -276,6 +276,8 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
   const std::string version = "\\\"version\\\":1,\\\"columns\\\"";
   REQUIRE(newer.find(version) != std::string::npos);
   newer[newer.find(version) + version.find('1')] = '2';
+  std::string undefined = text(model);  // whose last number is NaN
+  std::ranges::fill(undefined.end() - 8, undefined.end(), '\xff');
   const std::string all_different = file("n.csv", "name,y\nann,1\nbob,2\ncat,3\ndan,4\neve,5.5\n");
   struct Case {
     std::string arguments, words;
@@ -350,6 +352,11 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
            Case{"tune " + good + " --target alive --save " + model + "2 --quiet", "--save without --budget"},
            Case{"bench " + model + " " + all_different, "expected all that the model reads"},
            Case{"bench - -", "expected one of them on standard input"},
+           Case{"fit " + good + " --target alive --model network --penalty 1e300",
+                "--penalty 1e+300: expected at most 1e+06"},
+           Case{"predict " + model + " " + model, "is a safetensors file, as models are: expected a table"},
+           Case{"predict " + file("nan.safetensors", undefined) + " " + good,
+                "nan.safetensors predicts nothing"},
            Case{"completion ksh", "expected bash, zsh or fish"},
        }) {
     const Run result =
