@@ -62,9 +62,9 @@ template <class T> struct Destination {
   Index ldc;
   Index columns;  // how many of the tile's there are
   bool add;
-  const T* bias;      // of the columns, or null
-  const T* row_bias;  // of the rows, or null; not both
-  bool far;           // probably in no near cache
+  const T* bias;  // of the columns or rows, or null
+  bool by_rows;   // whether it is of the rows
+  bool far;       // probably in no near cache
 };
 
 /// What a tile does beside its products, which hide it.
@@ -84,7 +84,7 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
   const Index last = c.columns - (V - 1) * step;  // columns of the last vector
   Vector<T> shift[V], sums[R][V];
   HWY_UNROLL(4) for (Index j = 0; j < V; ++j) shift[j] = hn::Zero(d);
-  if (c.bias != nullptr) {
+  if (c.bias != nullptr && !c.by_rows) {
     HWY_UNROLL(4) for (Index j = 0; j < V - 1; ++j) shift[j] = load<T>(c.bias + j * step);
     shift[V - 1] = load_upto<T>(c.bias + (V - 1) * step, last);
   }
@@ -96,9 +96,9 @@ HWY_INLINE void tile(Index k, const T* a, Index a_step, const Panel<T>& b, const
   HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
     HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = shift[j];
   }
-  if (c.row_bias != nullptr) {
+  if (c.by_rows) {
     HWY_UNROLL(16) for (Index i = 0; i < R; ++i) {
-      HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = hn::Set(d, c.row_bias[i]);
+      HWY_UNROLL(4) for (Index j = 0; j < V; ++j) sums[i][j] = hn::Set(d, c.bias[i]);
     }
   }
   if (c.far) {  // it is needed only at the end
@@ -187,8 +187,8 @@ void multiply_panel(Index rows, Index k, const LeftRef<T>& a, Panel<T> b, const 
     const Index step = a.step > 0 ? a.step : size();
     for (Index i = 0; i < size(); i += R) {
       const T* const from = a.data + first * a.row + (a.step > 0 ? i * a.row : i);
-      const T* const row_bias = c.row_bias == nullptr ? nullptr : c.row_bias + first + i;
-      const Destination<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, c.bias, row_bias, c.far};
+      const T* const bias = c.by_rows ? c.bias + first + i : c.bias;
+      const Destination<T> to{c.data + (first + i) * c.ldc, c.ldc, c.columns, c.add, bias, c.by_rows, c.far};
       if constexpr (V == tile_vectors && size() == tile_rows) {
         if (b.copy != nullptr) {
           tile<T, R, V, order, Aside::copy>(k, from, step, b, nullptr, to);

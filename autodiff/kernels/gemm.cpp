@@ -4,9 +4,10 @@
 #ifndef TAPER_GEMM_TABLE  // once, before the targets
 #define TAPER_GEMM_TABLE
 namespace taper::kernels {
-/// How a product is done: what is added to it, at most one of both, and what is applied to the result.
+/// How a product is done: what is added to it and what is applied to the result.
 template <class T> struct Manner {
-  const T *bias, *row_bias;
+  const T* bias;  // of the columns or rows, or null
+  bool by_rows;   // whether it is of the rows
   Activation f;
   bool alone;  // without other threads
 };
@@ -86,7 +87,7 @@ template <class T> bool reads_left(MatrixRef<T> a, Index m, Index n, Index k) {
 template <class T>
 void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
              const Manner<T>& manner) {
-  const T *const bias = manner.bias, *const row_bias = manner.row_bias;
+  const T* const bias = manner.bias;
   if (k == 0) a.row = a.column = b.row = b.column = 0;  // there may be no memory to walk in
   const Index width = tile_columns<T>;
   const bool parallel =
@@ -109,6 +110,7 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
       const Index inner = std::min(inner_piece, k - start);
       const MatrixRef<T> left{a.data + first * a.row + start * a.column, a.row, a.column};
       const MatrixRef<T> right{b.data + start * b.row, b.row, b.column};
+      const bool biased = bias != nullptr && start == 0;
       if (!left_in_place) {
         for_pieces(parts, 1, [&](Index part, Index) {
           const Index row = part * part_rows;
@@ -140,8 +142,8 @@ void product(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, In
                                     ldc,
                                     columns,
                                     add || start > 0,
-                                    bias != nullptr && start == 0 ? bias + column : nullptr,
-                                    row_bias != nullptr && start == 0 ? row_bias + first + row : nullptr,
+                                    biased ? bias + (manner.by_rows ? first + row : column) : nullptr,
+                                    biased && manner.by_rows,
                                     m * n > far_result<T>};
         const auto run = [&](const LeftRef<T>& from, auto order) HWY_ATTR {
           if (vectors == 1) return multiply_panel<T, 1, order()>(height, inner, from, panel, target);
@@ -253,8 +255,8 @@ void multiply(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, I
   if (m == 0 || n == 0) return;
   const Index few = 8;
   const bool rows_meet = (a.column == 1 || k == 1) && (b.row == 1 || k == 1);
-  const bool by_rows = manner.row_bias != nullptr;
-  const T* const bias = by_rows ? manner.row_bias : manner.bias;
+  const bool by_rows = manner.by_rows;
+  const T* const bias = manner.bias;
   // Splits `count` rows into as many of `work` elements as make a piece for a thread.
   const auto split = [&](Index count, Index work, const auto& run) {
     const Index piece = std::max<Index>(8, elementwise_piece / std::max<Index>(work, 1));
@@ -292,13 +294,13 @@ TAPER_DISPATCH(GemmTable)
 template <class T>
 void gemm(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add, const T* bias,
           Activation f) {
-  best<T>().multiply(m, n, k, a, b, c, ldc, add, {bias, nullptr, f, false});
+  best<T>().multiply(m, n, k, a, b, c, ldc, add, {bias, false, f, false});
 }
 
 template <class T>
 void gemm_alone(Index m, Index n, Index k, MatrixRef<T> a, MatrixRef<T> b, T* c, Index ldc, bool add,
                 const T* row_bias, Activation f) {
-  best<T>().multiply(m, n, k, a, b, c, ldc, add, {nullptr, row_bias, f, true});
+  best<T>().multiply(m, n, k, a, b, c, ldc, add, {row_bias, row_bias != nullptr, f, true});
 }
 
 #define TAPER_INSTANTIATE(T)                                                                           \
