@@ -5,6 +5,8 @@
 #include <utility>
 #include <variant>
 
+#include <taper/autodiff/attribute_value.hpp>
+
 namespace taper::optim {
 namespace {
 
