@@ -6,7 +6,6 @@
 #include <memory>
 #include <taper/data/ratings.hpp>
 #include <taper/nn/layers/factorization_machine.hpp>
-#include <taper/data/ratings.hpp>
 #include <taper/taper.hpp>
 
 #include "../apps/rating_fit.hpp"

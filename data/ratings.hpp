@@ -43,9 +43,9 @@ struct Ratings {
 /// columns are ignored but for RatingsOptions::sides.
 ///
 /// Throws Error, naming file and line (counted from 1), for a file that cannot be read, no ratings, fewer
-/// than three cells, two columns of one name, a line with another number of cells than the first, an empty user, item or side, a
-/// rating that is not a finite number, a quote that does not close, a side that is not there or that is the
-/// user, the item or the rating, and a separator other than those above.
+/// than three cells, two columns of one name, a line with another number of cells than the first, an empty
+/// user, item or side, a rating that is not a finite number, a quote that does not close, a side that is not
+/// there or that is the user, the item or the rating, and a separator other than those above.
 Ratings read_ratings(const std::string& path, const RatingsOptions& options = {});
 
 /// The same for a text in memory; `source` stands for the file in errors.

@@ -46,9 +46,10 @@ std::map<std::string, std::string> names_in_model(const Archive& archive, const 
   return names;
 }
 
-/// Whether a tensor of this name in the model is where PyTorch's batch norm counts its batches, beside running
-/// statistics that the model has. Nothing is computed with it.
-bool counts_batches(const std::string& name, const StoredTensor& stored, const std::set<std::string>& expected) {
+/// Whether a tensor of this name in the model is where PyTorch's batch norm counts its batches, beside
+/// running statistics that the model has. Nothing is computed with it.
+bool counts_batches(const std::string& name, const StoredTensor& stored,
+                    const std::set<std::string>& expected) {
   const std::string_view end = "num_batches_tracked";
   return name.ends_with(end) && stored.shape.empty() &&
          expected.contains(name.substr(0, name.size() - end.size()) + "running_mean");
@@ -96,7 +97,8 @@ Plan<T> make_plan(const std::vector<ModelPart<T>>& model, const Archive& archive
   const std::set<std::string> constants = constants_in(archive);
   for (const auto& [in_model, name] : names) {
     const StoredTensor& stored = archive.tensor(name);
-    if (used.contains(name) || constants.contains(name) || counts_batches(in_model, stored, expected)) continue;
+    if (used.contains(name) || constants.contains(name) || counts_batches(in_model, stored, expected))
+      continue;
     plan.report.surplus.push_back(name);
     plan.has.push_back(concatenate(quote(name), " (", stored.shape_text(), ')'));
   }

@@ -32,9 +32,9 @@ struct LoadOptions {
 struct LoadReport {
   std::vector<std::string> loaded;   ///< parameters, factors of them, and buffers
   std::vector<std::string> missing;  ///< what the file lacks; these are as they were
-  /// Tensors of the file that the model does not have, other than constants in the code of what was saved, and
-  /// PyTorch's count of batches beside the statistics of a batch norm (`num_batches_tracked`), which nothing
-  /// is computed with.
+  /// Tensors of the file that the model does not have, other than constants in the code of what was saved,
+  /// and PyTorch's count of batches beside the statistics of a batch norm (`num_batches_tracked`), which
+  /// nothing is computed with.
   std::vector<std::string> surplus;
   std::vector<std::string> converted;  ///< those of another dtype in the file
   /// Parameters that the file has as one tensor and the model in factors, with the names of these.

@@ -187,7 +187,8 @@ TEST_CASE("load: PyTorch's count of batches is no part of a batch norm") {
   CHECK(report.loaded == Texts{"0.running_mean", "0.running_var"});
   CHECK(report.surplus.empty());
   CHECK_ERROR(io::load(model, file_of({mean, var, list}), renamed), "has \"bn.num_batches_tracked\" (1)");
-  CHECK_ERROR(io::load(model, file_of({mean, var, elsewhere}), renamed), "has \"num_batches_tracked\" (scalar)");
+  CHECK_ERROR(io::load(model, file_of({mean, var, elsewhere}), renamed),
+              "has \"num_batches_tracked\" (scalar)");
 }
 
 TEST_CASE("load: masks of the file are left out on request, and the model keeps its own") {

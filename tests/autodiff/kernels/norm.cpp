@@ -180,8 +180,7 @@ TEST_CASE_TEMPLATE("row_normalize: values and gradients against loops, with and 
                    double) {
   for_each_target([&](const char*) {
     Rng rng(3);
-    for (const auto& size :
-         {std::pair<Index, Index>{1, 1}, {3, 2}, {5, 7}, {4, 16}, {200, 33}, {3, 5000}}) {
+    for (const auto& size : {std::pair<Index, Index>{1, 1}, {3, 2}, {5, 7}, {4, 16}, {200, 33}, {3, 5000}}) {
       const Index rows = size.first, n = size.second;
       for (const bool centered : {true, false}) {
         for (const bool weighted : {true, false}) {
