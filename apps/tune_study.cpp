@@ -578,15 +578,20 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
       if (std::isfinite(difference)) differences.push_back(difference);
     }
     const double paired = median_of(differences);
+    const auto lower = std::ranges::count_if(differences, [](double difference) { return difference < 0; });
+    const std::string seeds_say = fmt::format(", and lower in {} of {} seeds", lower, differences.size());
     report["paired_median_difference"] = finite_or_null(paired);
+    report["lower_in"] = lower;  // a median of few seeds can be below 0 by chance
     report["worth_it"] = paired < 0;
     report["says"] =
         !std::isfinite(paired) ? std::string("there is no dense network to compare with")
         : paired < 0
             ? fmt::format("training sparse is worth it: {:.4g} below a dense network of the same widths",
-                          -paired)
+                          -paired) +
+                  seeds_say
             : fmt::format("training sparse is not worth it: {:.4g} above a dense network of the same widths",
-                          paired);
+                          paired) +
+                  seeds_say;
   }
   std::size_t best = 0;
   for (std::size_t k = 0; k < seeds.size(); ++k) {
