@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <initializer_list>
 #include <taper/autodiff/random.hpp>
 #include <taper/data/digits.hpp>
@@ -15,7 +16,9 @@
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/pool.hpp>
 #include <taper/nn/layers/select.hpp>
+#include <taper/nn/parametrization.hpp>
 #include <taper/nn/summary.hpp>
+#include <taper/sparsity/costs.hpp>
 #include <taper/train/evaluate.hpp>
 #include <tuple>
 #include <utility>
@@ -114,6 +117,59 @@ Json size_of(const nn::Sequential<float>& net, const data::Dataset<float>& image
   widths.push_back(outputs);
   const nn::Summary::Row all = nn::summary(net, images.x.shape().with(0, 1)).rows.front();
   return {{"widths", widths}, {"parameters", all.parameters}, {"multiply_adds", all.multiply_adds}};
+}
+
+bool cut_filters(nn::Sequential<float>& net, const data::Dataset<float>& images, Index multiply_adds) {
+  struct Layer {
+    nn::Parameter<float>* weight;
+    double products;                                // of one filter that reads one map or input
+    std::vector<std::pair<double, Index>> filters;  // penalty and position, the largest first
+  };
+  const sparsity::Costs costs = sparsity::multiply_add_costs(net, images.x.shape().with(0, 1));
+  std::vector<Layer> layers;
+  std::vector<double> counts{1};  // of what the first layer reads, and of the filters of each
+  net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
+    if (parameter.shape().rank() < 2) return;
+    const Index filters = parameter.shape()[0], entries = parameter.shape().size() / filters;
+    layers.push_back({&parameter, costs.at(name) / (static_cast<double>(filters) * counts.back()), {}});
+    counts.push_back(static_cast<double>(filters));
+    const auto* const product = dynamic_cast<const nn::Hadamard<float>*>(parameter.parametrization());
+    if (product == nullptr) return;  // the last layer, whose filters are the classes
+    const Tensor<float> weight = parameter.materialize();
+    for (Index k = 0; k < filters; ++k) {
+      const Eigen::Map<const Eigen::VectorXf> filter(weight.data() + k * entries, entries);
+      const double norm = static_cast<double>(filter.norm());
+      const double penalty = product->weight(k) * std::pow(norm, 2 / static_cast<double>(product->depth()));
+      layers.back().filters.emplace_back(penalty, k);
+    }
+    std::ranges::sort(layers.back().filters, std::greater());
+  });
+  const auto products = [&](std::size_t l) { return layers[l].products * counts[l + 1] * counts[l]; };
+  const auto total = [&] {
+    double sum = 0;
+    for (std::size_t l = 0; l < layers.size(); ++l) sum += products(l);
+    return sum;
+  };
+  while (total() > static_cast<double>(multiply_adds)) {
+    std::size_t least = layers.size();
+    double least_share = 0;
+    for (std::size_t l = 0; l + 1 < layers.size(); ++l) {
+      if (layers[l].filters.size() < 2) continue;
+      const double saved = (products(l) + products(l + 1)) / counts[l + 1];
+      const double share = layers[l].filters.back().first / saved;
+      if (least == layers.size() || share < least_share) least = l, least_share = share;
+    }
+    if (least == layers.size()) return false;
+    Layer& layer = layers[least];
+    const Index k = layer.filters.back().second;
+    for (nn::Parameter<float>& factor : layer.weight->factors()) {
+      const Index entries = factor.shape().size() / factor.shape()[0];
+      std::fill_n(factor.value().data() + k * entries, entries, 0.0f);
+    }
+    layer.filters.pop_back();
+    --counts[least + 1];
+  }
+  return true;
 }
 
 double error_rate(const nn::Sequential<float>& net, const data::Dataset<float>& images) {

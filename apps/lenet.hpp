@@ -31,6 +31,15 @@ nn::Sequential<float> lenet(const std::string& model);
 /// "multiply_adds" of one image: one for each product of a weight with an activation, biases not counted.
 Json size_of(const nn::Sequential<float>& net, const data::Dataset<float>& images);
 
+/// Sets filters of a network that is factorized by filters to zero, until it has at most so many
+/// multiply-adds for an image: first those whose penalty is the least for what they cost, with what their
+/// readers then save, and never the last one of a layer. Where the penalty is in balance with the loss, the
+/// penalty of a group is what the loss would rise by, to the first order and up to a factor of all, if the
+/// group went. (Larger penalties for dear layers do not do it: behind a rectifier a layer can be small and
+/// the next one large in its place, so that at the optimum the penalties of all layers are the same.) Returns
+/// false where one filter in each layer is too many; some have then been set to zero.
+bool cut_filters(nn::Sequential<float>& net, const data::Dataset<float>& images, Index multiply_adds);
+
 /// The share of the images, in percent, whose largest output is not that of the label.
 double error_rate(const nn::Sequential<float>& net, const data::Dataset<float>& images);
 

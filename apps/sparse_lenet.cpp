@@ -6,8 +6,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <functional>
-#include <map>
 #include <optional>
 #include <taper/taper.hpp>
 
@@ -101,11 +99,10 @@ class Job {
   train::History learn(nn::Sequential<float>& net, Index epochs, double from_dense, const std::string& title,
                        bool saved) const;
   double train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const;
-  void cut_to(nn::Sequential<float>& net, Index multiply_adds) const;
   optim::Adam<float> plain_adam(nn::Sequential<float>& net) const {
     return optim::Adam<float>(net.parameters(), {.lr = options_.lr, .weight_decay = options_.refit_decay});
   }
-  void factorize(nn::Sequential<float>& net);
+  void factorize(nn::Sequential<float>& net) const;
   apps::Json measured(const nn::Sequential<float>& net) const;
   apps::Json point(double alpha, const std::string& number);
 
@@ -116,9 +113,7 @@ class Job {
   nn::Sequential<float> dense_;
   std::optional<nn::Sequential<float>> last_;  // what --save keeps
   double dense_seconds_ = 0;
-  Index multiply_adds_ = 0;               // of the dense network
-  sparsity::Costs costs_;                 // that penalties are weighted by
-  std::map<std::string, Index> offered_;  // filters of each layer
+  Index multiply_adds_ = 0;  // of the dense network
 };
 
 /// Some of the epochs of a training with Adam on batches, with a learning rate that falls to 0 along half a
@@ -180,67 +175,6 @@ train::History Job::learn(nn::Sequential<float>& net, Index epochs, double from_
   return train_part(net, taught, loss, adam, 0, epochs, epochs, title, saved);
 }
 
-/// Sets filters to zero until the network has at most so many multiply-adds: first those whose penalty is the
-/// least for what they cost. Where the penalty is in balance with the loss, the penalty of a group is what
-/// the loss would rise by, to the first order, if the group went. (To make the dear layers' penalties larger
-/// does not do it: behind a rectifier, a layer can be small and the next one large in its place, so that at
-/// the optimum the penalties of all layers are the same.)
-void Job::cut_to(nn::Sequential<float>& net, Index multiply_adds) const {
-  struct Layer {
-    nn::Parameter<float>* weight;
-    double products;                                // of one filter that reads one map or input
-    std::vector<std::pair<double, Index>> filters;  // norm and position, the largest first
-    double penalty = 1;
-  };
-  const sparsity::Costs costs = sparsity::multiply_add_costs(net, sets_.train.x.shape().with(0, 1));
-  std::vector<Layer> layers;
-  std::vector<double> counts{1};  // of what the first layer reads, and of the filters of each
-  net.for_parameters([&](const std::string& name, nn::Parameter<float>& parameter) {
-    if (parameter.shape().rank() < 2) return;
-    const Index filters = parameter.shape()[0], entries = parameter.shape().size() / filters;
-    layers.push_back({&parameter, costs.at(name) / (static_cast<double>(filters) * counts.back()), {}});
-    counts.push_back(static_cast<double>(filters));
-    if (parameter.parametrization() == nullptr) return;  // the last
-    if (const auto known = costs_.find(name); known != costs_.end()) {
-      layers.back().penalty = known->second / static_cast<double>(offered_.at(name));
-    }
-    const Tensor<float> weight = parameter.materialize();
-    for (Index k = 0; k < filters; ++k) {
-      const Eigen::Map<const Eigen::VectorXf> filter(weight.data() + k * entries, entries);
-      layers.back().filters.emplace_back(filter.norm(), k);
-    }
-    std::ranges::sort(layers.back().filters, std::greater());
-  });
-  const auto products = [&](std::size_t l) { return layers[l].products * counts[l + 1] * counts[l]; };
-  const auto total = [&] {
-    double sum = 0;
-    for (std::size_t l = 0; l < layers.size(); ++l) sum += products(l);
-    return sum;
-  };
-  while (total() > static_cast<double>(multiply_adds)) {
-    std::size_t least = layers.size();
-    double least_loss = 0;
-    for (std::size_t l = 0; l + 1 < layers.size(); ++l) {
-      if (layers[l].filters.size() < 2) continue;
-      const double saved = (products(l) + products(l + 1)) / counts[l + 1];
-      const double loss = layers[l].penalty * layers[l].filters.back().first / saved;
-      if (least == layers.size() || loss < least_loss) least = l, least_loss = loss;
-    }
-    if (least == layers.size()) {
-      throw Error("sparse_lenet", "--budget ", options_.budget,
-                  ": expected as many as one filter in each layer takes");
-    }
-    Layer& layer = layers[least];
-    const Index k = layer.filters.back().second;
-    for (nn::Parameter<float>& factor : layer.weight->factors()) {
-      const Index entries = factor.shape().size() / factor.shape()[0];
-      std::fill_n(factor.value().data() + k * entries, entries, 0.0f);
-    }
-    layer.filters.pop_back();
-    --counts[least + 1];
-  }
-}
-
 /// The training with the penalty; returns its seconds. With --shrink-every, what has become zero is cut on
 /// the way, which changes nothing but the time that is left: the factors and the state of Adam go on.
 double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::string& title) const {
@@ -264,7 +198,11 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
       const double first = static_cast<double>(multiply_adds_), last = static_cast<double>(options_.budget);
       const double share = static_cast<double>(to) / (0.75 * static_cast<double>(options_.epochs));
       const double done = to + every >= options_.epochs ? 1 : std::min(share, 1.0);
-      cut_to(net, static_cast<Index>(first * std::pow(std::min(last / first, 1.0), done)));
+      const double most = first * std::pow(std::min(last / first, 1.0), done);
+      if (!apps::cut_filters(net, sets_.train, static_cast<Index>(most))) {
+        throw Error("sparse_lenet", "--budget ", options_.budget,
+                    ": expected as many as one filter in each layer takes");
+      }
     }
     auto [small, report] = sparsity::shrink(net, {.examples = examples, .keep_factors = true});
     state = sparsity::carry(adam.state(), report);
@@ -276,7 +214,7 @@ double Job::train_sparse(nn::Sequential<float>& net, double alpha, const std::st
 /// Groups of inputs select what each layer reads: pixels, neurons, maps; a convolution that reads an image of
 /// one channel has nothing to select. Groups of filters select what it computes; those of the last layer are
 /// the classes, which all stay.
-void Job::factorize(nn::Sequential<float>& net) {
+void Job::factorize(nn::Sequential<float>& net) const {
   const bool filters = options_.groups == "filters";
   std::vector<std::pair<std::string, Shape>> weights;
   net.for_parameters([&](const std::string& name, const nn::Parameter<float>& parameter) {
@@ -299,10 +237,8 @@ void Job::factorize(nn::Sequential<float>& net) {
       for (std::size_t k = 0; k + 1 < weights.size(); ++k)
         costs[weights[k].first] += costs[weights[k + 1].first];
     }
-    costs_ = costs;
     choice.weights = costs;
   }
-  for (const auto& [name, shape] : weights) offered_[name] = shape[0];
   sparsity::factorize(net, filters ? sparsity::Groups::filters : sparsity::Groups::inputs, choice);
 }
 
