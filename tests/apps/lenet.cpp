@@ -78,7 +78,7 @@ TEST_CASE("cut_filters: what goes first has the least penalty for the multiply-a
         }
         ++l;
       });
-      const data::Dataset<float> images(Tensor<float>({2, 1, 28, 28}), Tensor<float>({2}));
+      const data::Dataset<float> images{Tensor<float>({2, 1, 28, 28}), Tensor<float>({2}), {}, {}};
       CHECK(apps::cut_filters(net, images, 2293000));
       std::vector<std::vector<bool>> expected = filters_of(net);
       CHECK(apps::cut_filters(net, images, 2293000 - 1));
