@@ -164,19 +164,26 @@ Searched searched(const TuneStudyOptions& options) {
   Searched result;
   result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"}),
                        SearchDimension::integer("layers", 2, 4),
-                       SearchDimension::log_integer("width", 12, 64),
-                       SearchDimension::log_uniform("lr", 5e-4, 1e-2),
-                       SearchDimension::log_uniform("penalty", options.budgets.empty() ? 3e-4 : 1e-4,
-                                                    options.budgets.empty() ? 3e-2 : 5e-3),
-                       SearchDimension::log_integer("epochs", 20, 150),
-                       SearchDimension::categorical("weights", {"one", "sqrt_size", "parameters"}),
-                       SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3),
                        SearchDimension::log_integer("refit_iterations", 50, 300)};
-  if (!options.budgets.empty()) {
-    result.dimensions.push_back(SearchDimension::log_uniform("penalty_growth", 1.08, 1.5));
-    result.dimensions.push_back(SearchDimension::log_integer("path_epochs", 3, 20));
+  const auto search = [&](std::vector<SearchDimension> more) {
+    result.dimensions.insert(result.dimensions.end(), more.begin(), more.end());
+  };
+  if (options.budgets.empty()) {
+    // The penalty decides on the size.
+    search({SearchDimension::log_integer("width", 12, 64), SearchDimension::log_uniform("lr", 5e-4, 1e-2),
+            SearchDimension::log_uniform("penalty", 3e-4, 3e-2),
+            SearchDimension::log_integer("epochs", 20, 150),
+            SearchDimension::categorical("weights", {"one", "sqrt_size", "parameters"}),
+            SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3)});
+  } else {
+    // The budget does, and Levenberg-Marquardt trains along the way: networks that are not large for it.
+    search({SearchDimension::log_integer("width", 10, 28), SearchDimension::log_uniform("lr", 2e-3, 1e-2),
+            SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
+            SearchDimension::log_integer("epochs", 10, 40),
+            SearchDimension::log_integer("cut_iterations", 4, 16),
+            SearchDimension::log_uniform("refit_decay", 1e-5, 1e-3)});
   }
-  result.held.set("starts", 4);
+  result.held.set("starts", options.budgets.empty() ? 4 : 2);
   for (const std::string& one : options.search) read_search(one, result);
   return result;
 }

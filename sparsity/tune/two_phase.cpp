@@ -13,6 +13,7 @@
 #include <taper/optim/levenberg_marquardt.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/proximal.hpp>
+#include <taper/sparsity/shrink.hpp>
 #include <taper/train/fit.hpp>
 
 namespace taper::sparsity {
@@ -27,10 +28,11 @@ struct TwoPhaseSettings {
   explicit TwoPhaseSettings(const TrialSettings& from);
 
   double lr, penalty, growth, refit_decay, refit_lr;
-  Index epochs, batch_size, path_epochs, refit_epochs, refit_iterations, starts;
+  Index epochs, batch_size, path_epochs, refit_epochs, refit_iterations, cut_iterations, starts;
   FactorizeOptions factorize;
   Groups groups;
   std::string refit;
+  bool by_units;
 };
 
 double above_zero(const TrialSettings& from, const char* name, double fallback) {
@@ -69,8 +71,10 @@ TwoPhaseSettings::TwoPhaseSettings(const TrialSettings& from)
       path_epochs(whole_from(from, "path_epochs", 10, 1, many)),
       refit_epochs(whole_from(from, "refit_epochs", 100, 0, many)),
       refit_iterations(whole_from(from, "refit_iterations", 100, 0, many)),
+      cut_iterations(whole_from(from, "cut_iterations", 8, 0, many)),
       starts(whole_from(from, "starts", 1, 1, 1000)),
-      refit(one_of(from, "refit", {"automatic", "adam", "levenberg_marquardt"})) {
+      refit(one_of(from, "refit", {"automatic", "adam", "levenberg_marquardt"})),
+      by_units(one_of(from, "cut", {"units", "penalty"}) == "units") {
   factorize.depth = whole_from(from, "factors", 2, 2, 8);
   const std::string weights = one_of(from, "weights", {"one", "sqrt_size", "parameters"});
   factorize.weights = weights == "one"         ? GroupWeights::one
@@ -106,20 +110,16 @@ Index share_of(Index count, double share) {
   return static_cast<Index>(std::llround(static_cast<double>(count) * share));
 }
 
-/// Trains what is left, by `share` of the epochs or iterations.
+/// Trains what is left, for so many iterations of Levenberg-Marquardt or epochs of Adam.
 template <class T>
-void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
-                const data::Dataset<T>& data, const nn::Loss<T>& loss, double share) {
+void train_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
+                const data::Dataset<T>& data, const nn::Loss<T>& loss, Index iterations, Index epochs) {
   const Index size = size_of(model);
   if (size == 0) return;
   if (settings.refit != "adam" && (size <= most_for_second_order || settings.refit != "automatic")) {
     try {
-      optim::LevenbergMarquardtOptions options{.weight_decay = settings.refit_decay,
-                                               .max_iterations = share_of(settings.refit_iterations, share),
-                                               .seed = seed};
-      // So many rows tell the curvature well enough.
-      const Index rows = std::max<Index>(20 * size, 2000);
-      if (rows < data.rows()) options.rows = rows;
+      const optim::LevenbergMarquardtOptions options{
+          .weight_decay = settings.refit_decay, .max_iterations = iterations, .seed = seed};
       if (options.max_iterations > 0) {
         optim::LevenbergMarquardt<T>(model, data, loss, options).minimize();
       }
@@ -131,7 +131,15 @@ void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std:
   train::fit(
       model, data, loss,
       optim::Adam<T>(model.parameters(), {.lr = settings.refit_lr, .weight_decay = settings.refit_decay}),
-      quiet_fit<T>(settings, share_of(settings.refit_epochs, share), seed));
+      quiet_fit<T>(settings, epochs, seed));
+}
+
+/// The same, by `share` of those of the refit.
+template <class T>
+void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
+                const data::Dataset<T>& data, const nn::Loss<T>& loss, double share) {
+  train_rest(model, settings, seed, data, loss, share_of(settings.refit_iterations, share),
+             share_of(settings.refit_epochs, share));
 }
 
 /// One training from one start.
@@ -160,10 +168,7 @@ template <class T> class TwoPhaseRun {
     TwoPhaseOutcome<T> outcome;
     if (options_.dense) {
       outcome.model = model_;
-      outcome.widths = widths_of(model_);
-      outcome.size =
-          options_.measure == SizeMeasure::parameters ? size_of(model_) : products_of(outcome.widths);
-      outcome.inputs = inputs_of(model_);
+      describe(outcome);
       outcome.shrunk_loss = train::evaluate(model_, validation_, options_.loss);
       refit_rest(outcome.model, settings_, seed_, train_, options_.loss, refit_share);
     } else {
@@ -206,47 +211,33 @@ template <class T> class TwoPhaseRun {
     return all;
   }
 
-  /// The multiply-adds of one row in a chain of matrices of these widths.
-  static Index products_of(const std::vector<Index>& widths) {
-    Index sum = 0;
-    for (std::size_t k = 1; k < widths.size(); ++k) sum += widths[k - 1] * widths[k];
-    return sum;
-  }
-
-  struct Cut {
-    nn::Sequential<T> model;
-    ShrinkReport report;
-    Index size = 0;
-  };
-
-  Cut cut(nn::Sequential<T>& model, double alpha) const {
+  /// What the penalty has left.
+  nn::Sequential<T> cut(nn::Sequential<T>& model, double alpha) const {
     // Exact zeros, where their conditions say so; with more factors, small is what is small enough.
     if (settings_.factorize.depth == 2 && alpha > 0) proximal_step(model, train_, options_.loss, alpha);
     ShrinkOptions<T> options;
     options.examples = train_.inputs();
     options.tolerance = 1e-3;  // of float, in networks that are about to be trained on
-    Shrunk<nn::Sequential<T>> small = shrink(model, options);
-    Cut result{std::move(small.model), std::move(small.report), 0};
-    result.size = options_.measure == SizeMeasure::parameters ? result.report.parameters_after
-                                                              : result.report.multiply_adds_after;
-    return result;
+    return shrink(model, options).model;
   }
 
+  Index size_now(const nn::Sequential<T>& model) const { return chain_size(model, options_.measure); }
+
   /// Raises the penalty until the model fits; `alpha` ends with the last one.
-  Cut cut_to(nn::Sequential<T>& model, double& alpha, Index target) const {
-    Cut result = cut(model, alpha);
+  nn::Sequential<T> cut_by_penalty(nn::Sequential<T>& model, double& alpha, Index target) const {
+    nn::Sequential<T> result = cut(model, alpha);
     double growth = settings_.growth;
     constexpr int most_steps = 200;
     int back = 0;
-    for (int step = 0; growth > 1 && alpha > 0 && result.size > target && step < most_steps; ++step) {
+    for (int step = 0; growth > 1 && alpha > 0 && size_now(result) > target && step < most_steps; ++step) {
       const nn::Sequential<T> before = model;
       const double alpha_before = alpha;
       alpha *= growth;
       train::fit(model, train_, options_.loss,
                  optim::Adam<T>(model.parameters(), adam_with_penalty(model, settings_.lr, alpha)),
                  quiet_fit<T>(settings_, settings_.path_epochs, seed_ + static_cast<std::uint64_t>(step)));
-      Cut next = cut(model, alpha);
-      if (10 * next.size < 8 * target && back < 2) {
+      nn::Sequential<T> next = cut(model, alpha);
+      if (10 * size_now(next) < 8 * target && back < 2) {
         ++back;
         growth = std::sqrt(growth);
         model = before;
@@ -258,18 +249,38 @@ template <class T> class TwoPhaseRun {
     return result;
   }
 
+  /// Cuts what the penalty has left, unit by unit.
+  nn::Sequential<T> cut_by_units(nn::Sequential<T>& model, Index target, double refit_share) const {
+    nn::Sequential<T> result = cut(model, settings_.penalty);
+    if (size_now(result) <= target) return result;
+    refit_rest(result, settings_, seed_, train_, options_.loss, refit_share);
+    CutUnitsOptions<T> options{.measure = options_.measure};
+    options.train = [&](nn::Sequential<T>& rest) {
+      train_rest(rest, settings_, seed_, train_, options_.loss, settings_.cut_iterations,
+                 settings_.path_epochs);
+    };
+    cut_units(result, train_, options_.loss, target, options);
+    return result;
+  }
+
   TwoPhaseOutcome<T> cut_and_refit(double refit_share) const {
     nn::Sequential<T> model = model_;
-    double alpha = settings_.penalty;
-    Cut small = cut_to(model, alpha, options_.budget.value_or(std::numeric_limits<Index>::max()));
-    TwoPhaseOutcome<T> outcome{.model = std::move(small.model),
-                               .size = small.size,
-                               .widths = small.report.widths_after,
-                               .inputs = small.report.inputs.front(),
-                               .penalty = alpha};
+    TwoPhaseOutcome<T> outcome;
+    outcome.penalty = settings_.penalty;
+    const Index target = options_.budget.value_or(std::numeric_limits<Index>::max());
+    outcome.model = settings_.by_units ? cut_by_units(model, target, refit_share)
+                                       : cut_by_penalty(model, outcome.penalty, target);
+    describe(outcome);
     outcome.shrunk_loss = train::evaluate(outcome.model, validation_, options_.loss);
     refit_rest(outcome.model, settings_, seed_, train_, options_.loss, refit_share);
     return outcome;
+  }
+
+  /// Widths, inputs and size of its model.
+  void describe(TwoPhaseOutcome<T>& outcome) const {
+    outcome.widths = widths_of(outcome.model);
+    outcome.inputs = inputs_of(outcome.model);
+    outcome.size = size_now(outcome.model);
   }
 
   const TwoPhaseSettings settings_;
@@ -333,8 +344,8 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
 
 const std::vector<std::string>& two_phase_settings() {
   static const std::vector<std::string> names{
-      "lr",          "penalty",  "epochs",         "batch_size",       "factors",
-      "groups",      "weights",  "penalty_growth", "path_epochs",      "refit",
+      "lr",          "penalty",  "epochs",         "batch_size",       "factors",     "groups",
+      "weights",     "cut",      "cut_iterations", "penalty_growth",   "path_epochs", "refit",
       "refit_decay", "refit_lr", "refit_epochs",   "refit_iterations", "starts"};
   return names;
 }

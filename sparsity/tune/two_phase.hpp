@@ -8,13 +8,10 @@
 #include <taper/data/dataset.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>
-#include <taper/sparsity/shrink.hpp>
+#include <taper/sparsity/cut_units.hpp>
 #include <taper/sparsity/tune/study.hpp>
 
 namespace taper::sparsity {
-
-/// What the size of a network is counted in.
-enum class SizeMeasure { parameters, multiply_adds };
 
 /// What becomes of a budget: of a trial's objective and constraint.
 enum class BudgetRule {
@@ -27,19 +24,22 @@ enum class BudgetRule {
 ///
 /// 1. The model is factorized and trained for `epochs` with Adam, at `lr` with the coupled decay `penalty` on
 ///    its factors (and on nothing else).
-/// 2. With a budget, the penalty then grows by `penalty_growth` every `path_epochs`, each step from where the
-///    one before ended, until the shrunk network fits. A step that cuts to far below the budget is taken back
+/// 2. It is shrunk. With a budget, it is then cut until it fits, as `cut` says: `units`, what is left goes
+/// unit
+///    by unit and is trained between (cut_units), for `cut_iterations` of Levenberg-Marquardt or
+///    `path_epochs` of Adam; `penalty`, the penalty grows by `penalty_growth` every `path_epochs`, each step
+///    from where the one before ended. A step of the penalty that cuts to far below the budget is taken back
 ///    and tried with the root of its factor, twice at most.
 /// 3. What is left is trained again without a penalty to speak of: by Levenberg-Marquardt, or by Adam where
 ///    that is not to be had, or is asked for.
 ///
 /// Settings by name, with what they are when they are not given: `lr` 2e-3, `penalty` 1e-3, `epochs` 100,
 /// `batch_size` 128, `factors` 2, `groups` inputs (or elements, outputs), `weights` one (or sqrt_size,
-/// parameters: penalties by what a group costs); `penalty_growth` 1.3, `path_epochs` 10; `refit` automatic
-/// (or adam, levenberg_marquardt), `refit_decay` 1e-6, `refit_lr` 2e-3 and `refit_epochs` 100 of Adam,
-/// `refit_iterations` 100 of Levenberg-Marquardt; `starts` 1: of so many from different weights, each
-/// refitted for a quarter of that, the best on the validation set is taken and refitted for the rest. Other
-/// settings are the model's.
+/// parameters: penalties by what a group costs); `cut` units (or penalty), `cut_iterations` 8,
+/// `penalty_growth` 1.3, `path_epochs` 10; `refit` automatic (or adam, levenberg_marquardt), `refit_decay`
+/// 1e-6, `refit_lr` 2e-3 and `refit_epochs` 100 of Adam, `refit_iterations` 100 of Levenberg-Marquardt;
+/// `starts` 1: of so many from different weights, each refitted for a quarter of that, the best on the
+/// validation set is taken and refitted for the rest. Other settings are the model's.
 template <class T> struct TwoPhaseOptions {
   /// Makes the model that is offered, with weights drawn from default_rng().
   std::function<nn::Sequential<T>(const TrialSettings&)> model = {};
