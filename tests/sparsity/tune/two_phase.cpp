@@ -81,6 +81,7 @@ TEST_CASE("two_phase: the rules of a budget") {
   const Bent job;
   auto options = job.options;
   TrialSettings s = job.settings();
+  s.set("cut", std::string("penalty"));
   s.set("penalty_growth", 1), s.set("penalty", 1e-6);  // the penalty that is asked for, and no other
   const auto large = two_phase(s, 0, job.train, job.validation, options);
   CHECK(large.size > 20);
@@ -106,7 +107,11 @@ TEST_CASE("two_phase: the rules of a budget") {
 TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network keeps its widths") {
   const Bent job;
   for (const auto& [name, word] : std::vector<std::pair<const char*, const char*>>{
-           {"weights", "parameters"}, {"weights", "sqrt_size"}, {"groups", "elements"}, {"refit", "adam"}}) {
+           {"weights", "parameters"},
+           {"weights", "sqrt_size"},
+           {"groups", "elements"},
+           {"refit", "adam"},
+           {"cut", "penalty"}}) {
     CAPTURE(word);
     TrialSettings s = job.settings();
     s.set(name, std::string(word)), s.set("refit_epochs", 20);

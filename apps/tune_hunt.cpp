@@ -1,0 +1,238 @@
+#include "tune_hunt.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <limits>
+#include <taper/autodiff/error.hpp>
+#include <taper/autodiff/threads.hpp>
+#include <taper/data/checksum.hpp>
+#include <taper/io/journal.hpp>
+#include <taper/train/evaluate.hpp>
+
+#include "tune_report.hpp"
+
+namespace taper::apps {
+
+using sparsity::Sampler;
+using sparsity::SearchDimension;
+using sparsity::SearchSpace;
+using sparsity::Trial;
+using sparsity::TrialResult;
+using sparsity::TrialSettings;
+
+namespace {
+
+/// A trial that is one function.
+struct Final : sparsity::RunningTrial {
+  explicit Final(std::function<TrialResult()> f) : run(std::move(f)) {}
+  TrialResult advance(Index) override { return run(); }
+  std::function<TrialResult()> run;
+};
+
+}  // namespace
+
+Hunt::Hunt(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
+           std::string name, Searched searched, Phases phases)
+    : data_(data),
+      all_(all),
+      options_(options),
+      name_(std::move(name)),
+      space_(std::move(searched.dimensions)),
+      held_(std::move(searched.held)),
+      phases_(std::move(phases)) {
+  const std::vector<View<const float>> views{data.train.x.view(), data.train.y.view(),
+                                             data.validation.x.view(), data.validation.y.view()};
+  note_ = fmt::format("{} {:016x} {}", data.name, data::checksum<float>(views), as_json(held_).dump());
+  if (phases_.budget) note_ += fmt::format(" budget {}", *phases_.budget);
+}
+
+Hunt::Trials Hunt::search(Index trials, double seconds) {
+  sparsity::TuneOptions tune = options_for(trials, options_.seed);
+  tune.sampler = options_.sampler == "tpe" ? Sampler::tpe : Sampler::random;
+  tune.objectives = objectives();
+  tune.epochs = phases_.epochs;
+  if (options_.halving && tune.objectives == 1) {
+    tune.halving = sparsity::Halving{.first = std::max<Index>(phases_.epochs / 9, 1), .factor = 3};
+  }
+  if (seconds > 0) {
+    tune.go_on = [seconds](const std::vector<Trial>&, double taken) { return taken < seconds; };
+  }
+  tune.progress = [&](const std::vector<Trial>& trials_now, const Trial& ended) {
+    say(trials_now, ended, trials);
+  };
+  const sparsity::StartTrial start = sparsity::two_phase_trials(data_.train, data_.validation, phases_);
+  return run("", tune, space_, [&](const TrialSettings& settings, std::uint64_t seed) {
+    return start(merged(settings, held_), seed);
+  });
+}
+
+Trial Hunt::winner(const Trials& trials) {
+  constexpr std::size_t most = 5;
+  constexpr Index repeats = 3;
+  std::vector<Trial> best;
+  for (const Trial& trial : trials) {
+    if (trial.is_feasible()) best.push_back(trial);
+  }
+  if (best.empty()) {
+    require_one_that_ended(trials);
+    throw Error("tune", "none of ", trials.size(), " trials of the study '", name_,
+                "' keeps the budget: expected more trials or a larger one");
+  }
+  std::ranges::stable_sort(best,
+                           [](const Trial& a, const Trial& b) { return is_better(a.result, b.result); });
+  best.resize(std::min(best.size(), most));
+  if (best.size() == 1) return best.front();
+  const auto count = static_cast<Index>(best.size());
+  const SearchSpace grid(
+      {SearchDimension::integer("finalist", 0, count - 1), SearchDimension::integer("repeat", 1, repeats)});
+  sparsity::TuneOptions tune = options_for(count * repeats, options_.seed + 1);
+  tune.sampler = Sampler::grid;
+  tune.objectives = objectives();
+  for (const Trial& trial : best) tune.note += fmt::format(" {}", trial.number);
+  const auto again = run(" finalists", tune, grid, [&](const TrialSettings& at, std::uint64_t seed) {
+    const Trial& trial = best[static_cast<std::size_t>(at.integer("finalist", 0))];
+    return sparsity::two_phase_trials(data_.train, data_.validation, with_all_epochs())(settings_of(trial),
+                                                                                        seed);
+  });
+  std::size_t chosen = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t k = 0; k < best.size(); ++k) {
+    std::vector<double> losses{best[k].result.objectives.front()};
+    for (const Trial& trial : again) {
+      if (static_cast<std::size_t>(trial.point[0]) != k) continue;
+      losses.push_back(trial.is_feasible() ? trial.result.objectives.front()
+                                           : std::numeric_limits<double>::infinity());
+    }
+    if (const double median = median_of(losses); median < least) least = median, chosen = k;
+  }
+  return best[chosen];
+}
+
+Hunt::Trials Hunt::seeds(const Trial& winner) {
+  const SearchSpace grid({SearchDimension::integer("seed", 0, options_.seeds - 1)});
+  sparsity::TuneOptions tune = options_for(options_.seeds, options_.seed);
+  tune.sampler = Sampler::grid;
+  tune.objectives = objectives();
+  tune.note += " winner " + as_json(settings_of(winner)).dump();
+  return run(
+      fmt::format(" seeds of {}", winner.number), tune, grid,
+      [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
+        return std::make_unique<Final>([&, at]() { return final_run(winner, at.integer("seed", 0)).result; });
+      });
+}
+
+Hunt::Ended Hunt::final_run(const Trial& winner, Index seed) const {
+  const TrialSettings settings = settings_of(winner);
+  const std::uint64_t own = sparsity::trial_seed(options_.seed + 2, seed);
+  auto outcome = sparsity::two_phase(settings, own, data_.train, data_.validation, with_all_epochs());
+  TrialResult result = sparsity::result_of(outcome, phases_);
+  sparsity::two_phase_refit(outcome.model, settings, own, all_, data_.loss, 0.5);
+  if (data_.test.rows() > 0) {
+    result.figures.push_back({"test", {train::evaluate(outcome.model, data_.test, data_.loss)}});
+  }
+  return {std::move(outcome.model), std::move(result)};
+}
+nn::Sequential<float> Hunt::final_network(const Trial& winner, Index seed) const {
+  return final_run(winner, seed).model;
+}
+
+TrialSettings Hunt::settings_of(const Trial& trial) const {
+  return merged(space_.settings(trial.point), held_);
+}
+
+Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
+                     const std::vector<Index>& inputs) {
+  sparsity::TuneOptions tune = options_for(1, options_.seed);
+  tune.sampler = Sampler::grid;
+  const SearchSpace one({SearchDimension::integer("run", 0, 0)});
+  const auto trials = run(
+      " time of control", tune, one,
+      [&](const TrialSettings&, std::uint64_t seed) -> std::unique_ptr<sparsity::RunningTrial> {
+        return std::make_unique<Final>([&, seed]() -> TrialResult {
+          using Clock = std::chrono::steady_clock;
+          const auto seconds = [](Clock::time_point since) {
+            return std::chrono::duration<double>(Clock::now() - since).count();
+          };
+          const int threads_before = threads();
+          set_threads(1);  // as trials have it
+          const auto start = Clock::now();
+          sparsity::two_phase(settings_of(winner), seed, data_.train, data_.validation, with_all_epochs());
+          const double sparse = seconds(start);
+          TrialSettings settings = settings_of(winner);
+          settings.set("starts", 2);  // of which each is refitted for a quarter, and one for the rest
+          Phases dense = control_phases(data_, widths, inputs, phases_);
+          const auto then = Clock::now();
+          sparsity::two_phase(settings, seed, data_.train, data_.validation, dense);
+          const double two = seconds(then);
+          set_threads(threads_before);
+          return {.objectives = {0},
+                  .figures = {{"restarts", {std::clamp(std::round(2 * sparse / two), 1.0, 100.0)}}}};
+        });
+      });
+  const double found = figure_in(trials.front().result, "restarts");
+  return std::isfinite(found) ? static_cast<Index>(found) : 1;
+}
+
+Hunt::Phases Hunt::control_phases(const TuneData& data, const std::vector<Index>& widths,
+                                  const std::vector<Index>& inputs, const Phases& from) {
+  Phases dense = from;
+  dense.dense = true;
+  dense.budget.reset();
+  dense.rule = sparsity::BudgetRule::constraint;
+  dense.epochs = 1;
+  dense.model = [&data, widths, inputs](const TrialSettings& settings) {
+    return dense_network(data, widths, inputs, settings);
+  };
+  return dense;
+}
+
+Hunt::Phases Hunt::with_all_epochs() const {
+  Phases phases = phases_;
+  phases.epochs = 1;
+  return phases;
+}
+
+sparsity::TuneOptions Hunt::options_for(Index trials, std::uint64_t seed) const {
+  return {.trials = trials, .seed = seed, .note = note_};
+}
+
+Hunt::Trials Hunt::run(const std::string& part, sparsity::TuneOptions& tune, const SearchSpace& space,
+                       const sparsity::StartTrial& start) const {
+  if (options_.journal.empty()) return sparsity::tune(space, start, tune);
+  io::Journal journal(options_.journal, name_ + part);
+  tune.record = &journal;
+  return sparsity::tune(space, start, tune);
+}
+
+void Hunt::say(const Trials& trials, const Trial& ended, Index of) const {
+  if (options_.quiet) return;
+  std::string line = fmt::format("{}: trial {} of {}", name_, ended.number + 1, of);
+  if (ended.state == Trial::State::failed) {
+    line += ", failed";
+  } else {
+    line += fmt::format(", {} {:.5g} at {}", data_.loss_name, ended.result.objectives.front(),
+                        figure_in(ended.result, "size"));
+  }
+  if (const auto best = sparsity::best_trial(trials);
+      best != trials.end() && ended.result.objectives.size() < 2) {
+    line += fmt::format("; best {:.5g} at {} (trial {})", best->result.objectives.front(),
+                        figure_in(best->result, "size"), best->number + 1);
+  }
+  std::fputs((line + '\n').c_str(), stderr);
+}
+
+void require_one_that_ended(const std::vector<Trial>& trials) {
+  for (const Trial& trial : trials) {
+    if (trial.state != Trial::State::failed) return;
+  }
+  if (trials.empty()) throw Error("tune", "no trial has ended: expected more minutes");
+  throw Error("tune", "all ", trials.size(), " trials have failed, the first because ",
+              trials.front().message);
+}
+
+}  // namespace taper::apps

@@ -1,0 +1,178 @@
+#include "tune_search.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <taper/autodiff/error.hpp>
+#include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
+
+namespace taper::apps {
+
+using sparsity::SearchDimension;
+using sparsity::TrialSettings;
+
+namespace {
+
+void push_activation(nn::Sequential<float>& net, const std::string& name) {
+  if (name == "tanh") {
+    net.push_back(nn::Tanh<float>());
+  } else if (name == "relu") {
+    net.push_back(nn::ReLU<float>());
+  } else if (name == "silu") {
+    net.push_back(nn::SiLU<float>());
+  } else {
+    throw Error("tune", "activation is '", name, "': expected tanh, relu or silu");
+  }
+}
+
+std::optional<double> number_in(const std::string& text) {
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+std::vector<std::string> split_at(const std::string& text, char mark) {
+  std::vector<std::string> parts(1);
+  for (const char c : text) {
+    if (c == mark) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+/// NAME=LOW:HIGH[:log][:int], NAME=WORD,WORD or NAME=VALUE.
+void read_search(const std::string& text, Searched& to) {
+  const auto fail = [&]() {
+    throw Error("tune", "--search ", text,
+                ": expected NAME=LOW:HIGH, with :log or :int behind, NAME=WORD,WORD or NAME=VALUE");
+  };
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) fail();
+  const std::string name = text.substr(0, equals), value = text.substr(equals + 1);
+  check_setting(name);
+  const std::vector<std::string> parts = split_at(value, ':'), words = split_at(value, ',');
+  if (parts.size() > 1) {
+    const auto low = number_in(parts[0]), high = number_in(parts[1]);
+    bool log = false, whole = false;
+    for (std::size_t k = 2; k < parts.size(); ++k) {
+      if (parts[k] != "log" && parts[k] != "int") fail();
+      (parts[k] == "log" ? log : whole) = true;
+    }
+    if (!low || !high) fail();
+    using Kind = SearchDimension::Kind;
+    to.set({name,
+            whole ? log ? Kind::log_integer : Kind::integer
+            : log ? Kind::log_uniform
+                  : Kind::uniform,
+            *low, *high});
+  } else if (words.size() > 1) {
+    to.set(SearchDimension::categorical(name, words));
+  } else {
+    to.drop(name);
+    if (const auto number = number_in(value)) {
+      to.held.set(name, *number);
+    } else {
+      to.held.set(name, value);
+    }
+  }
+}
+
+}  // namespace
+
+void check_setting(const std::string& name) {
+  const auto& known = sparsity::two_phase_settings();
+  std::string list = "layers, width, activation";
+  for (const std::string& one : known) list += ", " + one;
+  if (name == "layers" || name == "width" || name == "activation") return;
+  if (std::ranges::find(known, name) == known.end()) {
+    throw Error("tune", "no setting '", name, "': expected one of ", list);
+  }
+}
+
+Searched searched(const TuneStudyOptions& options) {
+  Searched result;
+  result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"}),
+                       SearchDimension::integer("layers", 2, 4),
+                       SearchDimension::log_integer("refit_iterations", 50, 300)};
+  const auto search = [&](std::vector<SearchDimension> more) {
+    result.dimensions.insert(result.dimensions.end(), more.begin(), more.end());
+  };
+  if (options.budgets.empty()) {
+    // The penalty decides on the size.
+    search({SearchDimension::log_integer("width", 12, 64), SearchDimension::log_uniform("lr", 5e-4, 1e-2),
+            SearchDimension::log_uniform("penalty", 3e-4, 3e-2),
+            SearchDimension::log_integer("epochs", 20, 150),
+            SearchDimension::categorical("weights", {"one", "sqrt_size", "parameters"}),
+            SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3)});
+  } else {
+    // The budget does, and Levenberg-Marquardt trains along the way: networks that are not large for it.
+    search({SearchDimension::log_integer("width", 10, 28), SearchDimension::log_uniform("lr", 2e-3, 1e-2),
+            SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
+            SearchDimension::log_integer("epochs", 10, 40),
+            SearchDimension::log_integer("cut_iterations", 4, 16),
+            SearchDimension::log_uniform("refit_decay", 1e-5, 1e-3)});
+  }
+  result.held.set("starts", options.budgets.empty() ? 4 : 2);
+  for (const std::string& one : options.search) read_search(one, result);
+  return result;
+}
+
+TrialSettings merged(TrialSettings settings, const TrialSettings& held) {
+  for (const auto& one : held.all()) {
+    if (settings.has(one.name)) continue;
+    if (one.is_word) {
+      settings.set(one.name, one.word);
+    } else {
+      settings.set(one.name, one.number);
+    }
+  }
+  return settings;
+}
+
+Json as_json(const TrialSettings& settings) {
+  Json result = Json::object();
+  for (const auto& one : settings.all()) {
+    result[one.name] = one.is_word ? Json(one.word) : Json(one.number);
+  }
+  return result;
+}
+
+Index hidden_layers(const TrialSettings& settings) {
+  const Index layers = settings.integer("layers", 3);
+  if (layers < 0 || layers > 20) throw Error("tune", layers, " hidden layers: expected 0 to 20");
+  return layers;
+}
+
+nn::Sequential<float> offered_network(const TuneData& data, const TrialSettings& settings) {
+  const Index layers = hidden_layers(settings), width = settings.integer("width", 32);
+  if (width < 1 || width > 100'000) throw Error("tune", "width is ", width, ": expected 1 to 100000");
+  nn::Sequential<float> net;
+  Index before = data.train.x.shape()[1];
+  for (Index k = 0; k < layers; ++k) {
+    net.push_back(nn::Linear<float>(before, width));
+    push_activation(net, settings.word("activation", "tanh"));
+    before = width;
+  }
+  net.push_back(nn::Linear<float>(before, data.outputs));
+  return net;
+}
+
+nn::Sequential<float> dense_network(const TuneData& data, const std::vector<Index>& widths,
+                                    const std::vector<Index>& inputs, const TrialSettings& settings) {
+  nn::Sequential<float> net;
+  net.push_back(nn::Select<float>(inputs, data.train.x.shape()[1]));
+  for (std::size_t k = 0; k + 1 < widths.size(); ++k) {
+    if (k > 0) push_activation(net, settings.word("activation", "tanh"));
+    net.push_back(nn::Linear<float>(widths[k], widths[k + 1]));
+  }
+  return net;
+}
+
+}  // namespace taper::apps

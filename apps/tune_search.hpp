@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <taper/nn/layers/sequential.hpp>
+#include <taper/sparsity/tune.hpp>
+#include <vector>
+
+#include "tune_study.hpp"
+
+/// What a search for a size is over: settings, and the networks that they stand for.
+namespace taper::apps {
+
+/// What is searched, and what is held.
+struct Searched {
+  std::vector<sparsity::SearchDimension> dimensions;
+  sparsity::TrialSettings held;
+
+  void set(const sparsity::SearchDimension& dimension) {
+    const auto found = std::ranges::find(dimensions, dimension.name, &sparsity::SearchDimension::name);
+    if (found == dimensions.end()) {
+      dimensions.push_back(dimension);
+    } else {
+      *found = dimension;
+    }
+  }
+  void drop(const std::string& name) {
+    std::erase_if(dimensions, [&](const sparsity::SearchDimension& one) { return one.name == name; });
+  }
+};
+
+/// What a study searches: its own ranges, changed by options.search. Throws Error for texts that say none.
+Searched searched(const TuneStudyOptions& options);
+
+/// Throws Error for a setting that there is not.
+void check_setting(const std::string& name);
+
+/// With what is held, where it is not set.
+sparsity::TrialSettings merged(sparsity::TrialSettings settings, const sparsity::TrialSettings& held);
+
+Json as_json(const sparsity::TrialSettings& settings);
+
+/// Hidden layers of the network that is offered. Throws Error for fewer than 0 or more than 20.
+Index hidden_layers(const sparsity::TrialSettings& settings);
+
+/// The network that is offered: `layers` hidden layers of `width` units.
+nn::Sequential<float> offered_network(const TuneData& data, const sparsity::TrialSettings& settings);
+
+/// A dense network of these widths, which reads these inputs.
+nn::Sequential<float> dense_network(const TuneData& data, const std::vector<Index>& widths,
+                                    const std::vector<Index>& inputs,
+                                    const sparsity::TrialSettings& settings);
+
+}  // namespace taper::apps
