@@ -119,7 +119,7 @@ Searched searched(const TuneStudyOptions& options) {
             SearchDimension::log_integer("cut_iterations", 4, 16),
             SearchDimension::log_uniform("refit_decay", 1e-5, 1e-3)});
   }
-  result.held.set("starts", options.budgets.empty() ? 4 : 2);
+  result.held.set("starts", 4);
   for (const std::string& one : options.search) read_search(one, result);
   return result;
 }
