@@ -147,6 +147,17 @@ void Command::needs(const char* name, const char* other) {
   app_->get_option(name)->needs(app_->get_option(other));
 }
 
+bool Command::given(const char* name) const {
+  return app_->get_option(name)->count() > 0;
+}
+
+void Command::refuse(std::initializer_list<const char*> names, const std::string& choice,
+                     const std::string& expected) const {
+  for (const char* const name : names) {
+    if (given(name)) throw Error(app_->get_name(), name, " with ", choice, ": expected ", expected);
+  }
+}
+
 int Command::run(int argc, char** argv, const std::function<void()>& program) {
   hold_standard_streams();
   const auto fail = [&](const std::string& text) {
@@ -196,8 +207,16 @@ void CommonOptions::add_to(Command& command) {
 
 void CommonOptions::add_run_options(Command& command) {
   command.option("--seed", seed, "Seed of everything that is random", 0, std::numeric_limits<Index>::max());
+  add_fixed_run_options(command);
+}
+
+void CommonOptions::add_fixed_run_options(Command& command) {
   command.option("--threads", threads, "Threads at most; the results do not depend on it", 1, 1024);
-  command.flag("--quiet", quiet, "Print nothing but errors");
+  add_output_options(command);
+}
+
+void CommonOptions::add_output_options(Command& command) {
+  command.flag("--quiet", quiet, "No progress, notes and report: errors alone, and data that are asked for");
   command.option("--json", json,
                  "File to write the report's figures to; - is standard output, without a table",
                  [](const std::string& path) {

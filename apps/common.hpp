@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -54,6 +55,13 @@ class Command {
   /// Refuses the one without the other. Both have been added.
   void needs(const char* name, const char* other);
 
+  /// Whether an option was given, of those that have been added.
+  bool given(const char* name) const;
+  /// Throws Error for the first of some options that was given, although it does nothing with `choice`:
+  /// "--folds with --model network: expected ...".
+  void refuse(std::initializer_list<const char*> names, const std::string& choice,
+              const std::string& expected) const;
+
   /// Parses the command line, runs the program, and turns every way to fail into one sentence and exit
   /// status 2; that something printed could not be written is one.
   int run(int argc, char** argv, const std::function<void()>& program);
@@ -85,10 +93,15 @@ struct CommonOptions {
   void add_to(Command& command);
   /// All of them but --data.
   void add_run_options(Command& command);
+  /// Those of a program that draws no random numbers: --threads, --quiet and --json.
+  void add_fixed_run_options(Command& command);
+  /// --quiet and --json alone.
+  void add_output_options(Command& command);
   /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
   /// used.
   std::optional<std::filesystem::path> folder() const;
-  /// Whether there is a report to read on standard output: not when quiet, nor when the JSON goes there.
+  /// Whether there is a report to read on standard output: not when quiet, nor when the JSON goes there. What
+  /// a program is run for, such as predictions, is no report, and is printed when quiet, too.
   bool prints() const { return !quiet && json != "-"; }
   /// To be told of every file before it is read. Throws Error when --json leads to it.
   void reads(const std::filesystem::path& path) const;

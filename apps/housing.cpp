@@ -83,6 +83,7 @@ Housing load_housing(const CommonOptions& options) {
 void OwnTable::add_to(Command& command) {
   TableOptions::add_to(command);
   command.option("--target", target, "The column of --csv that is to be predicted, a number");
+  command.needs("--drop", "--csv");
 }
 
 Housing load_housing(const CommonOptions& options, const OwnTable& own) {

@@ -276,5 +276,9 @@ int main(int argc, char** argv) {
   command.option("--smallest", options.smallest, "The smallest of them as a share of the largest, below 1");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
-  return command.run(argc, argv, [&] { program(options); });
+  return command.run(argc, argv, [&] {
+    if (!options.problem.fold_column.empty()) command.refuse({"--folds"}, "--fold-column", "one of the two");
+    if (options.count == 1) command.refuse({"--smallest"}, "--count 1", "two or more");
+    program(options);
+  });
 }

@@ -149,5 +149,10 @@ int main(int argc, char** argv) {
   command.option("--lr", options.lr, "Learning rate of Adam");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
-  return command.run(argc, argv, [&] { program(options); });
+  return command.run(argc, argv, [&] {
+    if (options.points == 1) {
+      command.refuse({"--largest", "--falling", "--epochs"}, "--points 1", "two points or more");
+    }
+    program(options);
+  });
 }

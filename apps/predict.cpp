@@ -212,7 +212,7 @@ template <class T> void predict(const Options& options, const io::Archive& archi
   report["notes"] = problem.notes;
 
   const bool prints_csv =
-      options.output == "-" || (options.output.empty() && problem.target.empty() && options.prints());
+      options.output == "-" || (options.output.empty() && problem.target.empty() && options.json != "-");
   if (prints_csv && options.json == "-") {
     throw Error("predict", "--output - and --json -: expected one of them on standard output");
   }

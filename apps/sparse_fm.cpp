@@ -191,5 +191,10 @@ int main(int argc, char** argv) {
   command.needs("--test", "--ratings");
   command.needs("--side", "--ratings");
   options.add_to(command);
-  return command.run(argc, argv, [&] { program(options); });
+  return command.run(argc, argv, [&] {
+    if (!options.file.empty()) {
+      command.refuse({"--planted", "--noise", "--count"}, "FILE", "no FILE, for ratings that are made up");
+    }
+    program(options);
+  });
 }

@@ -243,5 +243,10 @@ int main(int argc, char** argv) {
   command.option("--epochs", options.epochs, "Passes over the data of Adam", 0, apps::at_most);
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
-  return command.run(argc, argv, [&] { program(options); });
+  return command.run(argc, argv, [&] {
+    if (options.method != "adam") {
+      command.refuse({"--lr", "--batch-size", "--epochs"}, "--method " + options.method, "--method adam");
+    }
+    program(options);
+  });
 }

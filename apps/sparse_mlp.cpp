@@ -144,6 +144,7 @@ int main(int argc, char** argv) {
                               : "a path that can be written to";
                  });
   command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
+  command.needs("--checkpoint-every", "--checkpoint");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
   return command.run(argc, argv, [&] { program(options); });

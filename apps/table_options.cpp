@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <taper/autodiff/error.hpp>
+#include <taper/data/arff.hpp>
 #include <taper/data/file.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
@@ -92,9 +93,19 @@ void TableOptions::add_to(Command& command) {
       "that have a value, those held out among them; or indicator, the mean and a further column that "
       "marks them. Missing text is a label of its own",
       std::vector<std::string>{"refuse", "drop", "mean", "median", "indicator"});
-  for (const char* name : {"--separator", "--no-header", "--categorical", "--missing-words"}) {
+  for (const char* name :
+       {"--separator", "--decimal", "--no-header", "--categorical", "--missing-words", "--missing"}) {
     command.needs(name, "--csv");
   }
+}
+
+void TableFormat::refuse_csv_options(const std::string& what) const {
+  const char* const given = !separator.empty()       ? "--separator"
+                            : decimal == ","         ? "--decimal ,"
+                            : no_header              ? "--no-header"
+                            : !missing_words.empty() ? "--missing-words"
+                                                     : nullptr;
+  if (given != nullptr) throw Error("table", given, " with ", what, ": expected a CSV, which it is for");
 }
 
 std::variant<data::Table, data::SparseSet> TableFormat::read(const CommonOptions& common) const {
@@ -116,7 +127,9 @@ std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string&
   if (text.size() > 8 && text[7] == '\0' && text[8] == '{') {
     throw Error("table", source, " is a safetensors file, as models are: expected a table");
   }
+  if (data::is_arff(text)) refuse_csv_options("ARFF");
   if (data::is_libsvm(text)) {
+    refuse_csv_options("LIBSVM");
     data::SparseSet set = data::parse_libsvm(text, source);
     if (!categorical.empty()) {
       throw Error("table", "--categorical ", categorical.front(), ": expected none, as LIBSVM holds numbers");

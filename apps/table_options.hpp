@@ -19,6 +19,9 @@ struct TableFormat {
   std::vector<std::string> categorical, drop, missing_words;
   bool no_header = false;
 
+  /// Throws Error for options that only a CSV has a use for; the file is `what`: "LIBSVM".
+  void refuse_csv_options(const std::string& what) const;
+
   /// All options but the file.
   void add_format_options(Command& command);
 
@@ -27,7 +30,7 @@ struct TableFormat {
   std::variant<data::Table, data::SparseSet> read(const CommonOptions& common) const;
   /// The bytes of the file, unpacked, and what stands for it in errors.
   std::pair<std::string, std::string> read_text(const CommonOptions& common) const;
-  /// The table that a text is.
+  /// The table that a text is. Throws Error for options that such a text has no use for.
   std::variant<data::Table, data::SparseSet> parse(const std::string& text, const std::string& source) const;
 };
 

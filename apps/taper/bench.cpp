@@ -31,13 +31,14 @@ class Bench : public Verb {
                        "Table with the columns that the model reads; - is standard input");
     command.option("--repeats", repeats_, "How often each part is timed", 1, 100'000);
     table_.add_format_options(command);
-    options_.add_run_options(command);
+    options_.add_fixed_run_options(command);
   }
 
   void run() override {
     if (model_ == "-" && table_.file == "-") {
       throw Error("bench", "MODEL - and TABLE -: expected one of them on standard input");
     }
+    options_.quiet = false;  // the report is what this is run for
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
     const auto [text, source] = table_.read_text(options_);

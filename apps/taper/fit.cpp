@@ -3,6 +3,8 @@
 #include <chrono>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
+#include <taper/data/arff.hpp>
+#include <taper/data/libsvm.hpp>
 #include <taper/data/quote.hpp>
 
 #include "../output.hpp"
@@ -104,7 +106,12 @@ class Fit : public Verb {
     if (test_ == "-" && options_.table.file == "-") {
       throw Error("fit", "TABLE - and --test -: expected one of them on standard input");
     }
-    auto read = read_table(format, options_);
+    const auto [text, source] = format.read_text(options_);
+    if (data::is_arff(text) || data::is_libsvm(text)) {  // options of TABLE, where that is a CSV
+      format.separator.clear(), format.missing_words.clear();
+      format.decimal = "auto", format.no_header = false;
+    }
+    auto read = parse_table(format, text, source);
     if (auto* const table = std::get_if<data::Table>(&read)) {
       static_cast<void>(table->column(target.name));
       data::drop_missing_rows(*table, target.name);

@@ -108,12 +108,18 @@ class Inspect : public Verb {
   void add_to(Command& command) override {
     command.positional("FILE", table_.file, "A model or a table; - is standard input");
     table_.add_format_options(command);
-    options_.add_run_options(command);
+    options_.add_output_options(command);
   }
 
   void run() override {
+    options_.quiet = false;  // the report is what this is run for
     const auto [text, source] = table_.read_text(options_);
     if (looks_like_model(text)) {
+      table_.refuse_csv_options("a model");
+      if (!table_.drop.empty() || !table_.categorical.empty()) {
+        throw Error("table", table_.drop.empty() ? "--categorical" : "--drop",
+                    " with a model: expected a table, which has columns");
+      }
       inspect_model(io::Archive(text, source), text.size());
     } else {
       inspect_table(text, source);
@@ -211,9 +217,17 @@ class Inspect : public Verb {
     if (!options_.prints()) return;
     Json short_report = report;
     for (const char* const name : {"tensors", "architecture", "preprocessing"}) short_report.erase(name);
+    Json layers;
+    if (const auto proof = short_report.find("certificate"); proof != short_report.end()) {
+      if (const auto found = proof->find("layers"); proof->is_object() && found != proof->end()) {
+        layers = std::move(*found);
+        proof->erase(found);
+      }
+    }
     CommonOptions no_json = options_;
     no_json.json.clear();
     publish(short_report, no_json);
+    print_layers(layers);
     for (const Json& tensor : report["tensors"]) {
       fmt::print(
           "tensor {:<21} {} {}{}\n", data::valid_utf8(tensor["name"].get<std::string>()),
@@ -235,6 +249,45 @@ class Inspect : public Verb {
                  more);
     }
   }
+
+  /// The certificate of each layer, as report_on gives it; nothing for other JSON, which a file may have.
+  static void print_layers(const Json& layers) {
+    const auto is_layer = [](const Json& layer) {
+      return layer.is_object() && std::ranges::all_of(layer_figures, [&](const auto& figure) {
+               return layer.contains(figure.key);
+             });
+    };
+    if (!layers.is_array() || layers.empty() || !std::ranges::all_of(layers, is_layer)) return;
+    fmt::print(
+        "\ncertificate of each layer: groups that are zero and would grow, others that would move, and the "
+        "worst of\neach (relative to the slope of the penalty; below 0 a zero group stays with room)\n{:<20}",
+        "layer");
+    for (const auto& figure : layer_figures) fmt::print(" {:>{}}", figure.heading, figure.width);
+    fmt::print("\n");
+    for (const Json& layer : layers) {
+      const auto name = layer.find("name");
+      fmt::print("{:<20}", name != layer.end() && name->is_string()
+                               ? data::valid_utf8(name->get<std::string>())
+                               : std::string());
+      for (const auto& figure : layer_figures) {
+        const Json& value = layer[figure.key];
+        fmt::print(" {:>{}}",
+                   value.is_number_float() ? fmt::format("{:.3g}", value.get<double>()) : value.dump(),
+                   figure.width);
+      }
+      fmt::print("\n");
+    }
+    fmt::print("\n");
+  }
+
+  struct LayerFigure {
+    const char *key, *heading;
+    int width;
+  };
+  static constexpr LayerFigure layer_figures[] = {
+      {"depth", "factors", 7},       {"zero", "zero", 7},        {"violated_zero", "would grow", 10},
+      {"worst_zero", "worst", 9},    {"nonzero", "not zero", 8}, {"violated_nonzero", "would move", 10},
+      {"worst_nonzero", "worst", 9}, {"frozen", "frozen", 7}};
 
   CommonOptions options_;
   TableFormat table_;

@@ -133,6 +133,7 @@ void LearnOptions::add_to(Command& command) {
                  100'000);
   table.add_format_options(command);
   add_run_options(command);
+  command_ = &command;
 }
 
 TableFitOptions LearnOptions::fit_options() const {
@@ -150,6 +151,8 @@ TableFitOptions LearnOptions::fit_options() const {
   if (!(effort > 0 && effort <= 1000)) {
     throw Error("fit", "--effort ", effort, ": expected more than 0, and at most 1000");
   }
+  if (!penalty.empty()) command_->refuse({"--rule"}, "--penalty", "no --penalty, for a path to choose from");
+  if (model != "auto") refuse_idle({model}, "--model " + model);
   result.one_standard_error = rule == "one-standard-error";
   result.folds = folds;
   result.hidden = widths_of(hidden);
@@ -157,6 +160,19 @@ TableFitOptions LearnOptions::fit_options() const {
   result.seed = seed;
   result.quiet = quiet;
   return result;
+}
+
+void LearnOptions::refuse_idle(const std::vector<std::string>& kinds, const std::string& choice) const {
+  const auto fits = [&](const char* kind) { return std::ranges::find(kinds, kind) != kinds.end(); };
+  if (!fits("linear")) command_->refuse({"--folds"}, choice, "a linear model, which folds are for");
+  if (!fits("network")) command_->refuse({"--hidden"}, choice, "--model network");
+  if (!fits("network") && !fits("fm")) {
+    command_->refuse({"--effort", "--validation"}, choice, "--model network or fm");
+  }
+}
+
+void LearnOptions::refuse_categories() const {
+  command_->refuse({"--most-categories"}, "LIBSVM", "a table with labels");
 }
 
 std::vector<std::string> kinds_for(const TableProblem& problem, const std::string& asked) {
@@ -190,13 +206,17 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     if (*fit_options.budget < fewest_network_parameters(problem.target, layers)) kinds.pop_back();
     if (kinds.size() == 1) too_small = "the budget is too small for a network";
   }
-  result.features = features_of(options, problem);
   if (kinds == std::vector<std::string>{"linear"}) {
     result.model = "linear";
     result.why = options.model != "auto" ? "asked for"
                  : !too_small.empty()    ? too_small
                  : problem.sparse        ? "the table is sparse"
                                          : fmt::format("fewer than {} rows", network_rows);
+    if (options.model == "auto") options.refuse_idle(kinds, "a linear model (" + result.why + ")");
+  }
+  if (problem.sparse) options.refuse_categories();
+  result.features = features_of(options, problem);
+  if (kinds == std::vector<std::string>{"linear"}) {
     tell(fit_options, fmt::format("linear model of {} features ({})", result.features, result.why));
     result.fit = fit_all_linear(options, problem);
     return result;

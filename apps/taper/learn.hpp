@@ -16,7 +16,16 @@ struct LearnOptions : CommonOptions {
   /// The table, its target and task alone.
   void add_table(Command& command);
   void add_to(Command& command);
+  /// Throws Error for options that are out of range, or that do nothing with the others.
   TableFitOptions fit_options() const;
+  /// Throws Error for options that do nothing when these kinds of model are fitted; `choice` says why it is
+  /// these.
+  void refuse_idle(const std::vector<std::string>& kinds, const std::string& choice) const;
+  /// Throws Error for options about categories, for LIBSVM, which has none.
+  void refuse_categories() const;
+
+ private:
+  const Command* command_ = nullptr;  // that all have been added to
 };
 
 /// The kind of model that was fitted, and the fit.

@@ -18,7 +18,16 @@ class PathVerb : public Verb {
     return "How good models of a table are by their size: a line of CSV for each penalty, on standard "
            "output.";
   }
-  const char* example() const override { return "taper path houses.csv --target price --model network"; }
+  const char* example() const override {
+    return "taper path houses.csv --target price --model network\n\n"
+           "Columns of the CSV: penalty; the model's parameters and inputs (columns of the table); loss on "
+           "rows "
+           "held out (half the squared difference in standard deviations of the target, or minus the "
+           "logarithm "
+           "of the class's probability), its standard_error, the same in the target's units or other "
+           "measures; "
+           "chosen, 1 for the model that taper fit takes.";
+  }
   void add_to(Command& command) override { options_.add_to(command); }
 
   void run() override {
@@ -30,7 +39,7 @@ class PathVerb : public Verb {
     for (const std::string& note : problem.notes) tell(fit_options, "note: " + note);
     const Learned learned = learn(options_, problem);
     const Json path = report_on(learned.fit.path, problem.target);
-    if (options_.prints()) print(path, learned.fit.chosen);
+    if (options_.json != "-") print(path, learned.fit.chosen);
     apps::save(Json{{"data", problem.source},
                     {"rows", problem.rows()},
                     {"target", problem.target.name},

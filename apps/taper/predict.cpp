@@ -40,7 +40,7 @@ class Predict : public Verb {
                      return can_be_written(path) ? nullptr : "a file that can be written";
                    });
     table_.add_format_options(command);
-    options_.add_run_options(command);
+    options_.add_fixed_run_options(command);
   }
 
   void run() override {
@@ -66,7 +66,7 @@ class Predict : public Verb {
     const std::string text = csv(target, said);
     if (!output_.empty()) {
       write_file(output_, text, "output");
-    } else if (options_.json != "-" && !options_.quiet) {
+    } else if (options_.json != "-") {
       fmt::print("{}", text);
     }
     apps::save(report, options_);

@@ -33,7 +33,19 @@ class Select : public Verb {
     return "Which columns a model needs, linear (the lasso, solved exactly) or a network, as CSV on standard "
            "output.";
   }
-  const char* example() const override { return "taper select houses.csv --target price --features 3"; }
+  const char* example() const override {
+    return "taper select houses.csv --target price --features 3\n\n"
+           "Columns of the CSV, with a line for each column of the table, those first that enter first:\n"
+           "  column     its name\n"
+           "  selected   1 if the model needs it, else 0\n"
+           "  enters     the largest penalty at which the model reads it, as a share of the largest of the "
+           "path: 1 is\n"
+           "             the first to enter, 0 never enters\n"
+           "  stability  the share of the folds (with --stability of the random halves) that choose it at "
+           "the "
+           "penalty\n"
+           "             of the model; not there where there are neither";
+  }
 
   void add_to(Command& command) override {
     options_.add_table(command);
@@ -54,16 +66,20 @@ class Select : public Verb {
                    "Folds of the cross-validation of a linear model without --stability", 2, 1000);
     options_.table.add_format_options(command);
     options_.add_run_options(command);
+    command_ = &command;
   }
 
   void run() override {
     set_threads(options_.threads);
+    if (options_.model == "network") refuse_folds("--model network");
+    if (halves_ > 0) refuse_folds("--stability");
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
     TableFitOptions quiet;
     quiet.quiet = options_.quiet;
     tell(quiet, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
     for (const std::string& note : problem.notes) tell(quiet, "note: " + note);
     // More than two classes have no exact solver.
+    if (problem.target.kind == data::TargetKind::classes) refuse_folds("a target of more than two classes");
     if (options_.model == "network" || halves_ > 0 || problem.target.kind == data::TargetKind::classes) {
       return select_on_path(problem, quiet);
     }
@@ -83,7 +99,7 @@ class Select : public Verb {
                       {"stability", column.stability}});
       if (column.selected) selected.push_back(column.name);
     }
-    if (options_.prints()) print(columns);
+    if (options_.json != "-") print(columns);
     apps::save(Json{{"data", problem.source},
                     {"rows", problem.rows()},
                     {"target", problem.target.name},
@@ -103,6 +119,10 @@ class Select : public Verb {
   }
 
  private:
+  void refuse_folds(const std::string& choice) const {
+    command_->refuse({"--folds"}, choice, "no --folds, as it chooses without cross-validation");
+  }
+
   /// By sparsity::select_features, which all models and resampling have in common.
   void select_on_path(const TableProblem& given, const TableFitOptions& quiet) const {
     const auto start = std::chrono::steady_clock::now();
@@ -208,7 +228,7 @@ class Select : public Verb {
     tell(quiet, fmt::format("{} of {} columns; {} of the {} left out would grow at penalty {:.3g}",
                             chosen.features.size(), chosen.offered, certificate.violated.size(),
                             certificate.left_out, certificate.penalty));
-    if (options_.prints()) print(columns, halves_ > 0);
+    if (options_.json != "-") print(columns, halves_ > 0);
     apps::save(figures, options_);
   }
 
@@ -301,6 +321,7 @@ class Select : public Verb {
     }
   }
 
+  const Command* command_ = nullptr;
   LearnOptions options_;
   Index features_ = 0, halves_ = 0;
 };

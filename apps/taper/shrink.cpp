@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <taper/autodiff/error.hpp>
+#include <taper/autodiff/threads.hpp>
 #include <taper/sparsity/shrink.hpp>
 
 #include "../output.hpp"
@@ -37,7 +38,11 @@ class Shrink : public Verb {
                                                                 : "a file that can be written, or -";
                    });
     table_.add_format_options(command);
-    options_.add_run_options(command);
+    for (const char* const name :
+         {"--separator", "--decimal", "--no-header", "--categorical", "--drop", "--missing-words"}) {
+      command.needs(name, "--examples");
+    }
+    options_.add_fixed_run_options(command);
   }
 
   void run() override {
@@ -47,6 +52,7 @@ class Shrink : public Verb {
     if (model_ == "-" && table_.file == "-") {
       throw Error("shrink", "MODEL - and --examples -: expected one of them on standard input");
     }
+    set_threads(options_.threads);
     TableModel model = load_table_model(open_model(model_, options_), model_);
     std::vector<std::string> notes;
     Tensor<double> x;

@@ -89,6 +89,16 @@ TEST_CASE("programs: options out of range are refused under their own names") {
            Case{"sparse_mlp", "--lr -1e-3", "--lr: '-1e-3'"},
            Case{"sparse_mlp", "--weight-decay 1e999", "--weight-decay: '1e999'"},
            Case{"sparse_mlp", "--refit-decay 1e-3x", "--refit-decay: '1e-3x'"},
+           // Options that do nothing with others, or without.
+           Case{"sparse_logistic", "--method exact --lr 0.1",
+                "--lr with --method exact: expected --method adam"},
+           Case{"sparse_logistic", "--method lbfgs --epochs 2", "--epochs with --method lbfgs"},
+           Case{"sparse_mlp", "--checkpoint-every 1", "--checkpoint-every requires --checkpoint"},
+           Case{"sparse_mlp", "--decimal ,", "--decimal requires --csv"},
+           Case{"sparse_mlp", "--drop a", "--drop requires --csv"},
+           Case{"sparse_lenet", "--path 1e-3 --weight-decay 1e-3", "--weight-decay with --path"},
+           Case{"mlp_path", "--points 1 --falling", "--falling with --points 1: expected two"},
+           Case{"lasso_path", "--count 1 --smallest 0.1", "--smallest with --count 1"},
        }) {
     const Run result = run(bad.program, bad.arguments);
     INFO(bad.program, " ", bad.arguments, ": ", result.err);

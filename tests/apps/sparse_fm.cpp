@@ -131,6 +131,8 @@ TEST_CASE("sparse_fm: wrong input is one sentence and exit status 2") {
         Case{"/nowhere", "/nowhere"}, Case{good + " --side colour", "no column \"colour\""},
         Case{good + " --side rating", "as a side"}, Case{good + " --rank 0", "--rank"},
         Case{good + " --test '" + (folder / "other") + "' --side kind", "no column \"kind\""},
+        Case{good + " --planted 2", "--planted with FILE: expected no FILE"},
+        Case{good + " --noise 1", "--noise with FILE"}, Case{good + " --count 50", "--count with FILE"},
         Case{"--test x", "--test"}, Case{"--planted 1001", "--planted"}, Case{"--noise nan", "--noise"},
         Case{good + " --json " + good, "expected another"}}) {
     const Run result = run("sparse_fm", wrong.arguments);

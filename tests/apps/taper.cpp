@@ -379,6 +379,117 @@ TEST_CASE("taper: every way to fail is one clear sentence and exit status 2") {
   CHECK(huge["validation"]["rmse"].is_number());
 }
 
+TEST_CASE("taper: an option that does nothing is refused, with what it would need") {
+  const Folder folder;
+  const auto file = [&](const char* name, const std::string& all) {
+    write_table(folder / name, all);
+    return " " + (folder / name) + " ";
+  };
+  const std::string good = file("good.csv", passengers(80, 3)), y = "--target alive ",
+                    sparse = file("s.svm", "1.5 1:2\n2.5 1:3\n3.5 1:4\n0.25 1:5\n1 1:6\n"),
+                    arff = file("r.arff",
+                                "@relation r\n@attribute a numeric\n@attribute y numeric\n@data\n"
+                                "1,2\n2,3.5\n3,4\n4,6\n5,6.5\n"),
+                    many = file("k.csv", "a,k\n1,x\n2,y\n3,z\n1,x\n2,y\n3,z\n1,x\n2,y\n3,z\n"),
+                    model = " " + (folder / "m.safetensors") + " ";
+  fit(good + y + "--save" + model);
+  struct Case {
+    std::string arguments, words;
+  };
+  for (const Case& bad : {
+           Case{"fit" + good + y + "--model linear --hidden 8", "--hidden with --model linear: expected"},
+           Case{"fit" + good + y + "--model linear --effort 2", "--effort with --model linear: expected"},
+           Case{"fit" + good + y + "--model linear --validation 0.3",
+                "--validation with --model linear: expected --model network or fm"},
+           Case{"fit" + good + y + "--hidden 8",
+                "--hidden with a linear model (fewer than 500 rows): expected --model network"},
+           Case{"path" + good + y + "--effort 2", "--effort with a linear model (fewer than 500 rows)"},
+           Case{"fit" + good + y + "--model network --folds 3", "--folds with --model network: expected"},
+           Case{"path" + good + y + "--model fm --folds 3", "--folds with --model fm: expected"},
+           Case{"fit" + good + y + "--model fm --hidden 3", "--hidden with --model fm: expected"},
+           Case{"fit" + good + y + "--penalty 0.1 --rule best", "--rule with --penalty: expected"},
+           Case{"fit" + sparse + "--effort 2", "--effort with a linear model (the table is sparse)"},
+           Case{"fit" + sparse + "--most-categories 3", "--most-categories with LIBSVM: expected"},
+           Case{"fit" + sparse + "--no-header", "--no-header with LIBSVM: expected a CSV"},
+           Case{"fit" + sparse + "--separator tab", "--separator with LIBSVM: expected a CSV"},
+           Case{"select" + arff + "--target y --decimal ,", "--decimal , with ARFF: expected a CSV"},
+           Case{"select" + arff + "--target y --missing-words x", "--missing-words with ARFF"},
+           Case{"select" + good + y + "--model network --folds 3", "--folds with --model network"},
+           Case{"select" + good + y + "--stability 3 --folds 3", "--folds with --stability"},
+           Case{"select" + many + "--target k --folds 3", "--folds with a target of more than two classes"},
+           Case{"inspect" + model + "--no-header", "--no-header with a model: expected a CSV"},
+           Case{"inspect" + model + "--drop a", "--drop with a model: expected a table"},
+           Case{"inspect" + good + "--seed 1", "--seed"},
+           Case{"inspect" + good + "--threads 1", "--threads"},
+           Case{"predict" + model + good + "--seed 1", "--seed"},
+           Case{"shrink" + model + "--seed 1", "--seed"},
+           Case{"shrink" + model + "--drop a", "--drop requires --examples"},
+       }) {
+    const Run result = run("taper", bad.arguments + " --quiet");
+    INFO(bad.arguments, ": ", result.err);
+    CHECK(result.status == 2);
+    CHECK(result.out.empty());
+    CHECK(std::ranges::count(result.err, '\n') == 1);
+    CHECK(result.err.find(bad.words) != std::string::npos);
+  }
+  // What is for the table in another form than that of --test is no mistake.
+  const Json report = fit(file("semi.csv", "a;y\n1,5;2\n2,5;3,5\n3;4\n4;6\n5;6,5\n") +
+                          "--target y --separator semicolon --decimal , --test" + arff);
+  CHECK(report["test"]["rows"] == 5);
+}
+
+TEST_CASE("taper: --quiet silences messages, and never what is asked for") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors";
+  write_table(table, passengers(80, 3));
+  fit(table + " --target alive --save " + model);
+  for (const std::string& arguments :
+       {"predict " + model + " " + table, "path " + table + " --target alive",
+        "select " + table + " --target alive", "inspect " + table, "inspect " + model}) {
+    INFO(arguments);
+    const Run loud = run("taper", arguments), quiet = run("taper", arguments + " --quiet");
+    CHECK(quiet.status == 0);
+    CHECK_FALSE(quiet.out.empty());
+    CHECK(quiet.out == loud.out);
+    CHECK(quiet.err.empty());
+  }
+  CHECK(run("taper", "bench " + model + " " + table + " --quiet").out.find("rows_per_second") !=
+        std::string::npos);
+  const Run fitted = run("taper", "fit " + table + " --target alive --quiet --save " + model);
+  CHECK(fitted.out.empty());  // a report beside the model
+}
+
+TEST_CASE("taper: inspect prints the certificate of a network as a table") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", model = folder / "m.safetensors";
+  write_table(table, bent(100, 3));
+  const Json report = fit(table + " --target y --model network --hidden 8 --effort 0.05 --save " + model);
+  REQUIRE(report["certificate"]["layers"].size() == 2);
+  const Run printed = run("taper", "inspect " + model);
+  REQUIRE(printed.status == 0);
+  CHECK(printed.out.find("layers") == std::string::npos);
+  CHECK(printed.out.find('{') == std::string::npos);
+  const Words lines = lines_of(printed.out);
+  const auto header =
+      std::ranges::find_if(lines, [](const std::string& line) { return line.starts_with("layer "); });
+  REQUIRE(lines.end() - header > 2);
+  for (int k = 0; k < 2; ++k) {
+    const Json& layer = report["certificate"]["layers"][k];
+    std::istringstream cells(header[k + 1]);
+    std::string name, worst;
+    long depth = 0, zero = 0, grow = 0, nonzero = 0;
+    cells >> name >> depth >> zero >> grow >> worst >> nonzero;
+    CHECK(name == layer["name"]);
+    CHECK(depth == layer["depth"]);
+    CHECK(zero == layer["zero"]);
+    CHECK(grow == layer["violated_zero"]);
+    CHECK(nonzero == layer["nonzero"]);
+    CHECK(std::stod(worst) == doctest::Approx(layer["worst_zero"].get<double>()).epsilon(0.01));
+  }
+  CHECK(Json::parse(run("taper", "inspect " + model + " --json -").out)["certificate"] ==
+        report["certificate"]);
+}
+
 TEST_CASE("taper: a model is shrunk without examples, and says what it predicts") {
   const Folder folder;
   write_table(folder / "t.csv", passengers(80, 3));
@@ -523,6 +634,10 @@ TEST_CASE("taper: paths, help with an example, and completion") {
     CHECK(help.out.find("Example:\n") != std::string::npos);
     CHECK(help.out.find(std::string("taper ") + verb) != std::string::npos);
     CHECK(help.out.find("Exit status: 0, or 2") != std::string::npos);
+  }
+  const std::string of_select = run("taper", "select --help").out;
+  for (const char* column : {"selected", "enters", "stability"}) {
+    CHECK(of_select.find(std::string("\n  ") + column + "  ") != std::string::npos);
   }
   CHECK(run("taper", "--help").out.find("predict") != std::string::npos);
   CHECK(run("taper", "--version").out.starts_with("taper (Taper) "));
