@@ -96,3 +96,24 @@ assert plain[-1]["objectives"] == [0.125] and plain[-1]["params"] == trial.param
 assert {k: v for k, v in again.items() if k != "plain"} == {k: v for k, v in expected.items() if k != "plain"}
 print("the studies were taken up again, with the trial that Optuna has added")
 assert math.isfinite(best := min(t["objectives"][0] for t in plain if t["state"] == "complete")), best
+
+# Both append at the same time, to one file: every line is whole, and each finds its own trials.
+path = os.path.join(folder, "together.log")
+for left in [path, path + ".lock"]:
+    if os.path.exists(left):
+        os.remove(left)
+process = subprocess.Popen([program, path], stdout=subprocess.PIPE, text=True)
+other = optuna.create_study(study_name="theirs", storage=JournalStorage(JournalFileBackend(path)))
+count = 0
+while process.poll() is None or count < 20:
+    other.optimize(lambda t: t.suggest_float("y", -1, 1) ** 2, n_trials=1)
+    count += 1
+mine = json.loads(process.stdout.read())
+assert process.returncode == 0 and mine == expected
+assert not os.path.exists(path + ".lock")
+theirs = optuna.load_study(study_name="theirs", storage=JournalStorage(JournalFileBackend(path)))
+assert [t.state.name for t in theirs.trials] == ["COMPLETE"] * count
+with open(path) as file:
+    workers = [json.loads(line)["worker_id"].startswith("taper-") for line in file]
+changes = sum(a != b for a, b in zip(workers, workers[1:]))
+print(f"{len(workers)} events written side by side, the writer changed {changes} times: {count} trials are Optuna's")

@@ -1,16 +1,21 @@
 #include <taper/io/journal.hpp>
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/random.hpp>
+#include <thread>
+#include <utility>
 
 using namespace taper;
 using namespace taper::sparsity;
@@ -233,4 +238,78 @@ TEST_CASE("journal: another study, another program, and what is no journal") {
                        doctest::Contains((file.path + ": in trial 0 of the study 'a', ").c_str()), Error);
   CHECK_THROWS_AS(io::Journal("/nowhere/file", "a"), Error);
   CHECK_THROWS_AS(io::Journal("/tmp", "a"), Error);
+}
+
+TEST_CASE("journal: others append at the same time, to the same study and to their own") {
+  const StudyFile file, alone;
+  std::vector<Trial> expected;
+  {
+    io::Journal journal(alone.path, "curves");
+    expected = tune(journal_space(), curves(), curve_options(&journal, false));
+  }
+  // In form and order as Optuna's workers write.
+  int added = 0;
+  std::mutex mutex;
+  const auto others = [&] {
+    const std::lock_guard one_by_one(mutex);
+    const std::string lock = file.path + ".lock";
+    int made;
+    while ((made = ::open(lock.c_str(), O_CREAT | O_EXCL | O_WRONLY, 0666)) < 0) std::this_thread::yield();
+    ::close(made);
+    const std::string id = ",\"worker_id\":\"optuna\"}\n";
+    std::ofstream out(file.path, std::ios::binary | std::ios::app);
+    if (added == 0) out << "{\"op_code\":0,\"study_name\":\"theirs\",\"directions\":[1]" << id;
+    out << "{\"op_code\":4,\"study_id\":" << added % 2 << ",\"datetime_start\":\"2024-01-01T00:00:00\"" << id;
+    ++added;
+    out.close();
+    std::filesystem::remove(lock);
+  };
+  const StartTrial start = [&](const TrialSettings& s, std::uint64_t seed) {
+    others();
+    return std::make_unique<Curve>(s, seed);
+  };
+  {
+    io::Journal journal(file.path, "curves");
+    check_same(tune(journal_space(), start, curve_options(&journal, false)), expected);
+  }
+  CHECK(added >= 24);
+  CHECK_FALSE(std::filesystem::exists(file.path + ".lock"));
+  // Every value stands with the trial that it belongs to, by the ids of the whole file.
+  std::map<std::size_t, double> values;
+  std::map<std::size_t, std::string> point_of;
+  std::size_t id = 0;
+  std::istringstream lines(file.text());
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line);
+    if (event["op_code"] == 4) {
+      if (event.contains("params")) point_of[id] = event["params"].dump();
+      ++id;
+    } else if (event["op_code"] == 6 && event["values"].is_array()) {
+      values[event["trial_id"]] = event["values"][0];
+    }
+  }
+  CHECK(id == expected.size() + static_cast<std::size_t>(added));
+  REQUIRE(point_of.size() == expected.size());
+  std::size_t k = 0;
+  for (const auto& [place, point] : point_of) {
+    const Trial& trial = expected[k++];
+    if (trial.state == Trial::State::complete) CHECK(values.at(place) == trial.result.objectives[0]);
+  }
+  // Taken up again, what others run is left to them, and what they have ended counts.
+  Curve::calls = 0;
+  {
+    io::Journal journal(file.path, "curves");
+    check_same(tune(journal_space(), curves(), curve_options(&journal, false)), expected);
+    CHECK(Curve::calls == 0);
+  }
+  io::Journal journal(file.path, "curves");
+  TuneOptions options = curve_options(&journal, false);
+  options.trials = 28;
+  bool deleted = false;
+  options.progress = [&](const std::vector<Trial>&, const Trial&) {
+    if (std::exchange(deleted, true)) return;
+    std::ofstream(file.path, std::ios::binary | std::ios::app) << "{\"op_code\":1,\"study_id\":0}\n";
+  };
+  CHECK_THROWS_WITH_AS(tune(journal_space(), curves(), options), doctest::Contains("was deleted by another"),
+                       Error);
 }

@@ -1,0 +1,105 @@
+#include <taper/io/journal_events.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
+namespace taper::io {
+
+using sparsity::SearchDimension;
+using sparsity::StudyDescription;
+using sparsity::Trial;
+
+namespace {
+
+const char* name_of(sparsity::Sampler sampler) {
+  switch (sampler) {
+    case sparsity::Sampler::random:
+      return "random";
+    case sparsity::Sampler::tpe:
+      return "tpe";
+    case sparsity::Sampler::grid:
+      break;
+  }
+  return "grid";
+}
+
+}  // namespace
+
+JournalJson journal_event(JournalOperation operation) {
+  return {{"op_code", static_cast<int>(operation)}};
+}
+
+int state_code(Trial::State state) {
+  switch (state) {
+    case Trial::State::running:
+      return 0;
+    case Trial::State::complete:
+      return 1;
+    case Trial::State::pruned:
+      return 2;
+    case Trial::State::failed:
+      break;
+  }
+  return 3;
+}
+
+Trial::State state_of(int code) {
+  switch (code) {
+    case 1:
+      return Trial::State::complete;
+    case 2:
+      return Trial::State::pruned;
+    case 3:
+      return Trial::State::failed;
+    default:
+      return Trial::State::running;  // or waiting
+  }
+}
+
+std::string journal_timestamp() {
+  using namespace std::chrono;
+  const auto now = system_clock::now();
+  const std::time_t seconds = system_clock::to_time_t(now);
+  const auto micros = duration_cast<microseconds>(now.time_since_epoch()).count() % 1'000'000;
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%06d+00:00", parts.tm_year + 1900,
+                parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
+                static_cast<int>(micros));
+  return text;
+}
+
+std::string distribution_text(const SearchDimension& dimension) {
+  JournalJson attributes;
+  const char* name = "FloatDistribution";
+  if (dimension.kind == SearchDimension::Kind::categorical) {
+    name = "CategoricalDistribution";
+    attributes = {{"choices", dimension.choices}};
+  } else if (dimension.is_integer()) {
+    name = "IntDistribution";
+    attributes = {{"log", dimension.is_log()},
+                  {"step", 1},
+                  {"low", static_cast<long long>(dimension.low)},
+                  {"high", static_cast<long long>(dimension.high)}};
+  } else {
+    attributes = {
+        {"step", nullptr}, {"low", dimension.low}, {"high", dimension.high}, {"log", dimension.is_log()}};
+  }
+  return JournalJson{{"name", name}, {"attributes", attributes}}.dump();
+}
+
+JournalJson description_of(const StudyDescription& study) {
+  JournalJson space = JournalJson::array();
+  for (const SearchDimension& dimension : study.space.dimensions()) {
+    space.push_back({dimension.name, distribution_text(dimension)});
+  }
+  JournalJson result{{"version", 1},       {"space", space},         {"sampler", name_of(study.sampler)},
+                     {"seed", study.seed}, {"epochs", study.epochs}, {"wave", study.wave}};
+  if (study.halving) result["halving"] = {study.halving->first, study.halving->factor};
+  if (!study.note.empty()) result["note"] = study.note;
+  return result;
+}
+
+}  // namespace taper::io
