@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <string>
 
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
@@ -101,6 +102,24 @@ template <class T> std::vector<Index> groups_of(const GaussNewton<T>& problem) {
   return result;
 }
 
+/// The free entries of each module, by the names in front of the last dot, in the model's order.
+template <class T> std::vector<std::vector<Index>> modules_of(const GaussNewton<T>& problem) {
+  std::vector<std::string> names;
+  std::vector<std::size_t> by_position(problem.parameters().block()->values.size(), 0);
+  for (const auto& entry : problem.parameters().entries()) {
+    const std::string name = entry.name.substr(0, entry.name.rfind('.'));
+    auto found = std::ranges::find(names, name);
+    if (found == names.end()) found = names.insert(names.end(), name);
+    std::fill_n(by_position.begin() + entry.offset, entry.shape.size(),
+                static_cast<std::size_t>(found - names.begin()));
+  }
+  std::vector<std::vector<Index>> result(names.size());
+  for (std::size_t i = 0; i < problem.positions().size(); ++i) {
+    result[by_position[static_cast<std::size_t>(problem.positions()[i])]].push_back(static_cast<Index>(i));
+  }
+  return result;
+}
+
 std::span<double> span_of(Vector& v) {
   return {v.data(), static_cast<std::size_t>(v.size())};
 }
@@ -178,9 +197,12 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     ++matrices;
     matrix.diagonal() += decay;
     damped->update_scales();
-    steepness = 0;
+    steepness = rounding = 0;
     flat = false;
     for (Index i = 0; i < now.x.size(); ++i) {
+      constexpr double epsilon = std::numeric_limits<T>::epsilon();
+      const double rounded = epsilon * now.x[i] * std::sqrt(std::max(matrix(i, i), 0.0));
+      rounding += rounded * rounded;
       // What none of the rows depends on has the scale of its group.
       const double curvature = matrix(i, i) > 0 ? matrix(i, i) : damped->scales()[i];
       flat |= !(curvature > 0) && now.gradient[i] != 0;
@@ -190,10 +212,71 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     }
   }
 
+  /// Whether what is left of the value is what rounding the entries makes of it: an exact fit.
+  bool fits_exactly(double margin) const {
+    return now.value <= margin * rounding || now.value < std::numeric_limits<double>::min();
+  }
+
+  /// The damped step of some entries alone.
+  Vector step_of(const std::vector<Index>& entries) {
+    constexpr double little = 1e-6;
+    const auto n = static_cast<Index>(entries.size());
+    const auto& matrix = damped->matrix();
+    Vector roots = damped->scales()(entries).cwiseSqrt();
+    roots = (roots.array() > 0).select(roots.cwiseInverse(), 0);
+    DampedMatrix::Square block(n, n);
+    for (Index i = 0; i < n; ++i) {
+      for (Index j = 0; j <= i; ++j) {
+        const auto [low, high] =
+            std::minmax(entries[static_cast<std::size_t>(i)], entries[static_cast<std::size_t>(j)]);
+        block(i, j) = roots[i] * matrix(high, low) * roots[j];
+      }
+      block(i, i) += little;
+    }
+    const Eigen::LLT<Eigen::Ref<DampedMatrix::Square>> factor(block);
+    Vector result = Vector::Zero(now.x.size());
+    if (factor.info() != Eigen::Success) return result;
+    const Vector of_block = factor.solve(roots.cwiseProduct(now.gradient(entries)));
+    for (Index i = 0; i < n; ++i) result[entries[static_cast<std::size_t>(i)]] = -roots[i] * of_block[i];
+    return result;
+  }
+
+  /// A module on which the value depends as a square, as squares do on the last layer of a network, may be of
+  /// other units than the targets: then no damping fits both it and what is in front of it. It is fitted by
+  /// itself first, until its steps no longer halve the value. False at the end of the run.
+  bool fit_units() {
+    constexpr double other_units = 32, precision = 1e-6;
+    const auto modules = modules_of(problem);
+    const Index before = outcome.iterations;
+    for (auto module = modules.rbegin(); module != modules.rend(); ++module) {
+      const Vector scales = damped->scales()(*module);
+      for (bool first = true; goes_on(); first = false) {
+        const Vector wanted = step_of(*module), x = now.x(*module), moved = x + wanted(*module);
+        const double from = scales.dot(x.cwiseAbs2()), to = scales.dot(moved.cwiseAbs2());
+        const bool differs = to > other_units * other_units * from || from > other_units * other_units * to;
+        if ((first && !differs) || !try_step(wanted)) break;
+        if (!(next.value < (first ? 1 : 0.5) * now.value)) break;
+        const double mean_slope = 0.5 * step.dot(now.gradient + next.gradient);
+        if (std::abs(next.value - now.value - mean_slope) > precision * now.value) break;
+        if (!take_step()) return false;
+      }
+      if (outcome.iterations > before) break;
+    }
+    if (outcome.iterations == before) return true;
+    damped.emplace(groups_of(problem));  // the scales of before are of other units
+    linearize();
+    return true;
+  }
+
   bool end(bool converged, const char* reason) {
     outcome.converged = converged;
     outcome.reason = reason;
     return false;
+  }
+  bool end_of_steps() {
+    constexpr double margin = 16;
+    if (fits_exactly(margin)) return end(true, "an exact fit: what is left is rounding");
+    return end(false, "no step lowers the value");
   }
   /// Whether there is something left to do, and time for it.
   bool goes_on() {
@@ -209,10 +292,12 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   bool iterate() {
     if (!goes_on()) return false;
     linearize();
+    if (matrices == 1 && !fit_units()) return false;
+    if (fits_exactly(1)) return end(true, "an exact fit: what is left is rounding");
     if (steepness <= tolerance && !flat) return end(true, "gradient_tolerance reached");
     const Index evaluations = outcome.evaluations;
     for (;; damping *= growth, growth *= 2) {
-      if (!(damping < most_damping)) return end(false, "no step lowers the value");
+      if (!(damping < most_damping)) return end_of_steps();
       if (!goes_on()) return false;
       if (!damped->factorize(damping)) continue;
       const Vector wanted = -damped->from_coordinates(damped->gradient_by_coordinates(now.gradient));
@@ -224,7 +309,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
         if (flat) return end(false, "an entry with a gradient has no curvature in this precision");
         // A long step, not one that much damping has made short.
         if (damping <= 1) return end(true, "no step gains more than rounding takes");
-        return end(false, "no step lowers the value");
+        return end_of_steps();
       }
       if (!try_step(wanted)) continue;
       const double gain = now.value - next.value;
@@ -316,6 +401,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   Place now, next;
   double damping = 0, growth = 2;
   double steepness = 0;  // what gradient_tolerance bounds
+  double rounding = 0;   // what a relative change of each entry by epsilon adds to the value, about
   bool flat = false;     // whether there is a gradient without curvature
   Index matrices = 0;
   Outcome outcome;

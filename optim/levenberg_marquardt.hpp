@@ -77,6 +77,16 @@ struct LevenbergMarquardtOptions {
 /// Levenberg-Marquardt algorithm: implementation and theory", 1978, who takes each entry by itself; that
 /// gives units that are hardly active too much freedom, and networks with ReLU then end higher).
 ///
+/// The start may be of other units than the targets, as usual initial weights are for targets of 1e8 or
+/// 1e-150, and then no damping fits the last layer and those in front of it: from hidden weights that suit
+/// outputs of one size, a step to outputs of another ends where nothing moves any more. So a module in whose
+/// entries the value is a square, as that of the last layer is with mse_loss, is fitted by itself first, if
+/// that changes it (in the norm of the scales) by more than 32 times.
+///
+/// At an exact fit the gradient is one of rounding alone. A run that has come there is converged: where the
+/// value is no more than relative changes of the entries by the precision of T add to it, sum_i H_ii
+/// (epsilon x_i)^2, or less than any normal number.
+///
 /// A matrix costs as much as many evaluations of the value and its gradient. So a step with a new matrix is
 /// followed by others with the same one, of L-BFGS in the coordinates in which the damped matrix is the
 /// identity: it starts from that matrix and learns what has changed, and the second-order terms that

@@ -417,6 +417,72 @@ TEST_CASE("levenberg_marquardt: units of targets and inputs do not change the co
   }
 }
 
+TEST_CASE_TEMPLATE("levenberg_marquardt: targets of any units from the usual start", T, double, float) {
+  const auto plain = regression<T>(100, 3);
+  const bool is_double = sizeof(T) == 8;
+  const auto run = [&](double unit, bool relu) {
+    auto set = plain;
+    for (T& entry : set.y) entry = static_cast<T>(unit * static_cast<double>(entry));
+    manual_seed(1);
+    nn::Sequential<T> net(nn::Linear(3, 8));
+    relu ? net.push_back(nn::ReLU<T>()) : net.push_back(nn::Tanh<T>());
+    net.push_back(nn::Linear<T>(8, 1));
+    const optim::Outcome outcome =
+        optim::LevenbergMarquardt(net, set, nn::mse_loss, {.max_iterations = 60}).minimize();
+    return outcome.value / unit / unit;
+  };
+  for (const bool relu : {false, true}) {
+    const double usual = run(1, relu);
+    CHECK(usual < 0.02);
+    // Where the last layer starts does not matter: it is fitted first, and the course is the same.
+    std::vector<double> large;
+    for (const double unit : is_double ? std::vector{1e8, 1e100, 1e150} : std::vector{1e6, 1e10, 1e15}) {
+      CAPTURE(unit);
+      large.push_back(run(unit, relu));
+      CHECK(large.back() < 1.5 * usual);
+      CHECK(large.back() == doctest::Approx(large.front()).epsilon(0.1));
+    }
+    for (const double unit : is_double ? std::vector{1e-8, 1e-100, 1e-150} : std::vector{1e-6, 1e-15}) {
+      CAPTURE(unit);
+      CHECK(run(unit, relu) < 1.5 * usual);
+    }
+  }
+}
+
+TEST_CASE_TEMPLATE("levenberg_marquardt: an exact fit has converged, in any units", T, double, float) {
+  const auto epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+  const bool is_double = sizeof(T) == 8;
+  for (const double unit :
+       is_double ? std::vector{1.0, 1e8, 1e-8, 1e150, 1e-100} : std::vector{1.0, 1e6, 1e-6, 1e15, 1e-15}) {
+    for (const bool hidden : {false, true}) {
+      CAPTURE(unit);
+      CAPTURE(hidden);
+      auto set = regression<T>(100, 3);
+      for (Index i = 0; i < 100; ++i) {
+        const T* const x = set.x.data() + 3 * i;
+        set.y[i] = static_cast<T>(unit) * (T(2) * x[0] - x[1] + T(0.5));
+      }
+      manual_seed(1);
+      nn::Sequential<T> net(nn::Linear(3, 8), nn::ReLU(), nn::Linear(8, 1));
+      if (!hidden) net = nn::Sequential<T>(nn::Linear(3, 1));
+      const optim::Outcome outcome =
+          optim::LevenbergMarquardt(net, set, nn::mse_loss, {.max_iterations = 200}).minimize();
+      CAPTURE(outcome.reason);
+      CHECK(outcome.converged);
+      CHECK(outcome.value / unit / unit < 1e3 * epsilon * epsilon);
+    }
+  }
+  // All targets are 0.
+  auto nothing = regression<T>(20, 3);
+  for (T& entry : nothing.y) entry = 0;
+  auto net = network<T>(3, 4, 1);
+  CHECK(optim::LevenbergMarquardt(net, nothing, nn::mse_loss).minimize().converged);
+  // One that stops short of that has not.
+  auto some = regression<T>(100, 3);
+  net = network<T>(3, 4, 1);
+  CHECK_FALSE(optim::LevenbergMarquardt(net, some, nn::mse_loss, {.max_iterations = 5}).minimize().converged);
+}
+
 TEST_CASE("levenberg_marquardt: duplicated columns, a constant target, one row, a dead unit") {
   auto set = regression<double>(50, 3);
   for (Index i = 0; i < 50; ++i) set.x[3 * i + 2] = set.x[3 * i + 1];

@@ -122,3 +122,16 @@ TEST_CASE("fit by Levenberg-Marquardt: what it has not is an error, and changes 
   }};
   CHECK_ERROR(run(options), "masks that changed on the way");
 }
+
+TEST_CASE("fit by Levenberg-Marquardt: an exact fit says so") {
+  auto set = noisy_set(60, 1);
+  for (Index i = 0; i < 60; ++i) set.y[i] = 1e150 * (2 * set.x[3 * i] - set.x[3 * i + 1]);
+  manual_seed(1);
+  nn::Sequential<double> net(nn::Linear(3, 1));
+  const train::History history =
+      train::fit(net, set, nn::mse_loss, optim::LevenbergMarquardtOptions{}, quietly(100));
+  CHECK(history.epochs.size() < 20);
+  CHECK(history.epochs.back().loss < 1e-28 * 1e300);
+  const bool exact = history.stopped.find("an exact fit") == 0 || history.stopped == "the value is 0";
+  CHECK(exact);
+}
