@@ -166,17 +166,33 @@ class Search {
     return count_ && size >= *count_;
   }
 
+  /// The first point of a path from dense to sparse: where the penalty leaves too few, smaller ones are
+  /// tried. Returns the one that it is at.
+  double begin_dense(double penalty) {
+    const double end = engine_.smallest() * penalty;
+    add(penalty, nullptr);
+    bool is_dense = count_ ? size_of(fits_.back()) >= *count_ : size_of(fits_.back()) > 0;
+    while (!is_dense && penalty > end) {
+      const Fit before = std::move(fits_.back());
+      penalty /= 4;
+      fits_.clear();
+      add(penalty, nullptr);
+      const Index size = size_of(fits_.back());
+      if (count_) {
+        is_dense = size >= *count_;
+      } else if (size > 0 && size_of(before) > 0) {
+        // The choice is among what the path has: it begins where fewer are no better.
+        const LossDifference gained = loss_difference(before, fits_.back());
+        is_dense = gained.mean <= gained.standard_error;
+      }
+    }
+    return penalty;
+  }
+
   void follow() {
     const double first = engine_.first_penalty();
     if (engine_.rises()) {
-      double penalty = first;
-      add(penalty, nullptr);
-      // Too few at once: dense enough to begin with is a smaller penalty.
-      while (count_ && size_of(fits_.back()) < *count_ && penalty > engine_.smallest() * first) {
-        penalty /= 4;
-        fits_.clear();
-        add(penalty, nullptr);
-      }
+      double penalty = begin_dense(first);
       for (Index k = 0; k < most_points && !done(); ++k) {
         penalty *= engine_.ratio();
         const Fit last = fits_.back();
@@ -317,12 +333,13 @@ FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeatu
   result.order = search.order();
   result.enters = search.enters();
   result.best = search.best();
+  const auto is_in = [](double penalty) { return penalty > 0; };
+  const Index wanted = options.features.value_or(result.offered);
+  if (wanted > 0 && std::ranges::none_of(result.enters, is_in)) {
+    throw Error(selecting, wanted, " features, of which none is in at penalties down to ",
+                search.fits().back().penalty, ": expected a smaller first penalty, or larger inputs");
+  }
   if (options.features) {
-    const auto is_in = [](double penalty) { return penalty > 0; };
-    if (*options.features > 0 && std::ranges::none_of(result.enters, is_in)) {
-      throw Error(selecting, *options.features, " features, of which none is in at penalties down to ",
-                  search.fits().back().penalty, ": expected a smaller first penalty, or larger inputs");
-    }
     result.features = search.first(*options.features);
     result.chosen = search.place_of(result.features);
   } else {

@@ -48,9 +48,10 @@ struct SelectFeaturesOptions {
   std::optional<Index> refit_epochs = {};
   /// From 0 on: how much less a column is penalized the more of a weight it has, see select_features.
   double adaptive = 0.5;
-  double first_penalty = 1e-3;  ///< Smaller ones are tried where it leaves too few.
-  double ratio = 1.3;           ///< by which penalties rise
-  double weight_decay = 1e-3;   ///< of the later layers, so that they cannot make up for small weights
+  /// Smaller ones, down to a share of 1e-4, are tried where it leaves fewer than `features`, or none.
+  double first_penalty = 1e-3;
+  double ratio = 1.3;          ///< by which penalties rise
+  double weight_decay = 1e-3;  ///< of the later layers, so that they cannot make up for small weights
 };
 
 /// A penalty of the path.
@@ -142,8 +143,8 @@ std::ostream& operator<<(std::ostream& out, const FeatureSelection& selection);
 ///
 /// Throws Error for fewer than 4 rows, numbers that are not finite, a target that is constant, also among the
 /// rows that are trained on, or, of classes, no whole numbers from 0 on, groups with gaps, no column that
-/// could be chosen, more features than there are or could be chosen, features to be chosen where even the
-/// smallest penalty that is tried leaves none, and options out of range.
+/// could be chosen, more features than there are or could be chosen, no feature that even the
+/// smallest penalty that is tried leaves (unless 0 are to be chosen), and options out of range.
 template <class T>
 FeatureSelection select_features(const data::Dataset<T>& data, const SelectFeaturesOptions& options = {});
 

@@ -211,6 +211,17 @@ TEST_CASE("select_features: a path that leaves nothing, and halves without the t
   auto options = quick(2);
   options.first_penalty = 1e6;
   CHECK_ERROR(select_features(set, options), "2 features, of which none is in", "a smaller first penalty");
+  options.features = {};
+  CHECK_ERROR(select_features(set, options), "features, of which none is in", "a smaller first penalty");
+  // Where smaller ones leave some, the path begins there, and the choice is that of a path that began dense.
+  const auto many = straight(400, 13);
+  options.first_penalty = 20;
+  const FeatureSelection late = select_features(many, options);
+  options.first_penalty = 1e-3;
+  const FeatureSelection usual = select_features(many, options);
+  CHECK_FALSE(usual.features.empty());
+  CHECK(late.features == usual.features);
+  CHECK(late.path.back().penalty < 2);
 
   auto rare = set;
   std::ranges::fill(rare.y, 0);
