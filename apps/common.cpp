@@ -219,9 +219,7 @@ void CommonOptions::add_output_options(Command& command) {
   command.flag("--quiet", quiet, "No progress, notes and report: errors alone, and data that are asked for");
   command.option("--json", json,
                  "File to write the report's figures to; - is standard output, without a table",
-                 [](const std::string& path) {
-                   return path == "-" || can_be_written(path) ? nullptr : "a file that can be written, or -";
-                 });
+                 expected_file_or_output);
 }
 
 std::optional<std::filesystem::path> CommonOptions::folder() const {
@@ -244,6 +242,15 @@ void add_plot_option(Command& command, std::string& folder) {
                  [](const std::string& path) {
                    return can_hold_figures(path) ? nullptr : "a folder that can be written";
                  });
+}
+
+void add_checkpoint_options(Command& command, std::string& path, double& every, const char* help,
+                            const std::string& ending) {
+  command.option("--checkpoint", path, help, [ending](const std::string& text) {
+    return !text.empty() && can_be_written(text + ending) ? nullptr : "a path that can be written to";
+  });
+  command.option("--checkpoint-every", every, "Seconds from one checkpoint to the next");
+  command.needs("--checkpoint-every", "--checkpoint");
 }
 
 Json penalty(nn::Module<float>& model, double alpha) {

@@ -110,6 +110,10 @@ struct CommonOptions {
 /// The option --plot DIR, for programs that draw figures (see plot.hpp).
 void add_plot_option(Command& command, std::string& folder);
 
+/// The options --checkpoint PATH and --checkpoint-every SECONDS; the first file is PATH with this ending.
+void add_checkpoint_options(Command& command, std::string& path, double& every, const char* help,
+                            const std::string& ending);
+
 /// What weight decay `alpha` on the factors of a model amounts to now, for the report.
 Json penalty(nn::Module<float>& model, double alpha);
 

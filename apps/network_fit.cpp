@@ -12,6 +12,7 @@
 #include <taper/sparsity/network_path.hpp>
 #include <taper/sparsity/refit.hpp>
 
+#include "output.hpp"
 #include "table_fit.hpp"
 
 namespace taper::apps {
@@ -221,8 +222,9 @@ class PathFit {
     models_.push_back(network_model(point.model, preprocessing_, kept));
     judge(models_.back(), kept, validation_, place);
     nets_.push_back(net_);
-    tell(options_, fmt::format("penalty {:.2g}: {} of {} parameters, {} columns, held-out loss {:.5g}", alpha,
-                               place.parameters, point.shrunk.parameters_before, place.inputs, place.loss));
+    tell(options_.quiet,
+         fmt::format("penalty {:.2g}: {} of {} parameters, {} columns, held-out loss {:.5g}", alpha,
+                     place.parameters, point.shrunk.parameters_before, place.inputs, place.loss));
     Json certificate = report_on(point.certificate);
     certificate["kind"] = "optimality of each group, before training again";
     certificates_.push_back(std::move(certificate));

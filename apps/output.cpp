@@ -48,6 +48,24 @@ bool can_be_written(const fs::path& path) {
   }
 }
 
+const char* expected_file(const std::string& path) {
+  return can_be_written(path) ? nullptr : "a file that can be written";
+}
+
+const char* expected_file_or_output(const std::string& path) {
+  return path == "-" || can_be_written(path) ? nullptr : "a file that can be written, or -";
+}
+
+void require_one_stream(const char* where, const StreamArgument& a, const StreamArgument& b,
+                        const char* stream) {
+  if (a.value != "-" || b.value != "-") return;
+  throw Error(where, a.name, " - and ", b.name, " -: expected one of them on ", stream);
+}
+
+void tell(bool quiet, const std::string& line) {
+  if (!quiet) std::fputs((data::valid_utf8(line) + '\n').c_str(), stderr);
+}
+
 void note_file(const fs::path& path) {
   noted().push_back(path);
 }

@@ -12,7 +12,7 @@
 
 #include "model_file.hpp"
 #include "output.hpp"
-#include "table_options.hpp"
+#include "table_problem.hpp"
 
 using namespace taper;
 using data::quote;
@@ -129,18 +129,10 @@ Problem read_problem(const Options& options, const apps::ColumnNames& names, Ind
   return problem;
 }
 
-/// A name in a line of CSV.
-std::string cell(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == text.npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
-}
-
 template <class T> std::string csv(const Problem& problem, View<const T> y) {
   const Index outputs = y.shape()[1];
   std::string text = "row";
-  if (!problem.target.empty()) text += ',' + cell(problem.target);
+  if (!problem.target.empty()) text += ',' + apps::csv_cell(problem.target);
   for (Index k = 0; k < outputs; ++k)
     text += outputs == 1 ? ",prediction" : fmt::format(",prediction{}", k + 1);
   text += '\n';
@@ -256,10 +248,7 @@ int main(int argc, char** argv) {
   command.option("--output", options.output,
                  "File to write the predictions to as CSV; - is standard output, without the report, and the "
                  "default without a target",
-                 [](const std::string& path) {
-                   return path == "-" || apps::can_be_written(path) ? nullptr
-                                                                    : "a file that can be written, or -";
-                 });
+                 apps::expected_file_or_output);
   options.add_to(command);
   return command.run(argc, argv, [&] { program(options); });
 }

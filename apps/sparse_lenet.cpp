@@ -420,18 +420,10 @@ int main(int argc, char** argv) {
                  "Rows of the training set, at most a fifth, that are not trained on", 1, apps::at_most);
   command.option("--limit", options.limit, "Images of each file at most; 0: all", 0, apps::at_most);
   command.option("--save", options.file, "File to write the network to, as it is in the end",
-                 [](const std::string& path) {
-                   return apps::can_be_written(path) ? nullptr : "a file that can be written";
-                 });
-  command.option("--checkpoint", options.checkpoint,
-                 "Saves the trainings in PATH.dense, PATH.sparse and PATH.refit, and goes on from there",
-                 [](const std::string& path) {
-                   return !path.empty() && apps::can_be_written(path + ".dense")
-                              ? nullptr
-                              : "a path that can be written to";
-                 });
-  command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
-  command.needs("--checkpoint-every", "--checkpoint");
+                 apps::expected_file);
+  apps::add_checkpoint_options(
+      command, options.checkpoint, options.checkpoint_every,
+      "Saves the trainings in PATH.dense, PATH.sparse and PATH.refit, and goes on from there", ".dense");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
   return command.run(argc, argv, [&] {

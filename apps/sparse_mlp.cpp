@@ -133,18 +133,10 @@ int main(int argc, char** argv) {
   command.option("--save", options.model,
                  "File to write the network to, as it is in the end: it takes the columns as they are in the "
                  "table and gives the target in its own units (see predict)",
-                 [](const std::string& path) {
-                   return apps::can_be_written(path) ? nullptr : "a file that can be written";
-                 });
-  command.option("--checkpoint", options.checkpoint,
-                 "Saves the training in PATH.phase1 and PATH.phase2, and goes on from there",
-                 [](const std::string& path) {
-                   return !path.empty() && apps::can_be_written(path + ".phase1")
-                              ? nullptr
-                              : "a path that can be written to";
-                 });
-  command.option("--checkpoint-every", options.checkpoint_every, "Seconds from one checkpoint to the next");
-  command.needs("--checkpoint-every", "--checkpoint");
+                 apps::expected_file);
+  apps::add_checkpoint_options(command, options.checkpoint, options.checkpoint_every,
+                               "Saves the training in PATH.phase1 and PATH.phase2, and goes on from there",
+                               ".phase1");
   apps::add_plot_option(command, options.plot);
   options.add_to(command);
   return command.run(argc, argv, [&] { program(options); });

@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 #include <taper/autodiff/error.hpp>
-#include <taper/data/utf8.hpp>
 #include <taper/sparsity/exact_path.hpp>
 
 namespace taper::apps {
@@ -168,10 +166,6 @@ Index fewest_linear_parameters(const data::TargetColumn& target) {
 
 Index fewest_network_parameters(const data::TargetColumn& target, std::size_t hidden_layers) {
   return 2 * static_cast<Index>(hidden_layers) + fewest_linear_parameters(target);
-}
-
-void tell(const TableFitOptions& options, const std::string& line) {
-  if (!options.quiet) std::fputs((data::valid_utf8(line) + '\n').c_str(), stderr);
 }
 
 TableFit fit_linear(const data::Preprocessing& preprocessing, const LearningSet& rows,

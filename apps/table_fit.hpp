@@ -77,7 +77,4 @@ Index network_outputs(const data::TargetColumn& target);
 TableModel network_model(const nn::Sequential<float>& net, data::Preprocessing preprocessing,
                          std::vector<Index>& kept);
 
-/// Says something on standard error, unless quiet.
-void tell(const TableFitOptions& options, const std::string& line);
-
 }  // namespace taper::apps

@@ -12,6 +12,8 @@
 #include <taper/data/quote.hpp>
 #include <taper/data/utf8.hpp>
 
+#include "output.hpp"
+
 namespace taper::apps {
 namespace {
 
@@ -177,6 +179,26 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
   require_rows(problem.source, table.rows());
   problem.table = std::move(table);
   return problem;
+}
+
+void tell_problem(bool quiet, const TableProblem& problem) {
+  tell(quiet, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
+  for (const std::string& note : problem.notes) tell(quiet, "note: " + note);
+}
+
+Tensor<double> features_of(const data::Preprocessing& preprocessing,
+                           const std::variant<data::Table, data::SparseSet>& read,
+                           std::vector<std::string>& notes) {
+  return std::visit([&](const auto& rows) { return preprocessing.apply(rows, notes); }, read);
+}
+
+std::optional<data::Column> target_of(const std::variant<data::Table, data::SparseSet>& read,
+                                      const std::string& name) {
+  if (const auto* const set = std::get_if<data::SparseSet>(&read)) return data::Column{name, set->target, {}};
+  const auto& columns = std::get<data::Table>(read).columns;
+  const auto found = std::ranges::find(columns, name, &data::Column::name);
+  if (found == columns.end()) return {};
+  return *found;
 }
 
 std::string csv_cell(const std::string& text) {

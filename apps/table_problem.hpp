@@ -32,6 +32,17 @@ struct TableProblem {
 TableProblem load_table_problem(const TableFormat& format, const std::string& target, const std::string& task,
                                 const CommonOptions& common);
 
+/// Says on standard error, unless quiet, what is learned from what, with the notes.
+void tell_problem(bool quiet, const TableProblem& problem);
+
+/// The features of a table that was read.
+Tensor<double> features_of(const data::Preprocessing& preprocessing,
+                           const std::variant<data::Table, data::SparseSet>& read,
+                           std::vector<std::string>& notes);
+/// Its column of this name, as the target; LIBSVM has it under any name. Nothing where a table has none.
+std::optional<data::Column> target_of(const std::variant<data::Table, data::SparseSet>& read,
+                                      const std::string& name);
+
 /// A text in a line of CSV, in quotes where it needs them.
 std::string csv_cell(const std::string& text);
 

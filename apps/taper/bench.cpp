@@ -35,9 +35,7 @@ class Bench : public Verb {
   }
 
   void run() override {
-    if (model_ == "-" && table_.file == "-") {
-      throw Error("bench", "MODEL - and TABLE -: expected one of them on standard input");
-    }
+    require_one_stream("bench", {"MODEL", model_}, {"TABLE", table_.file}, "standard input");
     options_.quiet = false;  // the report is what this is run for
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
@@ -46,7 +44,7 @@ class Bench : public Verb {
     std::vector<std::string> notes;
     const auto prepare = [&] {
       notes.clear();
-      return std::visit([&](const auto& rows) { return model.preprocessing.apply(rows, notes); }, table);
+      return features_of(model.preprocessing, table, notes);
     };
     const Tensor<double> x = prepare();
     const Index rows = x.shape()[0], width = x.shape()[1];

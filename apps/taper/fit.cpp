@@ -27,26 +27,20 @@ class Fit : public Verb {
   void add_to(Command& command) override {
     options_.add_to(command);
     command.option("--test", test_, "A further table, to measure the model on once it is chosen");
-    command.option(
-        "--save", save_, "File to write the model to, with its preprocessing; - is standard output",
-        [](const std::string& path) {
-          return path == "-" || can_be_written(path) ? nullptr : "a file that can be written, or -";
-        });
+    command.option("--save", save_,
+                   "File to write the model to, with its preprocessing; - is standard output",
+                   expected_file_or_output);
   }
 
   void run() override {
-    if (save_ == "-" && options_.json == "-") {
-      throw Error("fit", "--save - and --json -: expected one of them on standard output");
-    }
+    require_one_stream("fit", {"--save", save_}, {"--json", options_.json}, "standard output");
     const auto start = std::chrono::steady_clock::now();
     set_threads(options_.threads);
     const TableFitOptions fit_options = options_.fit_options();  // what is wrong with them comes first
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
     std::optional<std::variant<data::Table, data::SparseSet>> test;
     if (!test_.empty()) test = read_test(problem.target);
-    tell(fit_options,
-         fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
-    for (const std::string& note : problem.notes) tell(fit_options, "note: " + note);
+    tell_problem(options_.quiet, problem);
 
     Learned learned = learn(options_, problem);
     TableModel& model = learned.fit.model;
@@ -74,7 +68,7 @@ class Fit : public Verb {
       report["test"] = measure(model, *test, test_notes);
       for (const std::string& note : test_notes) {
         notes.push_back("test: " + note);
-        tell(fit_options, "note: " + notes.back());
+        tell(options_.quiet, "note: " + notes.back());
       }
     }
     report["notes"] = notes;
@@ -103,9 +97,7 @@ class Fit : public Verb {
   std::variant<data::Table, data::SparseSet> read_test(const data::TargetColumn& target) const {
     TableFormat format = options_.table;
     format.file = test_;
-    if (test_ == "-" && options_.table.file == "-") {
-      throw Error("fit", "TABLE - and --test -: expected one of them on standard input");
-    }
+    require_one_stream("fit", {"TABLE", options_.table.file}, {"--test", test_}, "standard input");
     const auto [text, source] = format.read_text(options_);
     if (data::is_arff(text) || data::is_libsvm(text)) {  // options of TABLE, where that is a CSV
       format.separator.clear(), format.missing_words.clear();
@@ -126,16 +118,9 @@ class Fit : public Verb {
   Json measure(const TableModel& model, const std::variant<data::Table, data::SparseSet>& test,
                std::vector<std::string>& notes) const {
     Json result{{"data", test_}};
-    Tensor<double> x;
-    std::vector<double> y;
-    if (const auto* const table = std::get_if<data::Table>(&test)) {
-      x = model.preprocessing.apply(*table, notes);
-      y = model.preprocessing.apply_target(table->column(model.preprocessing.target.name));
-    } else {
-      const auto& set = std::get<data::SparseSet>(test);
-      x = model.preprocessing.apply(set, notes);
-      y = model.preprocessing.apply_target({model.preprocessing.target.name, set.target, {}});
-    }
+    const Tensor<double> x = features_of(model.preprocessing, test, notes);
+    const std::vector<double> y =
+        model.preprocessing.apply_target(target_of(test, model.preprocessing.target.name).value());
     result["rows"] = y.size();
     result.update(errors_of(model.preprocessing.target, said_by(model, x), y));
     return result;

@@ -10,6 +10,8 @@
 #include <taper/data/quote.hpp>
 #include <thread>
 
+#include "../output.hpp"
+
 namespace taper::apps {
 namespace {
 
@@ -217,7 +219,7 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
   if (problem.sparse) options.refuse_categories();
   result.features = features_of(options, problem);
   if (kinds == std::vector<std::string>{"linear"}) {
-    tell(fit_options, fmt::format("linear model of {} features ({})", result.features, result.why));
+    tell(options.quiet, fmt::format("linear model of {} features ({})", result.features, result.why));
     result.fit = fit_all_linear(options, problem);
     return result;
   }
@@ -236,9 +238,9 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
                     validation = rows_of(preprocessing, columns, split.validation, ignored);
   result.features = static_cast<Index>(preprocessing.features.size());
   const auto fit_kind = [&](const std::string& kind) {
-    tell(fit_options, fmt::format("{} of {} features, {} rows to train on and {} held out",
-                                  kind == "fm" ? "factorization machine" : kind, result.features,
-                                  split.train.size(), split.validation.size()));
+    tell(options.quiet, fmt::format("{} of {} features, {} rows to train on and {} held out",
+                                    kind == "fm" ? "factorization machine" : kind, result.features,
+                                    split.train.size(), split.validation.size()));
     return kind == "fm" ? fit_machine(preprocessing, train, validation, fit_options)
                         : fit_network(preprocessing, train, validation, fit_options);
   };
@@ -263,7 +265,7 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     result.fit = fit_all_linear(options, problem);
     result.features = features_of(options, problem);
   }
-  tell(fit_options, fmt::format("{} model: {}", result.model, result.why));
+  tell(options.quiet, fmt::format("{} model: {}", result.model, result.why));
   return result;
 }
 

@@ -34,9 +34,7 @@ class PathVerb : public Verb {
     set_threads(options_.threads);
     const TableFitOptions fit_options = options_.fit_options();
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
-    tell(fit_options,
-         fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
-    for (const std::string& note : problem.notes) tell(fit_options, "note: " + note);
+    tell_problem(options_.quiet, problem);
     const Learned learned = learn(options_, problem);
     const Json path = report_on(learned.fit.path, problem.target);
     if (options_.json != "-") print(path, learned.fit.chosen);

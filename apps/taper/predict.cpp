@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/number.hpp>
-#include <taper/data/utf8.hpp>
 #include <thread>
 
 #include "../output.hpp"
@@ -35,32 +33,24 @@ class Predict : public Verb {
     command.positional("TABLE", table_.file,
                        "Table with the columns that the model reads, by name, in any order; - is standard "
                        "input");
-    command.option("--output", output_, "File for the CSV, in place of standard output",
-                   [](const std::string& path) {
-                     return can_be_written(path) ? nullptr : "a file that can be written";
-                   });
+    command.option("--output", output_, "File for the CSV, in place of standard output", expected_file);
     table_.add_format_options(command);
     options_.add_fixed_run_options(command);
   }
 
   void run() override {
-    if (model_ == "-" && table_.file == "-") {
-      throw Error("predict", "MODEL - and TABLE -: expected one of them on standard input");
-    }
+    require_one_stream("predict", {"MODEL", model_}, {"TABLE", table_.file}, "standard input");
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
     const auto read = read_table(table_, options_);
     std::vector<std::string> notes;
-    const auto* const table = std::get_if<data::Table>(&read);
-    const Tensor<double> x = table != nullptr
-                                 ? model.preprocessing.apply(*table, notes)
-                                 : model.preprocessing.apply(std::get<data::SparseSet>(read), notes);
+    const Tensor<double> x = features_of(model.preprocessing, read, notes);
     const Tensor<double> said = said_by(model, x);
     const data::TargetColumn& target = model.preprocessing.target;
 
     Json report{{"model", model_}, {"data", table_.file}, {"rows", x.shape()[0]}, {"target", target.name}};
     add_errors(model, read, said, notes, report);
-    for (const std::string& note : notes) tell("note: " + note);
+    for (const std::string& note : notes) tell(options_.quiet, "note: " + note);
     add_predictions(target, said, report);
     report["notes"] = notes;
     const std::string text = csv(target, said);
@@ -73,26 +63,15 @@ class Predict : public Verb {
   }
 
  private:
-  void tell(const std::string& line) const {
-    if (!options_.quiet) std::fputs((data::valid_utf8(line) + '\n').c_str(), stderr);
-  }
-
   /// How far it is from the target, where the table has one, over the rows that have it.
   void add_errors(const TableModel& model, const std::variant<data::Table, data::SparseSet>& read,
                   const Tensor<double>& said, std::vector<std::string>& notes, Json& report) const {
     const data::TargetColumn& target = model.preprocessing.target;
-    data::Column column;
-    if (const auto* const set = std::get_if<data::SparseSet>(&read)) {
-      column = {target.name, set->target, {}};
-    } else {
-      const auto& columns = std::get<data::Table>(read).columns;
-      const auto found = std::ranges::find(columns, target.name, &data::Column::name);
-      if (found == columns.end()) return;
-      column = *found;
-    }
+    const std::optional<data::Column> column = target_of(read, target.name);
+    if (!column) return;
     std::vector<Index> present;
-    for (std::size_t i = 0; i < column.values.size(); ++i) {
-      if (!std::isnan(column.values[i])) present.push_back(static_cast<Index>(i));
+    for (std::size_t i = 0; i < column->values.size(); ++i) {
+      if (!std::isnan(column->values[i])) present.push_back(static_cast<Index>(i));
     }
     if (present.empty()) return;
     const Index width = said.shape()[1];
@@ -101,12 +80,12 @@ class Predict : public Verb {
       std::copy_n(said.data() + present[k] * width, width, chosen.data() + static_cast<Index>(k) * width);
     }
     try {
-      const data::Table rows = data::rows({{column}}, present);
+      const data::Table rows = data::rows({{*column}}, present);
       Json errors = errors_of(target, chosen, model.preprocessing.apply_target(rows.columns.front()));
       std::string line = fmt::format("{} of {} rows:", target.name, present.size());
       for (const auto& [name, value] : errors.items())
         line += fmt::format(" {} {:.6g}", name, value.get<double>());
-      tell(line);
+      tell(options_.quiet, line);
       report["errors"] = std::move(errors);
     } catch (const Error& error) {  // of the target alone, which predictions do not need
       notes.push_back(std::string("no errors are measured: ") + error.what());

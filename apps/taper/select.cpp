@@ -74,14 +74,11 @@ class Select : public Verb {
     if (options_.model == "network") refuse_folds("--model network");
     if (halves_ > 0) refuse_folds("--stability");
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
-    TableFitOptions quiet;
-    quiet.quiet = options_.quiet;
-    tell(quiet, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
-    for (const std::string& note : problem.notes) tell(quiet, "note: " + note);
+    tell_problem(options_.quiet, problem);
     // More than two classes have no exact solver.
     if (problem.target.kind == data::TargetKind::classes) refuse_folds("a target of more than two classes");
     if (options_.model == "network" || halves_ > 0 || problem.target.kind == data::TargetKind::classes) {
-      return select_on_path(problem, quiet);
+      return select_on_path(problem);
     }
     const data::Preprocessing preprocessing = problem.sparse
                                                   ? data::fit_preprocessing(*problem.sparse, problem.target)
@@ -124,7 +121,7 @@ class Select : public Verb {
   }
 
   /// By sparsity::select_features, which all models and resampling have in common.
-  void select_on_path(const TableProblem& given, const TableFitOptions& quiet) const {
+  void select_on_path(const TableProblem& given) const {
     const auto start = std::chrono::steady_clock::now();
     const TableProblem problem = written_out(given);
     const data::Preprocessing preprocessing = data::fit_preprocessing(*problem.table, problem.target);
@@ -151,7 +148,7 @@ class Select : public Verb {
     }
     const auto chosen = network ? choose<float>(problem, preprocessing, options)
                                 : choose<double>(problem, preprocessing, options);
-    report(problem, preprocessing, column_of, chosen, quiet, start);
+    report(problem, preprocessing, column_of, chosen, start);
   }
 
   template <class T>
@@ -169,7 +166,7 @@ class Select : public Verb {
 
   void report(const TableProblem& problem, const data::Preprocessing& preprocessing,
               const std::vector<Index>& column_of, const sparsity::FeatureSelection& chosen,
-              const TableFitOptions& quiet, std::chrono::steady_clock::time_point start) const {
+              std::chrono::steady_clock::time_point start) const {
     const auto name_of = [&](Index feature) -> const std::string& {
       return preprocessing.columns[static_cast<std::size_t>(column_of[static_cast<std::size_t>(feature)])]
           .name;
@@ -225,9 +222,9 @@ class Select : public Verb {
       figures["expected_false_at_0.9"] = chosen.expected_false(0.9);
     }
     figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    tell(quiet, fmt::format("{} of {} columns; {} of the {} left out would grow at penalty {:.3g}",
-                            chosen.features.size(), chosen.offered, certificate.violated.size(),
-                            certificate.left_out, certificate.penalty));
+    tell(options_.quiet, fmt::format("{} of {} columns; {} of the {} left out would grow at penalty {:.3g}",
+                                     chosen.features.size(), chosen.offered, certificate.violated.size(),
+                                     certificate.left_out, certificate.penalty));
     if (options_.json != "-") print(columns, halves_ > 0);
     apps::save(figures, options_);
   }

@@ -33,10 +33,7 @@ class Shrink : public Verb {
                    "examples of 32 rows and more (default: 1e-5 with them, else 0)");
     command.needs("--threshold", "--examples");
     command.option("--save", save_, "File to write the smaller model to; - is standard output",
-                   [](const std::string& path) {
-                     return path == "-" || can_be_written(path) ? nullptr
-                                                                : "a file that can be written, or -";
-                   });
+                   expected_file_or_output);
     table_.add_format_options(command);
     for (const char* const name :
          {"--separator", "--decimal", "--no-header", "--categorical", "--drop", "--missing-words"}) {
@@ -46,19 +43,14 @@ class Shrink : public Verb {
   }
 
   void run() override {
-    if (save_ == "-" && options_.json == "-") {
-      throw Error("shrink", "--save - and --json -: expected one of them on standard output");
-    }
-    if (model_ == "-" && table_.file == "-") {
-      throw Error("shrink", "MODEL - and --examples -: expected one of them on standard input");
-    }
+    require_one_stream("shrink", {"--save", save_}, {"--json", options_.json}, "standard output");
+    require_one_stream("shrink", {"MODEL", model_}, {"--examples", table_.file}, "standard input");
     set_threads(options_.threads);
     TableModel model = load_table_model(open_model(model_, options_), model_);
     std::vector<std::string> notes;
     Tensor<double> x;
     if (!table_.file.empty()) {
-      const auto read = read_table(table_, options_);
-      x = std::visit([&](const auto& rows) { return model.preprocessing.apply(rows, notes); }, read);
+      x = features_of(model.preprocessing, read_table(table_, options_), notes);
     }
     sparsity::ShrinkReport report;
     std::visit([&](auto& graph) { report = shrink(graph, x); }, model.graph);

@@ -57,9 +57,7 @@ class TuneVerb : public Verb {
     command.option(
         "--journal", study_.journal,
         "File to append every trial to, in the form that Optuna reads; the study goes on from there",
-        [](const std::string& path) {
-          return can_be_written(path) ? nullptr : "a file that can be written";
-        });
+        expected_file);
     command.option("--seeds", study_.seeds, "Seeds from which the winner is trained again", 1, 1000);
     command.flag("--no-control", no_control_, "No dense networks");
     command.option("--most-categories", options_.most_categories,
@@ -68,18 +66,13 @@ class TuneVerb : public Verb {
     command.option("--save", save_,
                    "File to write the network of the last budget to, with its preprocessing; - is standard "
                    "output",
-                   [](const std::string& path) {
-                     return path == "-" || can_be_written(path) ? nullptr
-                                                                : "a file that can be written, or -";
-                   });
+                   expected_file_or_output);
     options_.table.add_format_options(command);
     options_.add_run_options(command);
   }
 
   void run() override {
-    if (save_ == "-" && options_.json == "-") {
-      throw Error("tune", "--save - and --json -: expected one of them on standard output");
-    }
+    require_one_stream("tune", {"--save", save_}, {"--json", options_.json}, "standard output");
     const auto start = std::chrono::steady_clock::now();
     set_threads(options_.threads);
     for (const std::string& text : budgets_) {
@@ -99,10 +92,7 @@ class TuneVerb : public Verb {
     study_.quiet = options_.quiet;
     const TableProblem problem =
         written_out(load_table_problem(options_.table, options_.target, options_.task, options_));
-    TableFitOptions telling;
-    telling.quiet = options_.quiet;
-    tell(telling, fmt::format("{}: {} rows; {}", problem.source, problem.rows(), describe(problem.target)));
-    for (const std::string& note : problem.notes) tell(telling, "note: " + note);
+    tell_problem(options_.quiet, problem);
     const TuneRows rows = rows_for(problem);
     check_budgets(rows.data, study_);
     if (!study_.journal.empty()) note_file(study_.journal);
