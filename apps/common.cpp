@@ -229,6 +229,11 @@ std::optional<std::filesystem::path> CommonOptions::folder() const {
   return std::nullopt;
 }
 
+std::filesystem::path CommonOptions::find(const std::string& file) const {
+  const auto where = folder();
+  return where && !std::filesystem::exists(file) ? *where / file : std::filesystem::path(file);
+}
+
 void CommonOptions::reads(const std::filesystem::path& path) const {
   std::error_code ignored;
   if (!json.empty() && std::filesystem::equivalent(json, path, ignored)) {

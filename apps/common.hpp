@@ -100,6 +100,8 @@ struct CommonOptions {
   /// Where the data are: --data, else the folder that TAPER_DATA names, else nowhere, and the embedded set is
   /// used.
   std::optional<std::filesystem::path> folder() const;
+  /// A file by the name that was given, or of that name in the folder, if it is there and not here.
+  std::filesystem::path find(const std::string& file) const;
   /// Whether there is a report to read on standard output: not when quiet, nor when the JSON goes there. What
   /// a program is run for, such as predictions, is no report, and is printed when quiet, too.
   bool prints() const { return !quiet && json != "-"; }

@@ -70,15 +70,18 @@ Problem read_problem(const Options& options) {
   }
   const data::RatingsOptions how{.separator = {}, .header = {}, .sides = options.sides};
   problem.source = options.file;
-  options.reads(options.file);
-  data::Ratings all = data::read_ratings(options.file, how);
+  const auto read = [&](const std::string& file) {
+    const std::filesystem::path path = options.find(file);
+    options.reads(path);
+    return data::read_ratings(path.string(), how);
+  };
+  data::Ratings all = read(options.file);
   if (options.test.empty()) {
     set_aside(problem, all, options.seed);
     problem.notes.push_back("no --test: a tenth of the ratings is set aside to test with");
   } else {
-    options.reads(options.test);
     problem.train = std::move(all);
-    problem.test = data::read_ratings(options.test, how);
+    problem.test = read(options.test);
   }
   return problem;
 }
@@ -175,10 +178,10 @@ int main(int argc, char** argv) {
       "Trains a factorization machine on ratings with more latent dimensions than it needs, finds out how "
       "many "
       "it does need, and trains it again with those. Example: sparse_fm ratings.csv --side genre --json -");
-  command.option(
-      "FILE,--ratings", options.file,
-      "Lines of user, item and rating, with a tab, a comma or :: between; without it, ratings of 943 "
-      "users and 1682 items are made up with a planted rank");
+  command.option("FILE,--ratings", options.file,
+                 "Lines of user, item and rating, with a tab, a comma or :: between, looked for in the "
+                 "folder of --data, too; without it, ratings of 943 "
+                 "users and 1682 items are made up with a planted rank");
   command.option("--test", options.test,
                  "File of the same form to test with (default: a tenth of the ratings, set aside)");
   command.list("--side", options.sides,
@@ -194,6 +197,8 @@ int main(int argc, char** argv) {
   return command.run(argc, argv, [&] {
     if (!options.file.empty()) {
       command.refuse({"--planted", "--noise", "--count"}, "FILE", "no FILE, for ratings that are made up");
+    } else {
+      command.refuse({"--data"}, "ratings that are made up", "FILE, which is looked for there, too");
     }
     program(options);
   });

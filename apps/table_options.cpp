@@ -115,8 +115,7 @@ std::variant<data::Table, data::SparseSet> TableFormat::read(const CommonOptions
 
 std::pair<std::string, std::string> TableFormat::read_text(const CommonOptions& common) const {
   if (file == "-") return {data::read_standard_input("read_table"), "standard input"};
-  std::filesystem::path path = file;
-  if (const auto folder = common.folder(); folder && !std::filesystem::exists(path)) path = *folder / path;
+  const std::filesystem::path path = common.find(file);
   common.reads(path);
   return {data::read_file(path, "read_table"), path.string()};
 }

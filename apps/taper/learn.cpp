@@ -104,6 +104,7 @@ LearnOptions::LearnOptions() {
 }
 
 void LearnOptions::add_table(Command& command) {
+  command_ = &command;
   command.positional("TABLE", table.file,
                      "Table to learn from, plain or gzip: CSV with a header, ARFF or LIBSVM, found by its "
                      "content; - is standard input");
@@ -135,7 +136,6 @@ void LearnOptions::add_to(Command& command) {
                  100'000);
   table.add_format_options(command);
   add_run_options(command);
-  command_ = &command;
 }
 
 TableFitOptions LearnOptions::fit_options() const {

@@ -90,8 +90,9 @@ class TuneVerb : public Verb {
     study_.control = !no_control_;
     study_.seed = options_.seed;
     study_.quiet = options_.quiet;
-    const TableProblem problem =
-        written_out(load_table_problem(options_.table, options_.target, options_.task, options_));
+    const TableProblem given = load_table_problem(options_.table, options_.target, options_.task, options_);
+    if (given.sparse) options_.refuse_categories();
+    const TableProblem problem = written_out(given);
     tell_problem(options_.quiet, problem);
     const TuneRows rows = rows_for(problem);
     check_budgets(rows.data, study_);

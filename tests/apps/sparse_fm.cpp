@@ -70,6 +70,8 @@ TEST_CASE("sparse_fm: files, whatever is between the cells, on two threads, and 
   CHECK(tab["rank"]["kept"] == 1);
   CHECK(tab["test_rmse"]["refitted"] < 0.2);
   CHECK(tab["notes"][0].get<std::string>().find("a tenth of the ratings is set aside") != std::string::npos);
+  const Json in_folder = figures("sparse_fm", "tab --rank 4 --data '" + folder.path.string() + "'");
+  CHECK(in_folder["test_rmse"] == tab["test_rmse"]);
   for (const char* other : {"comma", "colons"}) {
     const Json report = figures("sparse_fm", "--ratings '" + (folder / other) + "' --rank 4 --threads 2");
     CHECK(report["test_rmse"] == tab["test_rmse"]);
@@ -133,6 +135,7 @@ TEST_CASE("sparse_fm: wrong input is one sentence and exit status 2") {
         Case{good + " --test '" + (folder / "other") + "' --side kind", "no column \"kind\""},
         Case{good + " --planted 2", "--planted with FILE: expected no FILE"},
         Case{good + " --noise 1", "--noise with FILE"}, Case{good + " --count 50", "--count with FILE"},
+        Case{"--data '" + folder.path.string() + "'", "--data with ratings that are made up: expected FILE"},
         Case{"--test x", "--test"}, Case{"--planted 1001", "--planted"}, Case{"--noise nan", "--noise"},
         Case{good + " --json " + good, "expected another"}}) {
     const Run result = run("sparse_fm", wrong.arguments);

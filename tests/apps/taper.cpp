@@ -417,6 +417,7 @@ TEST_CASE("taper: an option that does nothing is refused, with what it would nee
            Case{"select" + good + y + "--model network --folds 3", "--folds with --model network"},
            Case{"select" + good + y + "--stability 3 --folds 3", "--folds with --stability"},
            Case{"select" + many + "--target k --folds 3", "--folds with a target of more than two classes"},
+           Case{"tune" + sparse + "--most-categories 3", "--most-categories with LIBSVM: expected"},
            Case{"inspect" + model + "--no-header", "--no-header with a model: expected a CSV"},
            Case{"inspect" + model + "--drop a", "--drop with a model: expected a table"},
            Case{"inspect" + good + "--seed 1", "--seed"},
