@@ -91,7 +91,7 @@ std::vector<double> held_out_losses(const TableModel& model, const TableProblem&
   return row_losses(problem.target, said_by(model, set.x), set.y);
 }
 
-Index features_of(const LearnOptions& options, const TableProblem& problem) {
+Index count_features(const LearnOptions& options, const TableProblem& problem) {
   if (problem.sparse) return problem.sparse->columns();
   return static_cast<Index>(prepare(options, problem, all_rows(problem)).features.size());
 }
@@ -217,7 +217,7 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     if (options.model == "auto") options.refuse_idle(kinds, "a linear model (" + result.why + ")");
   }
   if (problem.sparse) options.refuse_categories();
-  result.features = features_of(options, problem);
+  result.features = count_features(options, problem);
   if (kinds == std::vector<std::string>{"linear"}) {
     tell(options.quiet, fmt::format("linear model of {} features ({})", result.features, result.why));
     result.fit = fit_all_linear(options, problem);
@@ -263,7 +263,7 @@ Learned learn(const LearnOptions& options, const TableProblem& problem) {
     result.fit = std::move(network);
   } else {
     result.fit = fit_all_linear(options, problem);
-    result.features = features_of(options, problem);
+    result.features = count_features(options, problem);
   }
   tell(options.quiet, fmt::format("{} model: {}", result.model, result.why));
   return result;
