@@ -16,7 +16,7 @@ namespace taper::data {
 namespace {
 
 /// Generous, and small enough that sums of a few such numbers cannot overflow.
-constexpr Index most = 1'000'000'000;
+constexpr Index most_rows = 1'000'000'000;
 
 /// Throws unless `value` is in [low, high]; NaN is in no range.
 template <class Number>
@@ -51,9 +51,9 @@ void multiply(const Tensor<double>& matrix, const double* from, double* to) {
 void check_options(const MadelonOptions& options) {
   const char* where = "make_madelon";
   check_option(where, "informative", options.informative, Index{1}, Index{16});
-  check_option(where, "rows", options.rows, Index{1} << options.informative, most);
-  check_option(where, "combinations", options.combinations, Index{0}, most);
-  check_option(where, "probes", options.probes, Index{0}, most);
+  check_option(where, "rows", options.rows, Index{1} << options.informative, most_rows);
+  check_option(where, "combinations", options.combinations, Index{0}, most_rows);
+  check_option(where, "probes", options.probes, Index{0}, most_rows);
   check_option(where, "separation", options.separation, 0.0, 1e6);
   check_option(where, "noise", options.noise, 0.0, 1e6);
   check_option(where, "flipped", options.flipped, 0.0, 1.0);
@@ -202,7 +202,7 @@ double log_value(const District& district) {
 }  // namespace
 
 template <class T> Dataset<T> make_housing(const HousingOptions& options) {
-  check_option("make_housing", "rows", options.rows, Index{1}, most);
+  check_option("make_housing", "rows", options.rows, Index{1}, most_rows);
   check_option("make_housing", "noise", options.noise, 0.0, 10.0);
   Dataset<T> data{Tensor<T>(Shape{options.rows, 8}),
                   Tensor<T>(Shape{options.rows, 1}),
@@ -261,7 +261,7 @@ std::array<double, 10> draw_patient(Rng& rng) {
 }  // namespace
 
 template <class T> Dataset<T> make_diabetes(const DiabetesOptions& options) {
-  check_option("make_diabetes", "rows", options.rows, Index{1}, most);
+  check_option("make_diabetes", "rows", options.rows, Index{1}, most_rows);
   check_option("make_diabetes", "noise", options.noise, 0.0, 1e6);
   Dataset<T> data{Tensor<T>(Shape{options.rows, 10}),
                   Tensor<T>(Shape{options.rows, 1}),
