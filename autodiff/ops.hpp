@@ -3,6 +3,7 @@
 #include <optional>
 #include <span>
 
+#include <taper/autodiff/kernels/attention.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/tape.hpp>
 
@@ -95,7 +96,9 @@ template <class T> Var<T> hadamard(Var<T> u, Var<T> v);
 // Products of matrices.
 
 enum class Transpose { no, yes };
-/// a b for a m x k and b k x n, each read transposed when asked.
+/// a b for a m x k and b k x n, each read transposed when asked. With more axes, these are batches of
+/// matrices, whose leading dimensions are repeated like those of a sum: 8x4 x m x k times 4 x k x n makes 8x4
+/// x m x n.
 template <class T>
 Var<T> matmul(Var<T> a, Var<T> b, Transpose transpose_a = Transpose::no,
               Transpose transpose_b = Transpose::no);
@@ -214,6 +217,34 @@ template <class T> Var<T> softmax(Var<T> x, Index axis = -1);
 /// to an infinite entry, which gives a NaN, the finite ones give minus infinity.
 template <class T> Var<T> log_softmax(Var<T> x, Index axis = -1);
 
+// Attention.
+
+/// What a mask does to the scores: `added` to them, or a condition, by which a key takes part where it is not
+/// 0 (`allowed`, as in PyTorch's function of this name) or where it is 0 (`ignored`, as in its layer).
+using kernels::AttentionMask;
+template <class T> struct AttentionOptions {
+  /// Of the shape of the scores, or repeated to it.
+  std::optional<Var<T>> mask = {};
+  AttentionMask mask_kind = AttentionMask::added;
+  /// Whether query i sees only the keys [0, i].
+  bool causal = false;
+  /// The factor of the scores; 1 / sqrt(width of a head) when none is given.
+  std::optional<double> scale = {};
+  /// Columns that each head has; 0 for one head that has all.
+  Index head_width = 0;
+  /// The probability with which a weight is set to zero in training, as `dropout` does.
+  double dropout = 0;
+};
+/// softmax(scale query key' + mask) value (Vaswani et al., 2017, equation 1), for queries (leading
+/// dimensions) x n x width, keys (the same) x m x width and values (the same) x m x value width; the result
+/// is (the same) x n x value width. With a head_width, the columns are those of several heads, side by side,
+/// as are those of the values and the result: rows x n x (heads width), without any transposition. The scores
+/// are (leading dimensions) x n x m, or with a head_width (leading dimensions) x heads x n x m. A query that
+/// sees no key at all gives zeros, and a gradient of zero, where PyTorch's layer gives NaN.
+template <class T>
+Var<T> scaled_dot_product_attention(Var<T> query, Var<T> key, Var<T> value,
+                                    const AttentionOptions<std::type_identity_t<T>>& options = {});
+
 // Normalization. A channel is an index of axis 1 of rows x channels x (other dimensions).
 
 /// The moments of each channel, over all other axes: a matrix 3 x channels of the mean, the variance (divided
@@ -240,6 +271,9 @@ template <class T> Var<T> rms_norm(Var<T> x, Var<T> weight, double epsilon = 1e-
 template <class T> Var<T> reshape(Var<T> x, std::initializer_list<Index> dimensions);
 /// Exchanges two axes; an axis with itself gives x.
 template <class T> Var<T> transpose(Var<T> x, Index first = -2, Index second = -1);
+/// The axes in another order: axis k of the result is axis order[k] of x. Throws Error unless each is named
+/// once.
+template <class T> Var<T> permute(Var<T> x, std::initializer_list<Index> order);
 /// Puts an axis of one index before this one; -1 is behind the last.
 template <class T> Var<T> unsqueeze(Var<T> x, Index axis);
 /// Takes away an axis that has one index. Throws Error for another one.
@@ -249,6 +283,10 @@ template <class T> Var<T> squeeze(Var<T> x, Index axis);
 template <class T> Var<T> expand(Var<T> x, std::initializer_list<Index> dimensions);
 /// Positions [begin, end) of an axis.
 template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end);
+/// Part `part` of `parts` equal ones of an axis, counted from 0. Unlike a slice, it says nothing of sizes:
+/// when the axis is cut, by the same indices in each part, it is still that part. Throws Error for an axis
+/// that has no such parts.
+template <class T> Var<T> chunk(Var<T> x, Index part, Index parts, Index axis = 0);
 /// Joins tensors that agree in all other dimensions along an axis.
 template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis);
 template <class T> Var<T> concat(std::initializer_list<Var<T>> parts, Index axis) {

@@ -31,6 +31,8 @@ const std::tuple operations{static_cast<Unary<T>>(&relu<T>),
                             &batch_moments<T>,
                             &where<T>,
                             &matmul<T>,
+                            &scaled_dot_product_attention<T>,
+                            &chunk<T>,
                             &sum<T>};
 [[gnu::used]] const void* const linked[]{&operations<float>, &operations<double>};
 

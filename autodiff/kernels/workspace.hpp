@@ -9,7 +9,7 @@
 namespace taper::kernels {
 
 /// What a kernel keeps in memory of its own.
-enum class Use { left, right, transposed, plane, patches, gradient };
+enum class Use { left, right, transposed, plane, patches, gradient, attention };
 
 /// One thread's memory for one use; it grows to the largest that was asked for and stays.
 template <class T, Use use> T* workspace(Index count) {

@@ -1,4 +1,3 @@
-#include <cmath>
 #include <vector>
 
 #include <taper/autodiff/ops.hpp>
@@ -9,84 +8,6 @@
 
 namespace taper {
 namespace {
-
-struct TransposeAttributes {
-  Index first, second;  // first < second
-};
-
-/// Seen from the two axes, a tensor is outer x p x middle x q x inner.
-struct Exchange {
-  Index outer, p, middle, q, inner;
-
-  Exchange(const Shape& x, const Attributes& attributes) {
-    const auto [first, second] = as<TransposeAttributes>(attributes);
-    outer = product(x, 0, first);
-    p = x[first];
-    middle = product(x, first + 1, second);
-    q = x[second];
-    inner = product(x, second + 1, x.rank());
-  }
-
-  /// to[o, j, m, i, :] = from[o, i, m, j, :] for i in p and j in q, or the other way round.
-  template <class T> void run(const T* from, T* to, bool back, bool add) const {
-    for (Index o = 0; o < outer; ++o) {
-      for (Index i = 0; i < p; ++i) {
-        for (Index m = 0; m < middle; ++m) {
-          for (Index j = 0; j < q; ++j) {
-            const Index here = (((o * p + i) * middle + m) * q + j) * inner;
-            const Index there = (((o * q + j) * middle + m) * p + i) * inner;
-            const T* source = from + (back ? there : here);
-            T* target = to + (back ? here : there);
-            for (Index k = 0; k < inner; ++k) target[k] = add ? target[k] + source[k] : source[k];
-          }
-        }
-      }
-    }
-  }
-};
-
-template <class T>
-const Op<T> transpose_op{{
-    .name = "transpose",
-    .arity = 1,
-    .shape =
-        [](const Signature& s) {
-          const auto [first, second] = as<TransposeAttributes>(s.attributes);
-          ops::require_axis("transpose", first, s[0]);
-          ops::require_axis("transpose", second, s[0]);
-          if (first >= second) {
-            throw Error("transpose", "axes ", first, " and ", second, ": expected the smaller one first");
-          }
-          return s[0].with(first, s[0][second]).with(second, s[0][first]);
-        },
-    .forward =
-        [](const Forward<T>& f) {
-          Exchange(f.input(0).shape(), f.attributes())
-              .run(f.input(0).data(), f.output().data(), false, false);
-        },
-    .backward =
-        [](const Backward<T>& b) {
-          if (const Gradient<T> g = b.gradient(0)) {
-            Exchange(b.input(0).shape(), b.attributes()).run(b.output_gradient().data(), g.data, true, g.add);
-          }
-        },
-    .attributes = attribute_fields<TransposeAttributes>(
-        {{"first", &TransposeAttributes::first}, {"second", &TransposeAttributes::second}}),
-    .structure =
-        [](const Signature& s, const Shape&, Structure& out) {
-          const auto [first, second] = as<TransposeAttributes>(s.attributes);
-          for (Index axis = 0; axis < s[0].rank(); ++axis) {
-            out.same(0, axis, axis == first ? second : axis == second ? first : axis, s[0][axis]);
-          }
-          out.preserve_zero(0);
-        },
-    .gradcheck_cases =
-        [](Rng& rng) {
-          return std::vector<GradcheckCase>{{{ops::uniform(rng, {3, 4})}, TransposeAttributes{0, 1}},
-                                            {{ops::uniform(rng, {2, 3, 2, 4})}, TransposeAttributes{0, 2}},
-                                            {{ops::uniform(rng, {2, 3, 2})}, TransposeAttributes{0, 1}}};
-        },
-}};
 
 struct SliceAttributes {
   Index axis, begin, end;
@@ -154,6 +75,75 @@ const Op<T> slice_op{{
           return std::vector<GradcheckCase>{{{ops::uniform(rng, {5, 3})}, SliceAttributes{0, 1, 4}},
                                             {{ops::uniform(rng, {2, 6, 3})}, SliceAttributes{1, 2, 3}},
                                             {{ops::uniform(rng, {4, 5})}, SliceAttributes{1, 0, 2}}};
+        },
+}};
+
+struct ChunkAttributes {
+  Index axis, part, parts;
+};
+
+/// A tensor as outer x (parts run), of which one part is taken.
+struct Chunk {
+  Index outer, run, part, parts;
+
+  Chunk(const Shape& x, const Attributes& attributes) {
+    const auto set = as<ChunkAttributes>(attributes);
+    outer = product(x, 0, set.axis);
+    run = x[set.axis] / set.parts * product(x, set.axis + 1, x.rank());
+    part = set.part;
+    parts = set.parts;
+  }
+  Index place(Index o) const { return (o * parts + part) * run; }
+};
+
+template <class T>
+const Op<T> chunk_op{{
+    .name = "chunk",
+    .arity = 1,
+    .shape =
+        [](const Signature& s) {
+          const auto [axis, part, parts] = as<ChunkAttributes>(s.attributes);
+          ops::require_axis("chunk", axis, s[0]);
+          if (parts < 1 || part < 0 || part >= parts || s[0][axis] % parts != 0) {
+            throw Error("chunk", "part ", part, " of ", parts, " of axis ", axis, " of a tensor ", s[0],
+                        ": expected one of equal parts, counted from 0");
+          }
+          return s[0].with(axis, s[0][axis] / parts);
+        },
+    .forward =
+        [](const Forward<T>& f) {
+          const Chunk chunk(f.input(0).shape(), f.attributes());
+          for (Index o = 0; o < chunk.outer; ++o) {
+            std::copy_n(f.input(0).data() + chunk.place(o), chunk.run, f.output().data() + o * chunk.run);
+          }
+        },
+    .backward =
+        [](const Backward<T>& b) {
+          const Gradient<T> g = b.gradient(0);
+          if (!g) return;
+          const Chunk chunk(b.input(0).shape(), b.attributes());
+          if (!g.add) std::fill_n(g.data, b.input(0).size(), T{0});
+          for (Index o = 0; o < chunk.outer; ++o) {
+            store_or_add_run(b.output_gradient().data() + o * chunk.run, chunk.run, g.data + chunk.place(o),
+                             g.add);
+          }
+        },
+    .attributes = attribute_fields<ChunkAttributes>({{"axis", &ChunkAttributes::axis},
+                                                     {"part", &ChunkAttributes::part},
+                                                     {"parts", &ChunkAttributes::parts}}),
+    .structure =
+        [](const Signature& s, const Shape& output, Structure& out) {
+          // What is cut goes from all parts, so that they stay equal.
+          const Index axis = as<ChunkAttributes>(s.attributes).axis, n = output[axis];
+          ops::same_axes(s, out, 0, axis);
+          out.links.push_back({0, {axis, 0, s[0][axis]}, {axis, 0, n}, n});
+          out.preserve_zero(0);
+        },
+    .gradcheck_cases =
+        [](Rng& rng) {
+          return std::vector<GradcheckCase>{{{ops::uniform(rng, {6, 3})}, ChunkAttributes{0, 1, 3}},
+                                            {{ops::uniform(rng, {2, 6, 2})}, ChunkAttributes{1, 0, 2}},
+                                            {{ops::uniform(rng, {4, 6})}, ChunkAttributes{1, 2, 3}}};
         },
 }};
 
@@ -246,15 +236,12 @@ template <class T> Var<T> stack(std::span<const Var<T>> parts, Index axis) {
   return concat(std::span<const Var<T>>(several), axis);
 }
 
-template <class T> Var<T> transpose(Var<T> x, Index first, Index second) {
-  const auto [low, high] =
-      std::minmax({x.shape().axis(first, "transpose"), x.shape().axis(second, "transpose")});
-  if (low == high) return x;
-  return apply(transpose_op<T>, {x}, TransposeAttributes{low, high});
-}
-
 template <class T> Var<T> slice(Var<T> x, Index axis, Index begin, Index end) {
   return apply(slice_op<T>, {x}, SliceAttributes{x.shape().axis(axis, "slice"), begin, end});
+}
+
+template <class T> Var<T> chunk(Var<T> x, Index part, Index parts, Index axis) {
+  return apply(chunk_op<T>, {x}, ChunkAttributes{x.shape().axis(axis, "chunk"), part, parts});
 }
 
 template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis) {
@@ -263,9 +250,9 @@ template <class T> Var<T> concat(std::span<const Var<T>> parts, Index axis) {
 }
 
 #define TAPER_INSTANTIATE(T)                             \
-  template Var<T> transpose(Var<T>, Index, Index);       \
   template Var<T> stack(std::span<const Var<T>>, Index); \
   template Var<T> slice(Var<T>, Index, Index, Index);    \
+  template Var<T> chunk(Var<T>, Index, Index, Index);    \
   template Var<T> concat(std::span<const Var<T>>, Index);
 TAPER_FOR_SCALARS(TAPER_INSTANTIATE)
 #undef TAPER_INSTANTIATE
