@@ -31,6 +31,7 @@
 #include <taper/nn/graph.hpp>
 #include <taper/nn/groups.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/attention.hpp>
 #include <taper/nn/layers/batch_norm.hpp>
 #include <taper/nn/layers/conv.hpp>
 #include <taper/nn/layers/embedding.hpp>

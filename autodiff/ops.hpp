@@ -232,7 +232,7 @@ template <class T> struct AttentionOptions {
   std::optional<double> scale = {};
   /// Columns that each head has; 0 for one head that has all.
   Index head_width = 0;
-  /// The probability with which a weight is set to zero in training, as `dropout` does.
+  /// The probability with which a weight is set to zero, as by `dropout`: it is for training alone.
   double dropout = 0;
 };
 /// softmax(scale query key' + mask) value (Vaswani et al., 2017, equation 1), for queries (leading

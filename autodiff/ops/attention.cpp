@@ -319,14 +319,10 @@ const Op<T> masked_attention_op{{
 template <class T>
 Var<T> scaled_dot_product_attention(Var<T> query, Var<T> key, Var<T> value,
                                     const AttentionOptions<std::type_identity_t<T>>& options) {
-  AttentionAttributes set{.head_width = options.head_width,
-                          .causal = options.causal,
-                          .dropout = query.tape().training() ? options.dropout : 0};
+  AttentionAttributes set{
+      .head_width = options.head_width, .causal = options.causal, .dropout = options.dropout};
   const Index width = options.head_width > 0 ? options.head_width : query.shape().columns();
   set.scale = options.scale.value_or(width > 0 ? 1 / std::sqrt(static_cast<double>(width)) : 1);
-  if (!(options.dropout >= 0 && options.dropout < 1)) {
-    throw Error(attention_name, "dropout ", options.dropout, ": expected 0 <= dropout < 1");
-  }
   if (!options.mask) return apply(attention_op<T>, {query, key, value}, set);
   set.ignored = options.mask_kind == AttentionMask::ignored;
   if (options.mask_kind == AttentionMask::added) {
