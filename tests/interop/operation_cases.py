@@ -122,7 +122,13 @@ def products():
                 a, b = scale * normal(70, 130), normal(130, 50)
                 yield ("matmul", f"random, {scale}", {"transpose_a": ta, "transpose_b": tb},
                        [a.T if ta else a, b.T if tb else b])
+            for a, b in (((6, 20, 30), (6, 30, 40)), ((2, 5, 20, 30), (2, 5, 30, 10)), ((7, 20, 30), (30, 10)),
+                         ((20, 30), (3, 7, 30, 10)), ((3, 1, 20, 30), (5, 30, 10))):
+                a, b = normal(*a), normal(*b)
+                yield ("matmul", f"batches {a.shape} {b.shape}", {"transpose_a": ta, "transpose_b": tb},
+                       [a.swapaxes(-2, -1) if ta else a, b.swapaxes(-2, -1) if tb else b])
     plain = {"transpose_a": False, "transpose_b": False}
+    yield "matmul", "no batches", plain, [normal(0, 3, 2), normal(0, 2, 4)]
     yield "matmul", "no inner dimension", plain, [normal(3, 0), normal(0, 4)]
     yield "matmul", "no rows", plain, [normal(0, 3), normal(3, 4)]
     yield "matmul", "special", plain, [SPECIAL.reshape(5, 3), SPECIAL.reshape(3, 5)]
@@ -135,6 +141,37 @@ def products():
         yield "affine", "no rows", {"activation": activation}, [normal(0, 5), normal(3, 5), normal(3)]
         yield "affine", "no inputs", {"activation": activation}, [normal(4, 0), normal(3, 0), normal(3)]
         yield "affine", "special", {"activation": activation}, [SPECIAL.reshape(15, 1), numpy.ones((1, 1)), numpy.zeros(1)]
+
+
+def attentions():
+    none = {"head_width": 0, "scale": 0.5, "causal": False, "dropout": 0.0, "ignored": False}
+    for n, m, width, values, heads, settings in ((5, 7, 4, 3, 3, {}), (70, 130, 8, 8, 2, {}), (64, 64, 16, 16, 4, {}),
+                                                 (6, 6, 4, 4, 2, {"causal": True}), (130, 70, 5, 2, 2, {"causal": True}),
+                                                 (1, 1, 2, 2, 1, {"causal": True}), (1, 9, 3, 3, 2, {})):
+        for scale in SCALES:
+            # Of scores so large that one key takes all, gradients would be compared that are rounding.
+            settings = settings | {"scale": (-1 if n == 1 else 0.5) / max(scale, 1)}
+            side_by_side = [scale * normal(3, n, heads * width), normal(3, m, heads * width), normal(3, m, heads * values)]
+            apart = [scale * normal(3, heads, n, width), normal(3, heads, m, width), normal(3, heads, m, values)]
+            masks = {"": [], ", a mask": [normal(n, m)], ", of heads": [normal(heads, 1, m)],
+                     ", of all": [normal(3, heads, n, m)]}
+            conditions = {"of keys": whole(2, 3, 1, 1, m), "of all": whole(2, 3, heads, n, m)}
+            for condition in conditions.values():
+                condition[..., 0] = 1  # something is seen
+            for inputs, more in ((side_by_side, {"head_width": width}), (apart, {})):
+                for label, mask in masks.items():
+                    yield ("scaled_dot_product_attention", f"random, {scale}{label}", none | settings | more,
+                           [*inputs, *mask])
+                for label, condition in conditions.items():
+                    for ignored in (False, True):
+                        yield ("masked_attention", f"random, {scale}, {label}", none | settings | more |
+                               {"ignored": ignored}, [*inputs, 1 - condition if ignored else condition])
+    blind, partly = numpy.ones((4, 5)), numpy.zeros((4, 5))
+    blind[2], partly[2], partly[3, 1:] = 0, -INF, -INF
+    three = [normal(2, 4, 6), normal(2, 5, 6), normal(2, 5, 6)]
+    yield "masked_attention", "a query that sees nothing", none, [*three, blind]
+    yield "scaled_dot_product_attention", "a query that sees nothing", none, [*three, partly]
+    yield "scaled_dot_product_attention", "no rows", none, [normal(0, 4, 6), normal(0, 5, 6), normal(0, 5, 6)]
 
 
 def convolutions():
@@ -282,6 +319,9 @@ def layouts():
     yield "reshape", "random", {"dimensions": [6, -1]}, [normal(3, 4, 5)]
     yield "reshape", "empty", {"dimensions": [0, 8]}, [normal(2, 0, 4)]
     yield "transpose", "random", {"first": 1, "second": 3}, [normal(3, 4, 5, 6)]
+    yield "permute", "random", {"order": [2, 0, 3, 1]}, [normal(3, 4, 5, 6)]
+    yield "permute", "empty", {"order": [2, 0, 1]}, [normal(3, 0, 5)]
+    yield "chunk", "random", {"axis": 1, "part": 2, "parts": 4}, [normal(4, 20, 3)]
     yield "slice", "random", {"axis": 1, "begin": 3, "end": 17}, [normal(4, 20, 3)]
     yield "slice", "nothing", {"axis": 1, "begin": 3, "end": 3}, [normal(4, 20, 3)]
     yield "concat", "random", {"axis": 1}, [normal(4, 3, 2), normal(4, 0, 2), normal(4, 9, 2)]
@@ -298,6 +338,20 @@ def functions():
         yield "group_norm", f"random, {scale}", {}, [scale * normal(5, 12)]
     yield "stack", "random", {}, [normal(4, 5), normal(4, 5), normal(4, 5)]
     yield "squeeze", "random", {}, [normal(4, 1, 5)]
+    for scale in (1.0, 1e8):  # of values: small ones would have no digits beside a bias
+        parameters = [0.3 * normal(36, 12), normal(36), 0.3 * normal(12, 12), normal(12)]
+        x, y = normal(4, 9, 12), normal(4, 7, 12)
+        yield "self-attention", "random", {}, [x, *parameters]
+        yield "self-attention", "random, no rows", {}, [x[0], *parameters]
+        yield "self-attention, causal", "random", {}, [x, *parameters]
+        yield "attention", f"random, {scale}", {}, [x, y, scale * normal(4, 7, 12), *parameters]
+        padding = whole(2, 4, 7)
+        padding[:, 3] = 0
+        yield "attention, padding", f"random, {scale}", {}, [x, y, scale * y + 1, *parameters, padding]
+        yield "attention, mask", f"random, {scale}", {}, [x, y, scale * y + 1, *parameters, normal(9, 7)]
+        yield "attention, mask and padding", f"random, {scale}", {}, [x, y, scale * y + 1, *parameters, padding, normal(9, 7)]
+        weights = [0.3 * normal(12, 12), 0.3 * normal(12, 5), 0.3 * normal(12, 7), *parameters[1:]]
+        yield "attention, kdim and vdim", f"random, {scale}", {}, [x, normal(4, 6, 5), scale * normal(4, 6, 7), *weights]
     for name in ("mse_loss, weighted", "mse_loss, weighted mean", "mae_loss, weighted mean", "huber_loss, weighted sum"):
         yield name, "random", {}, [normal(30, 4), normal(30, 4), uniform(0.5, 2, 30, 1)]
     yield ("bce_with_logits_loss, weight and pos_weight", "random", {},
@@ -305,6 +359,6 @@ def functions():
 
 
 def cases():
-    for family in (unary, binary, choices, reductions, products, convolutions, pools, norms, losses, layouts, refusals,
+    for family in (unary, binary, choices, reductions, products, attentions, convolutions, pools, norms, losses, layouts, refusals,
                    functions):
         yield from family()

@@ -137,7 +137,51 @@ def row_norm(function):
 
 
 def transposed(x, transpose):
-    return x.T if transpose else x
+    return x.transpose(-2, -1) if transpose else x
+
+
+def attention(x, s):
+    """Heads that lie side by side are an axis of their own in PyTorch; a causal mask is one of the masks."""
+    q, k, v, width = *x[:3], s["head_width"]
+    heads = q.shape[-1] // width if width else 1
+    if width:
+        q, k, v = (t.unflatten(-1, (heads, t.shape[-1] // heads)).transpose(-3, -2) for t in (q, k, v))
+    mask = x[3].expand(*q.shape[:-1], k.shape[-2]) if len(x) > 3 else None
+    if s["condition"] and mask is not None:
+        mask = mask == 0 if s["ignored"] else mask != 0
+    if s["causal"]:
+        seen = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()
+        if mask is None or s["condition"]:
+            mask = seen if mask is None else mask & seen
+        else:
+            mask = mask.masked_fill(~seen, -torch.inf)
+    y = F.scaled_dot_product_attention(q, k, v, mask, scale=s["scale"])
+    return y.transpose(-3, -2).flatten(-2) if width else y
+
+
+def multihead_attention(kind="mask", itself=False, **dimensions):
+    """The layer, with the parameters that are given: the names are those of its state."""
+
+    def apply(x, _):
+        names = ["in_proj_weight"] if not dimensions else ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+        names += ["in_proj_bias", "out_proj.weight", "out_proj.bias"]
+        inputs, rest = ([x[0]] * 3, x[1:]) if itself else (x[:3], x[3:])
+        layer = torch.nn.MultiheadAttention(12, 3, batch_first=True, dtype=x[0].dtype, **dimensions)
+        assert sorted(dict(layer.named_parameters())) == sorted(names)
+        more = rest[len(names):]
+        settings = {}
+        if kind == "causal":
+            settings["attn_mask"] = torch.ones(x[0].shape[-2], x[0].shape[-2], dtype=torch.bool).triu(1)
+        if kind in ("padding", "both"):
+            settings["key_padding_mask"] = more[0] != 0
+        if kind in ("mask", "both") and len(more) > (kind == "both"):
+            settings["attn_mask"] = more[-1]
+        if kind == "both":  # both in one type, as PyTorch asks for
+            settings["key_padding_mask"] = torch.zeros_like(more[0]).masked_fill(more[0] != 0, -torch.inf)
+        return torch.func.functional_call(
+            layer, dict(zip(names, rest)), tuple(inputs), settings | {"need_weights": False})[0]
+
+    return apply
 
 
 def of_one(function):
@@ -171,6 +215,8 @@ COUNTERPARTS = {
     "less_equal": compare(torch.le), "equal": compare(torch.eq), "not_equal": compare(torch.ne),
     "where": lambda x, s: torch.where(x[0] != 0, x[1], x[2]),
     "matmul": lambda x, s: transposed(x[0], s["transpose_a"]) @ transposed(x[1], s["transpose_b"]),
+    "scaled_dot_product_attention": lambda x, s: attention(x, s | {"condition": False}),
+    "masked_attention": lambda x, s: attention(x, s | {"condition": True}),
     "affine": lambda x, s: ACTIVATIONS[s["activation"]](F.linear(*x)),
     "conv1d": conv(F.conv1d, 1), "conv2d": conv(F.conv2d, 2),
     "max_pool1d": max_pool(F.max_pool1d, 1), "max_pool2d": max_pool(F.max_pool2d, 2),
@@ -193,6 +239,8 @@ COUNTERPARTS = {
     "reshape": lambda x, s: x[0].reshape(s["dimensions"]),
     "expand": lambda x, s: x[0].expand(s["dimensions"]),
     "transpose": lambda x, s: x[0].transpose(s["first"], s["second"]),
+    "permute": lambda x, s: x[0].permute(s["order"]),
+    "chunk": lambda x, s: torch.chunk(x[0], s["parts"], s["axis"])[s["part"]],
     "slice": lambda x, s: x[0].narrow(s["axis"], s["begin"], s["end"] - s["begin"]),
     "concat": lambda x, s: torch.cat(x, s["axis"]),
     "gather_rows": lambda x, s: F.embedding(x[1].long(), x[0]),
@@ -226,4 +274,11 @@ COUNTERPARTS |= {
     "huber_loss, weighted sum": lambda x, s: F.huber_loss(x[0], x[1], "sum", 0.7, weight=x[2].expand_as(x[0])),
     "group_norm": of_one(lambda x: F.group_norm(x, 3)),
     "bce_with_logits_loss, weight and pos_weight": weighted_bce,
+    "self-attention": multihead_attention(itself=True),
+    "self-attention, causal": multihead_attention(kind="causal", itself=True),
+    "attention": multihead_attention(),
+    "attention, padding": multihead_attention(kind="padding"),
+    "attention, mask": multihead_attention(),
+    "attention, mask and padding": multihead_attention(kind="both"),
+    "attention, kdim and vdim": multihead_attention(kdim=5, vdim=7),
 }
