@@ -13,6 +13,7 @@
 #include <taper/io/load.hpp>
 #include <taper/io/save.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/attention.hpp>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>
 #include <taper/optim/adam.hpp>
@@ -234,6 +235,22 @@ TEST_CASE("save_model: every operation there is, with the settings of all its ca
     }
   }
   CHECK(graphs > 60);
+}
+
+TEST_CASE_TEMPLATE("save_model: attention, to itself and to something else", T, float, double) {
+  const TempFile file("");
+  const std::string path = file.path().string();
+  manual_seed(3);
+  nn::Sequential<T> chain(nn::Linear(3, 8), nn::MultiheadAttention(8, 4, {.dropout = 0.2, .causal = true}));
+  io::save_model(chain, {{1, 5, 3}}, path);
+  CHECK(compute_the_same(chain, io::load_model<T>(path), {{1, 5, 3}}));
+  const nn::MultiheadAttention<T> other(8, 2, {.kdim = 3});
+  const std::vector<Shape> inputs{{1, 5, 8}, {1, 4, 3}, {1, 4, 8}, {1, 4}};
+  io::save_model(other, inputs, path);
+  CHECK(compute_the_same(other, io::load_model<T>(path), inputs));
+  const io::Archive archive(path);
+  CHECK(archive.contains("q_proj_weight"));
+  CHECK(archive.contains("out_proj.bias"));
 }
 
 TEST_CASE("save_model: settings at the ends of what there is") {

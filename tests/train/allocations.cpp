@@ -21,6 +21,7 @@
 #include <taper/autodiff/random.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/nn/layers/activations.hpp>
+#include <taper/nn/layers/attention.hpp>
 #include <taper/nn/layers/conv.hpp>
 #include <taper/nn/layers/flatten.hpp>
 #include <taper/nn/layers/linear.hpp>
@@ -178,6 +179,26 @@ TEST_CASE("allocations: none in a replayed step of a factorized network") {
   };
   step();
   for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+}
+
+TEST_CASE(
+    "allocations: none in a replayed step of attention and products of batches, on one thread and on two") {
+  nn::Sequential<float> net(nn::Linear(6, 8), nn::MultiheadAttention(8, 4, {.dropout = 0.1, .causal = true}));
+  optim::Adam<float> adam(net.parameters());
+  Tape<float> tape(Mode::training);
+  const auto y = net(tape.constant(normal_tensor<float>({40, 70, 6})));
+  const auto loss = sum(square(matmul(y, permute(y, {0, 2, 1}))));
+  const auto step = [&] {
+    tape.value_and_gradient(loss);
+    adam.step();
+  };
+  const int before = threads();
+  for (const int count_of_threads : {1, 2}) {
+    set_threads(count_of_threads);
+    for (int i = 0; i < 20; ++i) step();  // until each thread has its memory
+    for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+  }
+  set_threads(before);
 }
 
 TEST_CASE("allocations: none in a replayed step of convolutions and poolings, on one thread and on two") {
