@@ -31,7 +31,8 @@ template <class T>
 void attention_weights(Index n, T scale, AttentionMask kind, const T* mask, Index mask_step, T* x) {
   const Tag<T> d;
   const Vector<T> factor = hn::Set(d, scale), zero = hn::Zero(d), none = hn::Neg(infinity<T>());
-  for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
+  Vector<T> most = none;
+  const auto scores = [&](Index i, Index count) HWY_ATTR {
     Vector<T> v = hn::Mul(factor, load_upto<T>(x + i, count));
     if (kind != AttentionMask::none) {
       const Vector<T> m = mask_step == 0 ? hn::Set(d, *mask) : load_upto<T>(mask + i, count);
@@ -40,9 +41,16 @@ void attention_weights(Index n, T scale, AttentionMask kind, const T* mask, Inde
       if (kind == AttentionMask::ignored) v = hn::IfThenElse(hn::Eq(m, zero), v, none);
     }
     store_upto<T>(v, x + i, count);
-  });
-  if (n == 0) return;
-  const T largest = max<T>(x, n);
+    return v;
+  };
+  const Index step = lanes<T>(), whole = n / step * step;
+  for (Index i = 0; i < whole; i += step) most = larger<T>(most, scores(i, step));
+  if (whole < n) {
+    const auto there = hn::FirstN(d, static_cast<std::size_t>(n - whole));
+    most = larger<T>(most, hn::IfThenElse(there, scores(whole, n - whole), none));
+  }
+  const T largest = hn::AllFalse(d, hn::IsNaN(most)) ? hn::GetLane(hn::MaxOfLanes(d, most))
+                                                     : std::numeric_limits<T>::quiet_NaN();
   if (largest == -std::numeric_limits<T>::infinity()) {
     std::fill_n(x, n, T{0});
     return;
@@ -52,7 +60,7 @@ void attention_weights(Index n, T scale, AttentionMask kind, const T* mask, Inde
   const Vector<T> sums = sum_vectors<T>(n, [&](Vector<T> sum, Index i, Index count) HWY_ATTR {
     const Vector<T> v = exp<T>(hn::Sub(load_upto<T>(x + i, count), shift));
     store_upto<T>(v, x + i, count);
-    return hn::Add(sum, only<T>(v, count));
+    return hn::Add(sum, count == step ? v : only<T>(v, count));
   });
   const Vector<T> share = hn::Set(d, T{1} / hn::GetLane(hn::SumOfLanes(d, sums)));
   for_vectors<T>(n, [&](Index i, Index count) HWY_ATTR {
@@ -149,11 +157,18 @@ template <class T> Index blocks_of(const Attention<T>& of) {
   return (of.queries + query_block - 1) / query_block;
 }
 
-/// How many of `count` like parts of an attention make a piece for a thread.
-template <class T> Index piece_of(const Attention<T>& of, Index rows) {
-  const double work = static_cast<double>(rows) * static_cast<double>(of.keys) *
-                      static_cast<double>(of.width + of.value_width + 16);
-  return std::max<Index>(1, static_cast<Index>(piece_products / std::max(work, piece_products / 4096)));
+/// Calls f(i) for `count` like parts of an attention, each with so many queries, perhaps on several threads.
+template <class T, class F> void for_parts(const Attention<T>& of, Index count, Index queries, const F& f) {
+  // An entry of the softmax costs about as much as 16 multiply-adds, and a row of it as much as 128.
+  const double row = static_cast<double>(of.keys) * static_cast<double>(of.width + of.value_width + 16) + 128;
+  const double work = static_cast<double>(queries) * row;
+  const Index piece = std::max<Index>(1, static_cast<Index>(piece_products / std::max(work, row)));
+  for_pieces(
+      count, piece,
+      [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) f(i);
+      },
+      2 * piece);
 }
 
 }  // namespace
@@ -183,9 +198,7 @@ void attention(const Attention<T>& of, const T* q, const T* k, const T* v, T* we
     gemm_alone<T>(block.rows, of.value_width, block.keys, used, block.values(v),
                   y + block.place(of.queries, of.value_width, block.first), columns, false);
   };
-  for_pieces(of.batches * of.heads * blocks, piece_of(of, query_block), [&](Index begin, Index end) {
-    for (Index piece = begin; piece < end; ++piece) attend(piece);
-  });
+  for_parts(of, of.batches * of.heads * blocks, std::min(query_block, of.queries), attend);
 }
 
 template <class T>
@@ -251,9 +264,7 @@ void attention_gradient(const Attention<T>& of, const T* q, const T* k, const T*
     if (to.k != nullptr && !add_k) clear(to.k, of.width, none, 0);
     if (to.v != nullptr && !add_v) clear(to.v, of.value_width, none, 0);
   };
-  for_pieces(of.batches * of.heads, piece_of(of, 2 * of.queries), [&](Index begin, Index end) {
-    for (Index pair = begin; pair < end; ++pair) go_back(pair);
-  });
+  for_parts(of, of.batches * of.heads, 2 * of.queries, go_back);
 }
 
 #define TAPER_INSTANTIATE(T)                                                                              \
