@@ -8,7 +8,11 @@
 #include <taper/nn/layers/embedding.hpp>
 #include <taper/nn/layers/layer_norm.hpp>
 #include <taper/nn/layers/sequential.hpp>
+#include <taper/nn/losses.hpp>
+#include <taper/optim/adam.hpp>
 #include <taper/sparsity/shrink.hpp>
+#include <taper/train/evaluate.hpp>
+#include <taper/train/fit.hpp>
 
 #include "../autodiff/random_tensors.hpp"
 #include "../check.hpp"
@@ -261,4 +265,37 @@ TEST_CASE("shrink: heads go from a chain, by factors, and from attention to some
   CHECK(small.layer.v_proj_weight->shape() == Shape{4, 5});
   CHECK(small.layer.in_proj_bias->shape() == Shape{12});
   CHECK(report.max_abs_difference < 1e-12);
+}
+
+TEST_CASE("shrink: decay of factors leaves one head of four where one is enough") {
+  // The value of column 1 at the position where column 0 is largest.
+  const Index rows = 400, length = 4, width = 3;
+  data::Dataset<float> set;
+  set.x = normal_tensor<float>({rows, length, width}, 3);
+  set.y = Tensor<float>({rows, 1});
+  for (Index r = 0; r < rows; ++r) {
+    const float* const of_row = set.x.data() + r * length * width;
+    Index best = 0;
+    for (Index i = 1; i < length; ++i) best = of_row[i * width] > of_row[best * width] ? i : best;
+    set.y[r] = of_row[best * width + 1];
+  }
+  struct Pointer : nn::Layer<float> {
+    nn::Linear<float> in{3, 8};
+    nn::MultiheadAttention<float> attention{8, 4};
+    nn::Linear<float> out{8, 1};
+    void visit(nn::Visitor<float>& v) const override {
+      v("in", in), v("attention", attention), v("out", out);
+    }
+    Var<float> forward(Var<float> x) const override { return out(mean(attention(in(x)), 1)); }
+  };
+  manual_seed(1);
+  Pointer net;
+  sparsity::factorize(net, sparsity::Groups::inputs);
+  train::fit(net, set, nn::mse_loss, optim::Adam(net.parameters(), {.lr = 1e-2, .weight_decay = 1e-2}),
+             {.epochs = 250, .batch_size = 50, .progress = train::Progress::quiet});
+  const auto [small, report] = sparsity::shrink(net, {.examples = set.x});
+  CHECK(small.attention.heads() >= 1);
+  CHECK(small.attention.heads() <= 2);
+  CHECK(report.parameters_after < report.parameters_before / 2);
+  CHECK(train::evaluate(small, set, nn::mse_loss) < 0.1);
 }
