@@ -3,9 +3,11 @@
 #include <optional>
 #include <vector>
 
+#include <taper/autodiff/attribute_value.hpp>
 #include <taper/autodiff/gradcheck.hpp>
 #include <taper/autodiff/ops.hpp>
 #include <taper/autodiff/structure.hpp>
+#include <taper/autodiff/structurecheck.hpp>
 #include <taper/autodiff/threads.hpp>
 
 #include "../../check.hpp"
@@ -360,6 +362,20 @@ TEST_CASE("attention: dropout takes out weights, and keeps their mean") {
   for (const double entry : half) total += entry / 200, other += std::abs(entry - 1) > 1e-3;
   CHECK(total == doctest::Approx(1).epsilon(0.05));
   CHECK(other > 190);
+}
+
+TEST_CASE("attention: gradient and structure with dropout, which is in no case of the registry") {
+  for (const char* name : {"scaled_dot_product_attention", "masked_attention"}) {
+    const Op<double>& op = *Op<double>::find(name);
+    Rng rng(4);
+    for (GradcheckCase& example : op.gradcheck_cases(rng)) {
+      set_attribute(op, example.attributes, "dropout", 0.4);
+      const GradcheckReport gradient = gradcheck(op, example);
+      CHECK_MESSAGE(gradient.ok, gradient);
+      const StructureReport structure = check_structure(op, example);
+      CHECK_MESSAGE(structure.ok, structure);
+    }
+  }
 }
 
 TEST_CASE("attention: what it costs, and shapes that are refused") {
