@@ -10,6 +10,7 @@
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/nn/losses.hpp>
 #include <taper/optim/adam.hpp>
+#include <taper/sparsity/costs.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/train/evaluate.hpp>
 #include <taper/train/fit.hpp>
@@ -298,4 +299,13 @@ TEST_CASE("shrink: decay of factors leaves one head of four where one is enough"
   CHECK(small.attention.heads() <= 2);
   CHECK(report.parameters_after < report.parameters_before / 2);
   CHECK(train::evaluate(small, set, nn::mse_loss) < 0.1);
+}
+
+TEST_CASE("multiply_add_costs: attention, whose weights are read in three parts") {
+  const nn::MultiheadAttention<double> layer(6, 2);
+  const sparsity::Costs costs = sparsity::multiply_add_costs(layer, {1, 5, 6});
+  CHECK(costs.at("in_proj_weight") == 5 * 18 * 6);
+  CHECK(costs.at("out_proj.weight") == 5 * 6 * 6);
+  nn::MultiheadAttention<double> factorized = layer;
+  CHECK(sparsity::factorize(factorized, sparsity::Groups::outputs, {.weights = costs}) == 2);
 }
