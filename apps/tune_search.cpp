@@ -96,7 +96,7 @@ void check_setting(const std::string& name) {
   }
 }
 
-Searched searched(const TuneStudyOptions& options) {
+Searched searched(const TuneStudyOptions& options, Index rows) {
   Searched result;
   result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"}),
                        SearchDimension::integer("layers", 2, 4),
@@ -117,7 +117,9 @@ Searched searched(const TuneStudyOptions& options) {
             SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
             SearchDimension::log_integer("epochs", 10, 40),
             SearchDimension::log_integer("cut_iterations", 4, 16),
-            SearchDimension::log_uniform("refit_decay", 1e-5, 1e-3)});
+            // A mean over few rows needs more decay.
+            SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
+                                         std::max(1e-3, 13 / static_cast<double>(rows)))});
   }
   result.held.set("starts", 4);
   for (const std::string& one : options.search) read_search(one, result);
