@@ -27,6 +27,15 @@ using sparsity::TrialSettings;
 
 namespace {
 
+/// Kernels use one thread for as long as this lives.
+struct OneThread {
+  OneThread() { set_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { set_threads(before); }
+  const int before = threads();
+};
+
 /// A trial that is one function.
 struct Final : sparsity::RunningTrial {
   explicit Final(std::function<TrialResult()> f) : run(std::move(f)) {}
@@ -48,7 +57,9 @@ Hunt::Hunt(const TuneData& data, const data::Dataset<float>& all, const TuneStud
   const std::vector<View<const float>> views{data.train.x.view(), data.train.y.view(),
                                              data.validation.x.view(), data.validation.y.view()};
   note_ = fmt::format("{} {:016x} {}", data.name, data::checksum<float>(views), as_json(held_).dump());
+  note_ += phases_.measure == sparsity::SizeMeasure::parameters ? " parameters" : " multiply_adds";
   if (phases_.budget) note_ += fmt::format(" budget {}", *phases_.budget);
+  if (phases_.rule == sparsity::BudgetRule::penalty) note_ += " soft";
 }
 
 Hunt::Trials Hunt::search(Index trials, double seconds) {
@@ -93,8 +104,10 @@ Trial Hunt::winner(const Trials& trials) {
   sparsity::TuneOptions tune = options_for(count * repeats, options_.seed + 1);
   tune.sampler = Sampler::grid;
   tune.objectives = objectives();
-  for (const Trial& trial : best) tune.note += fmt::format(" {}", trial.number);
-  const auto again = run(" finalists", tune, grid, [&](const TrialSettings& at, std::uint64_t seed) {
+  // Their numbers are in the name: with more trials, others are the best.
+  std::string part = " finalists";
+  for (const Trial& trial : best) part += fmt::format(" {}", trial.number);
+  const auto again = run(part, tune, grid, [&](const TrialSettings& at, std::uint64_t seed) {
     const Trial& trial = best[static_cast<std::size_t>(at.integer("finalist", 0))];
     return sparsity::two_phase_trials(data_.train, data_.validation, with_all_epochs())(settings_of(trial),
                                                                                         seed);
@@ -120,7 +133,7 @@ Hunt::Trials Hunt::seeds(const Trial& winner) {
   tune.objectives = objectives();
   tune.note += " winner " + as_json(settings_of(winner)).dump();
   return run(
-      fmt::format(" seeds of {}", winner.number), tune, grid,
+      fmt::format(" {} seeds of {}", options_.seeds, winner.number), tune, grid,
       [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
         return std::make_unique<Final>([&, at]() { return final_run(winner, at.integer("seed", 0)).result; });
       });
@@ -151,15 +164,14 @@ Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
   tune.sampler = Sampler::grid;
   const SearchSpace one({SearchDimension::integer("run", 0, 0)});
   const auto trials = run(
-      " time of control", tune, one,
+      fmt::format(" time of control of {}", winner.number), tune, one,
       [&](const TrialSettings&, std::uint64_t seed) -> std::unique_ptr<sparsity::RunningTrial> {
         return std::make_unique<Final>([&, seed]() -> TrialResult {
           using Clock = std::chrono::steady_clock;
           const auto seconds = [](Clock::time_point since) {
             return std::chrono::duration<double>(Clock::now() - since).count();
           };
-          const int threads_before = threads();
-          set_threads(1);  // as trials have it
+          const OneThread as_trials_have_it;
           const auto start = Clock::now();
           sparsity::two_phase(settings_of(winner), seed, data_.train, data_.validation, with_all_epochs());
           const double sparse = seconds(start);
@@ -169,7 +181,6 @@ Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
           const auto then = Clock::now();
           sparsity::two_phase(settings, seed, data_.train, data_.validation, dense);
           const double two = seconds(then);
-          set_threads(threads_before);
           return {.objectives = {0},
                   .figures = {{"restarts", {std::clamp(std::round(2 * sparse / two), 1.0, 100.0)}}}};
         });

@@ -96,32 +96,41 @@ void check_setting(const std::string& name) {
   }
 }
 
-Searched searched(const TuneStudyOptions& options, Index rows) {
+Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
   Searched result;
-  result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"}),
-                       SearchDimension::integer("layers", 2, 4),
-                       SearchDimension::log_integer("refit_iterations", 50, 300)};
+  result.dimensions = {SearchDimension::categorical("activation", {"tanh", "silu"})};
   const auto search = [&](std::vector<SearchDimension> more) {
     result.dimensions.insert(result.dimensions.end(), more.begin(), more.end());
   };
-  if (options.budgets.empty()) {
+  if (options.budgets.empty() || options.soft) {
     // The penalty decides on the size.
-    search({SearchDimension::log_integer("width", 12, 64), SearchDimension::log_uniform("lr", 5e-4, 1e-2),
+    search({SearchDimension::integer("layers", 2, 4), SearchDimension::log_integer("width", 12, 64),
+            SearchDimension::log_uniform("lr", 5e-4, 1e-2),
             SearchDimension::log_uniform("penalty", 3e-4, 3e-2),
             SearchDimension::log_integer("epochs", 20, 150),
             SearchDimension::categorical("weights", {"one", "sqrt_size", "parameters"}),
-            SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3)});
+            SearchDimension::log_uniform("refit_decay", 1e-6, 1e-3),
+            SearchDimension::log_integer("refit_iterations", 50, 300)});
+    result.held.set("starts", 4);
   } else {
-    // The budget does, and Levenberg-Marquardt trains along the way: networks that are not large for it.
-    search({SearchDimension::log_integer("width", 10, 28), SearchDimension::log_uniform("lr", 2e-3, 1e-2),
+    // The budget does: what is offered is one to some times its size, and small enough to be trained by
+    // Levenberg-Marquardt on the way down.
+    const double side = std::sqrt(static_cast<double>(budget));
+    constexpr double widest = 28;
+    const auto least = std::clamp(std::round(0.7 * side), 2.0, widest / 2);
+    search({SearchDimension::integer("layers", 2, 3),
+            SearchDimension::log_integer(
+                "width", static_cast<Index>(least),
+                static_cast<Index>(std::clamp(std::round(1.5 * side), least + 2, widest))),
+            SearchDimension::log_uniform("lr", 2e-3, 1e-2),
             SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
-            SearchDimension::log_integer("epochs", 10, 40),
-            SearchDimension::log_integer("cut_iterations", 4, 16),
+            SearchDimension::log_integer("epochs", 10, 40), SearchDimension::log_integer("starts", 2, 8),
+            SearchDimension::log_integer("cut_iterations", 6, 20),
             // A mean over few rows needs more decay.
             SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
-                                         std::max(1e-3, 13 / static_cast<double>(rows)))});
+                                         std::max(1e-3, 13 / static_cast<double>(rows))),
+            SearchDimension::log_integer("refit_iterations", 100, 300)});
   }
-  result.held.set("starts", 4);
   for (const std::string& one : options.search) read_search(one, result);
   return result;
 }

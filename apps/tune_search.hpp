@@ -29,9 +29,9 @@ struct Searched {
   }
 };
 
-/// What a study on so many rows searches: its own ranges, changed by options.search. Throws Error for texts
-/// that say none.
-Searched searched(const TuneStudyOptions& options, Index rows);
+/// What a study on so many rows searches within a budget (0 without one): its own ranges, changed by
+/// options.search. Throws Error for texts that say none.
+Searched searched(const TuneStudyOptions& options, Index rows, Index budget);
 
 /// Throws Error for a setting that there is not.
 void check_setting(const std::string& name);

@@ -48,14 +48,14 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2),
                                SearchDimension::log_integer("epochs", 5, 150)};
   // What concerns both is searched for in the same ranges.
-  for (const SearchDimension& one : searched(options, data.train.rows()).dimensions) {
+  const Searched of_both = searched(options, data.train.rows(), phases.budget.value_or(0));
+  for (const SearchDimension& one : of_both.dimensions) {
     if (one.name == "activation" || one.name.starts_with("refit") || one.name == "batch_size") {
       searched_dense.dimensions.push_back(one);
     }
   }
   searched_dense.held.set("starts", static_cast<double>(restarts));
-  const TrialSettings held = searched(options, data.train.rows()).held;
-  for (const auto& one : held.all()) {
+  for (const auto& one : of_both.held.all()) {
     if (one.name != "activation" && !one.name.starts_with("refit") && one.name != "batch_size") continue;
     if (one.is_word) {
       searched_dense.held.set(one.name, one.word);
@@ -63,7 +63,7 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
       searched_dense.held.set(one.name, one.number);
     }
   }
-  Hunt dense(data, all, options, name + " control", searched_dense,
+  Hunt dense(data, all, options, fmt::format("{} control of {}", name, winner.number), searched_dense,
              Hunt::control_phases(data, widths, inputs, phases));
   const std::vector<Trial> trials = dense.search(tries, 0);
   const Trial best = dense.winner(trials);
@@ -130,7 +130,7 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
 }  // namespace
 
 void check_budgets(const TuneData& data, const TuneStudyOptions& options) {
-  const Searched space = searched(options, data.train.rows());
+  const Searched space = searched(options, data.train.rows(), 0);
   Index layers = space.held.integer("layers", 3);
   for (const SearchDimension& one : space.dimensions) {
     if (one.name != "layers") continue;
@@ -174,7 +174,7 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
     phases.budget = budget;
     phases.rule = options.soft ? sparsity::BudgetRule::penalty : sparsity::BudgetRule::constraint;
     const std::string name = fmt::format("{} {}", data.name, budget);
-    Hunt hunt(data, all, options, name, searched(options, data.train.rows()), phases);
+    Hunt hunt(data, all, options, name, searched(options, data.train.rows(), budget), phases);
     const std::vector<Trial> trials = hunt.search(options.trials, seconds);
     studies.emplace_back(name, trials);
     const Trial winner = hunt.winner(trials);
@@ -188,7 +188,7 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
   if (options.budgets.empty()) {
     phases.rule = sparsity::BudgetRule::front;
     const std::string name = data.name + " front";
-    Hunt hunt(data, all, options, name, searched(options, data.train.rows()), phases);
+    Hunt hunt(data, all, options, name, searched(options, data.train.rows(), 0), phases);
     const std::vector<Trial> trials = hunt.search(options.trials, seconds);
     studies.emplace_back(name, trials);
     // Some of the front, evenly along it.

@@ -213,8 +213,9 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   }
 
   /// Whether what is left of the value is what rounding the entries makes of it: an exact fit.
-  bool fits_exactly(double margin) const {
-    return now.value <= margin * rounding || now.value < std::numeric_limits<double>::min();
+  bool fits_exactly() const {
+    constexpr double margin = 16;
+    return now.value <= margin * rounding;
   }
 
   /// The damped step of some entries alone.
@@ -274,8 +275,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     return false;
   }
   bool end_of_steps() {
-    constexpr double margin = 16;
-    if (fits_exactly(margin)) return end(true, "an exact fit: what is left is rounding");
+    if (fits_exactly()) return end(true, "an exact fit: what is left is rounding");
     return end(false, "no step lowers the value");
   }
   /// Whether there is something left to do, and time for it.
@@ -293,7 +293,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     if (!goes_on()) return false;
     linearize();
     if (matrices == 1 && !fit_units()) return false;
-    if (fits_exactly(1)) return end(true, "an exact fit: what is left is rounding");
+    if (now.value < std::numeric_limits<double>::min()) return end(true, "an exact fit");
     if (steepness <= tolerance && !flat) return end(true, "gradient_tolerance reached");
     const Index evaluations = outcome.evaluations;
     for (;; damping *= growth, growth *= 2) {

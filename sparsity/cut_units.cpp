@@ -6,6 +6,7 @@
 
 #include <taper/instantiate.hpp>
 #include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
 #include <taper/sparsity/shrink.hpp>
 
 namespace taper::sparsity {
@@ -27,6 +28,9 @@ template <class T> std::vector<ChainMatrix<T>> matrices_of(nn::Sequential<T>& mo
     if (linear != nullptr) {
       matrices.push_back({k, linear, linear->inputs(), linear->outputs()});
       continue;
+    }
+    if (k > 0 && dynamic_cast<const nn::Select<T>*>(&model[k]) != nullptr) {
+      throw Error(in_cut_units, "layer ", model.name(k), " selects some units: expected that in front alone");
     }
     model[k].for_parameters([&](const std::string& name, const nn::Parameter<T>&) {
       throw Error(in_cut_units, "layer ", model.name(k), " has a parameter ", name,
@@ -109,6 +113,17 @@ template <class T> struct Sample {
   }
 };
 
+/// Rows are often sorted, so that the first ones would not show what varies.
+template <class T> data::Dataset<T> spaced_rows(const data::Dataset<T>& data, Index most) {
+  const Index count = std::min(most, data.rows());
+  std::vector<Index> chosen;
+  for (Index k = 0; k < count; ++k) {
+    chosen.push_back(static_cast<Index>(static_cast<double>(k) * static_cast<double>(data.rows()) /
+                                        static_cast<double>(count)));
+  }
+  return data::rows(data, chosen);
+}
+
 /// In place of an input, the bias takes its mean.
 template <class T> void leave_out(nn::Linear<T>& layer, Index input, double mean) {
   auto weight = layer.weight.value().matrix();
@@ -183,6 +198,7 @@ void cut_units(nn::Sequential<T>& model, const data::Dataset<T>& data,
   if (!loss) throw Error(in_cut_units, "no loss: expected one");
   data::check_rows(data, in_cut_units);
   if (data.rows() == 0) throw Error(in_cut_units, "no rows: expected 1 at least");
+  if (chain_size(model, options.measure) <= size) return;
   const Index smallest = ChainSizes(matrices_of(model), options.measure).smallest();
   if (size < smallest) {
     throw Error(in_cut_units, "a size of ", size, ": expected ", smallest,
@@ -190,16 +206,13 @@ void cut_units(nn::Sequential<T>& model, const data::Dataset<T>& data,
   }
   check_dense(model);
   const KeepRandomState keep;
-  const Index rows = std::min(options.rows, data.rows());
-  const auto first_rows = [&](View<const T> all) {
-    return View<const T>(all.data(), all.shape().with(0, rows));
-  };
-  const Sample<T> sample{first_rows(data.inputs()), first_rows(data.targets()), loss};
+  const data::Dataset<T> some = spaced_rows(data, options.rows);
+  const Sample<T> sample{some.inputs(), some.targets(), loss};
   while (chain_size(model, options.measure) > size) {
     const Index before = chain_size(model, options.measure);
     nn::Sequential<T> less = model;
     cut_some(less, sample, size, options.measure, options.step);
-    less = shrink(less, {.examples = sample.x, .threshold = 0.0, .tolerance = 1e-2}).model;
+    less = shrink(less, {.examples = data.inputs(), .threshold = 0.0, .tolerance = 1e-2}).model;
     if (chain_size(less, options.measure) >= before) {
       throw Error(in_cut_units,
                   "units cannot be cut one by one: expected layers between the matrices that "

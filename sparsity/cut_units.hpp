@@ -16,8 +16,7 @@ template <class T> struct CutUnitsOptions {
   SizeMeasure measure = SizeMeasure::parameters;
   /// The share of the size that goes before the rest is trained again: one unit, where a unit is larger.
   double step = 0.03;
-  /// How many rows of the data the rise of the loss is measured on: the first ones, or all where there are
-  /// fewer.
+  /// How many rows of the data the rise of the loss is measured on, evenly spaced; all where there are fewer.
   Index rows = 4096;
   /// Trains what is left, after each step. It changes values and not shapes.
   std::function<void(nn::Sequential<T>&)> train = {};
@@ -33,11 +32,11 @@ template <class T> struct CutUnitsOptions {
 /// 1989, whose relevance is this rise); for networks of some hundred units it costs less than a step of
 /// training. The last unit of a layer stays.
 ///
-/// The model is a chain of nn::Linear, nn::Select and layers without parameters that treat each unit by
-/// itself, such as activations; its parameters are not factorized. It ends at `size` or below, and is not
-/// changed where it is there already. Throws Error for another model, for rows that do not fit it, a loss
-/// that is not finite, for options out of range, and for a size below what is left when every layer has one
-/// unit.
+/// The model is a chain of nn::Linear, perhaps an nn::Select in front, and layers without parameters that
+/// treat each unit by itself, such as activations; its parameters are not factorized. It ends at `size` or
+/// below, and is not changed where it is there already. Throws Error for another model, for rows that do not
+/// fit it, a loss that is not finite, for options out of range, and for a size below what is left when every
+/// layer has one unit.
 template <class T>
 void cut_units(nn::Sequential<T>& model, const data::Dataset<T>& data,
                const std::type_identity_t<nn::Loss<T>>& loss, Index size,

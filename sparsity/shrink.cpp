@@ -34,9 +34,8 @@ std::ostream& operator<<(std::ostream& out, const ShrinkReport& report) {
 template <class T>
 Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>& model,
                                                   const ShrinkOptions<T>& options) {
-  // A Select that an earlier call has put in front makes way for one from what was given to it.
-  const auto* const before =
-      model.size() > 0 && model.name(0) == "select" ? dynamic_cast<const nn::Select<T>*>(&model[0]) : nullptr;
+  // A Select in front, as an earlier call has put there, makes way for one from what was given to it.
+  const auto* const before = model.size() > 0 ? dynamic_cast<const nn::Select<T>*>(&model[0]) : nullptr;
   nn::Sequential<T> inner;
   for (std::size_t part = before == nullptr ? 0 : 1; part < model.size(); ++part) {
     inner.push_back_copy(model, part, model.name(part));
@@ -62,7 +61,7 @@ Shrunk<nn::Sequential<T>> shrinking::shrink_chain(const nn::Sequential<T>& model
   for (Index column = 0; all && column < width; ++column)
     all = inputs[static_cast<std::size_t>(column)] == column;
   if (!all && !options.drop_inputs) {
-    result.model.push_front(nn::Select<T>(inputs, width), "select");
+    result.model.push_front(nn::Select<T>(inputs, width), before != nullptr ? model.name(0) : "select");
   }
   compare<T>(model, result.model, with, with.drop_inputs, result.report);
   return result;

@@ -267,7 +267,9 @@ template <class T> class TwoPhaseRun {
     nn::Sequential<T> model = model_;
     TwoPhaseOutcome<T> outcome;
     outcome.penalty = settings_.penalty;
-    const Index target = options_.budget.value_or(std::numeric_limits<Index>::max());
+    // A budget that may be exceeded is kept by the penalty of the search.
+    constexpr Index none = std::numeric_limits<Index>::max();
+    const Index target = options_.rule == BudgetRule::constraint ? options_.budget.value_or(none) : none;
     outcome.model = settings_.by_units ? cut_by_units(model, target, refit_share)
                                        : cut_by_penalty(model, outcome.penalty, target);
     describe(outcome);

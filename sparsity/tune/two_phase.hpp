@@ -24,12 +24,11 @@ enum class BudgetRule {
 ///
 /// 1. The model is factorized and trained for `epochs` with Adam, at `lr` with the coupled decay `penalty` on
 ///    its factors (and on nothing else).
-/// 2. It is shrunk. With a budget, it is then cut until it fits, as `cut` says: `units`, what is left goes
-/// unit
-///    by unit and is trained between (cut_units), for `cut_iterations` of Levenberg-Marquardt or
-///    `path_epochs` of Adam; `penalty`, the penalty grows by `penalty_growth` every `path_epochs`, each step
-///    from where the one before ended. A step of the penalty that cuts to far below the budget is taken back
-///    and tried with the root of its factor, twice at most.
+/// 2. It is shrunk. With a budget that is a constraint, it is then cut until it fits, as `cut` says. By
+///    `units`, what is left goes unit by unit and is trained between (cut_units), for `cut_iterations` of
+///    Levenberg-Marquardt or `path_epochs` of Adam. By `penalty`, the penalty grows by `penalty_growth` every
+///    `path_epochs`, each step from where the one before ended; a step that cuts to far below the budget is
+///    taken back and tried with the root of its factor, twice at most.
 /// 3. What is left is trained again without a penalty to speak of: by Levenberg-Marquardt, or by Adam where
 ///    that is not to be had, or is asked for.
 ///
