@@ -9,10 +9,11 @@ using namespace programs;
 namespace {
 
 // On the embedded set, as short as it can be.
-const std::string quick =
-    "--budget-parameters 60 --trials 2 --seeds 2 --search epochs=2 --search path_epochs=1 --search starts=1 "
+const std::string settings =
+    "--budget-parameters 60 --search epochs=2 --search path_epochs=1 --search starts=1 "
     "--search refit_iterations=3 --search width=8:12:int --search layers=2 --search activation=tanh "
     "--search penalty_growth=2 ";
+const std::string quick = settings + "--trials 2 --seeds 2 ";
 
 Json without_time(Json report) {
   report.erase("seconds");
@@ -68,6 +69,25 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
   CHECK(without_time(figures("tune", quick + "--journal '" + journal + "'")) == without_time(report));
   CHECK(run("tune", quick + "--seed 1 --journal '" + journal + "'").err.find("differs in its") !=
         std::string::npos);
+}
+
+TEST_CASE("tune: a study goes on with more trials and seeds, and another measure is another study") {
+  const Folder folder;
+  const std::string journal = folder / "study.log";
+  // The whole of a study of 4 trials, and the same by way of 2 trials, whose winner may be another one.
+  const auto with = [&](const char* trials, const std::string& log) {
+    return without_time(
+        figures("tune", settings + "--trials " + trials + " --seeds 3 --journal '" + log + "'"));
+  };
+  figures("tune", quick + "--journal '" + journal + "'");
+  const Json on = with("4", journal);
+  CHECK(on["found"][0]["trials"] == 4);
+  CHECK(on == with("4", folder / "new.log"));
+  for (const char* other : {"--measure multiply_adds", "--soft"}) {
+    CAPTURE(other);
+    CHECK(run("tune", quick + other + " --journal '" + journal + "'").err.find("differs in its") !=
+          std::string::npos);
+  }
 }
 
 TEST_CASE("tune: progress is on standard error, with the best so far, and the front is drawn") {

@@ -10,6 +10,7 @@
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/layer_norm.hpp>
 #include <taper/nn/layers/linear.hpp>
+#include <taper/nn/layers/select.hpp>
 #include <taper/sparsity/factorize.hpp>
 #include <taper/train/evaluate.hpp>
 
@@ -202,6 +203,44 @@ TEST_CASE("cut_units: sizes in both measures, training between, the same bits on
   cut_units(by_halves, set, nn::mse_loss, 40, {.step = 0.5, .train = [&](Chain&) { ++steps; }});
   CHECK(steps <= 2);
   CHECK(chain_size(by_halves, SizeMeasure::parameters) > 40 - 14);
+}
+
+TEST_CASE("cut_units: sorted rows show all that varies") {
+  // The input that counts is constant in the first half.
+  Chain chain(nn::Linear<double>(3, 1));
+  const Index rows = 10000;
+  data::Dataset<double> set{Tensor<double>({rows, 3}), Tensor<double>({rows, 1}), {}, {}};
+  Rng rng(8);
+  for (Index i = 0; i < rows; ++i) {
+    for (Index j = 0; j < 3; ++j) set.x[3 * i + j] = j == 1 && i < rows / 2 ? 0 : rng.normal();
+  }
+  matrix_at(chain, 0).weight.value().matrix() << 0.1, 3, 0.2;
+  set.y = train::predict(chain, set.x);
+  cut_units(chain, set, nn::mse_loss, 2);
+  CHECK(chain_size(chain, SizeMeasure::parameters) == 2);
+  CHECK(train::evaluate(chain, set, nn::mse_loss) < 0.1);  // without the input that counts: 4.5
+}
+
+TEST_CASE("cut_units: a Select in front, of any name, reads less; what is small enough stays") {
+  Rng rng(9);
+  manual_seed(10);
+  Chain chain;
+  chain.push_back(nn::Select<double>({1, 3, 4}, 5), "some");
+  chain.push_back(nn::Linear<double>(3, 4));
+  chain.push_back(nn::Tanh<double>());
+  chain.push_back(nn::Linear<double>(4, 2));
+  const auto set = random_rows(rng, 50, 5, 2);
+  cut_units(chain, set, nn::mse_loss, 10);
+  CHECK(chain_size(chain, SizeMeasure::parameters) <= 10);
+  CHECK(train::predict(chain, set.x).shape() == Shape{50, 2});
+
+  Chain constant(nn::Linear<double>(0, 1));
+  cut_units(constant, random_rows(rng, 5, 0, 1), nn::mse_loss, 1);
+  CHECK(chain_size(constant, SizeMeasure::parameters) == 1);
+
+  Chain between(nn::Linear<double>(5, 6), nn::Select<double>({0, 2}, 6), nn::Linear<double>(2, 1));
+  CHECK_THROWS_WITH_AS(cut_units(between, random_rows(rng, 9, 5, 1), nn::mse_loss, 5),
+                       doctest::Contains("layer 1 selects some units"), Error);
 }
 
 TEST_CASE("cut_units: what cannot be cut is an error, and the chain stays as it was") {

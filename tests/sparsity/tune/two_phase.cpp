@@ -94,6 +94,10 @@ TEST_CASE("two_phase: the rules of a budget") {
   result = result_of(large, options);
   CHECK(result.objectives.front() == doctest::Approx(large.validation_loss + 2 * over));
   CHECK(result.constraints.empty());
+  // It does not cut, as a constraint does.
+  TrialSettings free = job.settings();
+  free.set("penalty", 1e-6);
+  CHECK(two_phase(free, 0, job.train, job.validation, options).size > 20);
   options.rule = BudgetRule::front;
   CHECK(result_of(large, options).objectives == std::vector{large.validation_loss, double(large.size)});
 
@@ -106,12 +110,11 @@ TEST_CASE("two_phase: the rules of a budget") {
 
 TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network keeps its widths") {
   const Bent job;
-  for (const auto& [name, word] : std::vector<std::pair<const char*, const char*>>{
-           {"weights", "parameters"},
-           {"weights", "sqrt_size"},
-           {"groups", "elements"},
-           {"refit", "adam"},
-           {"cut", "penalty"}}) {
+  for (const auto& [name, word] : std::vector<std::pair<const char*, const char*>>{{"weights", "parameters"},
+                                                                                   {"weights", "sqrt_size"},
+                                                                                   {"groups", "elements"},
+                                                                                   {"refit", "adam"},
+                                                                                   {"cut", "penalty"}}) {
     CAPTURE(word);
     TrialSettings s = job.settings();
     s.set(name, std::string(word)), s.set("refit_epochs", 20);
