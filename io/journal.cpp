@@ -92,7 +92,7 @@ struct Journal::File {
   void take_news() {
     lines.read_news([&](std::string_view line) {
       try {
-        replay.apply(JournalJson::parse(line));
+        replay.apply(parse_event(line));
       } catch (const nlohmann::json::exception&) {
         return false;
       }
@@ -157,27 +157,31 @@ std::vector<Trial> Journal::begin(const StudyDescription& study) {
   for (const std::size_t id : file.study().trials) {
     const JournalReplay::Entry& entry = file.replay.entries[id];
     // What others run is theirs; once it has ended, it is a trial like all.
-    if (!entry.is_ours && !entry.trial.is_finished()) continue;
-    Trial trial = entry.trial;
-    trial.number = static_cast<Index>(file.ids.size());
+    if (!entry.is_ours && !entry.is_finished()) continue;
+    const auto number = static_cast<Index>(file.ids.size());
     file.ids.push_back(id);
+    std::vector<double> point;
+    Trial trial;
     for (const SearchDimension& dimension : study.space.dimensions()) {
       const JournalJson& params = entry.params;
       const bool is_there = params.contains(dimension.name) && params[dimension.name].is_number();
-      trial.point.push_back(is_there ? params[dimension.name].get<double>() : std::nan(""));
+      point.push_back(is_there ? params[dimension.name].get<double>() : std::nan(""));
     }
     try {
-      study.space.check(trial.point);
+      study.space.check(point);
+      trial = entry.trial();
     } catch (const Error& error) {
-      throw Error("journal", file.lines.path(), ": in trial ", trial.number, " of the study '", file.name,
-                  "', ", error.given(), ": expected ", error.expected());
+      throw Error("journal", file.lines.path(), ": in trial ", number, " of the study '", file.name, "', ",
+                  error.given(), ": expected ", error.expected());
     }
     if (trial.state == Trial::State::complete && trial.result.objectives.size() != objectives) {
-      throw Error("journal", file.lines.path(), ": trial ", trial.number, " has ",
-                  trial.result.objectives.size(), " objectives: expected ", objectives);
+      throw Error("journal", file.lines.path(), ": trial ", number, " has ", trial.result.objectives.size(),
+                  " objectives: expected ", objectives);
     }
     // One that was cut off is begun again: its attributes and reports are written anew.
-    if (!trial.is_finished()) trial = {.number = trial.number, .point = trial.point};
+    if (!trial.is_finished()) trial = {};
+    trial.number = number;
+    trial.point = std::move(point);
     result.push_back(std::move(trial));
   }
   return result;

@@ -17,7 +17,8 @@ namespace taper::io {
 /// Optuna's workers and its dashboard may append to the file at the same time, to this study, too: everybody
 /// takes the lock of Optuna's file backends while it writes (path + ".lock"), and one that nobody has given
 /// back for 30 seconds is taken away, as Optuna does. The trials of others in the study are left alone until
-/// they have ended; a Journal that takes the study up again then has them among its own.
+/// they have ended; a Journal that takes the study up again then has them among its own. What others write
+/// besides (attributes of any kind, NaN and Infinity as Python has them, other studies) is passed over.
 ///
 /// Every line is written at once and is on the disk before anything else happens. When the program is killed,
 /// a Journal of the same file takes the study up again: a line that was not finished is cut off, trials that
@@ -37,7 +38,7 @@ class Journal : public sparsity::StudyRecord {
   ~Journal() override;
 
   /// Throws Error for a study in the file that has another description or another number of objectives, and
-  /// for trials that do not lie in the space, as others have written them.
+  /// for trials that do not lie in the space, or whose results are no numbers, as others have written them.
   std::vector<sparsity::Trial> begin(const sparsity::StudyDescription& study) override;
   /// These throw Error when the study, or the file, has been deleted meanwhile.
   void started(const sparsity::Trial& trial) override;

@@ -1,7 +1,10 @@
 #include <taper/io/journal_events.hpp>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 
 namespace taper::io {
@@ -24,7 +27,60 @@ const char* name_of(sparsity::Sampler sampler) {
   return "grid";
 }
 
+/// JSON's words for a line of Python's: a number that JSON has no word for is a text that begins with a zero
+/// byte, which no text of anybody's does.
+std::string json_text(std::string_view line) {
+  std::string text;
+  const auto copy = [&](std::size_t count) {
+    text += line.substr(0, count);
+    line.remove_prefix(std::min(count, line.size()));
+  };
+  // Python writes the halves as \ud800 to \udbff and \udc00 to \udfff.
+  const auto is_half_at = [&](std::size_t at, std::string_view which) {
+    return line.size() > at + 3 && line.substr(at, 3) == "\\ud" && which.find(line[at + 3]) != which.npos;
+  };
+  bool in_string = false;
+  while (!line.empty()) {
+    if (in_string && is_half_at(0, "89abcdef")) {
+      if (is_half_at(0, "89ab") && is_half_at(6, "cdef")) {
+        copy(12);
+      } else {
+        text += "\\ufffd";
+        line.remove_prefix(std::min<std::size_t>(line.size(), 6));
+      }
+    } else if (in_string && line.front() == '\\') {
+      copy(2);
+    } else if (in_string || line.front() == '"') {
+      in_string = in_string != (line.front() == '"');
+      copy(1);
+    } else {
+      const std::size_t end = std::min(line.find_first_of("\"[]{}:, \t\r\n"), line.size());
+      const std::string word(line.substr(0, end));
+      char* stop = nullptr;
+      if (!std::isfinite(std::strtod(word.c_str(), &stop)) && *stop == '\0') {
+        text += "\"\\u0000" + word + '"';
+        line.remove_prefix(end);
+      } else {
+        copy(std::max<std::size_t>(end, 1));
+      }
+    }
+  }
+  return text;
+}
+
 }  // namespace
+
+JournalJson parse_event(std::string_view line) {
+  JournalJson event = JournalJson::parse(line, nullptr, false);
+  if (!event.is_discarded()) return event;
+  const auto take = [](int, JournalJson::parse_event_t kind, JournalJson& value) {
+    if (kind != JournalJson::parse_event_t::value || !value.is_string()) return true;
+    const auto& text = value.get_ref<const std::string&>();
+    if (text.size() > 1 && text.front() == '\0') value = std::strtod(text.c_str() + 1, nullptr);
+    return true;
+  };
+  return JournalJson::parse(json_text(line), take);
+}
 
 JournalJson journal_event(JournalOperation operation) {
   return {{"op_code", static_cast<int>(operation)}};

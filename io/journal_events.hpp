@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 #include <taper/sparsity/tune/study.hpp>
@@ -23,6 +24,11 @@ enum class JournalOperation {
   set_trial_user_attr = 8,
   set_trial_system_attr = 9,
 };
+
+/// A line of anybody's, as Python's json.dumps writes it and json.loads reads it: JSON, and besides NaN,
+/// Infinity, -Infinity, integers beyond any double (infinite here), and halves of surrogate pairs (U+FFFD
+/// here). Throws nlohmann::json::exception for what is neither.
+JournalJson parse_event(std::string_view line);
 
 /// An event without what belongs to it.
 JournalJson journal_event(JournalOperation operation);

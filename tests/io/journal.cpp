@@ -181,6 +181,132 @@ TEST_CASE("journal: each line is an event of Optuna's, and several studies share
   CHECK(Curve::calls == 0);
 }
 
+TEST_CASE("journal: what others write, as Python writes it, ends no study, neither open nor opened again") {
+  const std::string theirs = ",\"worker_id\":\"optuna\"}\n";
+  const auto run = [](StudyRecord* record, const StartTrial& start) {
+    TuneOptions options = curve_options(record, false);
+    options.trials = 4;
+    return tune(journal_space(), start, options);
+  };
+  const auto expected = run(nullptr, curves());
+  const std::string huge(400, '9');
+  for (const std::string line : {
+           R"("op_code":8,"user_attr":{"tags":["a","b"]})",
+           R"("op_code":8,"user_attr":{"rmse":NaN})",
+           R"("op_code":8,"user_attr":{"epochs":"ten"})",
+           R"("op_code":8,"user_attr":{"message":5})",
+           R"("op_code":8,"user_attr":{"seconds":[]})",
+           R"("op_code":8,"user_attr":{"nested":[[1],[2]]})",
+           R"("op_code":8,"user_attr":{"x":-Infinity,"y, NaN: \"":["NaN",Infinity]})",
+           R"("op_code":8,"user_attr":{"half":"\udcff NaN \ud83d\ude00 \\ud800 \ud800"})",
+           R"("op_code":8,"user_attr":3)",
+           R"("op_code":8)",
+           R"("op_code":8,"user_attr":{"epochs":1e300})",
+           R"("op_code":7,"step":1,"intermediate_value":NaN)",
+           R"("op_code":7,"step":[],"intermediate_value":"a")",
+           R"("op_code":7,"step":-3,"intermediate_value":Infinity)",
+           R"("op_code":9,"system_attr":{"constraints":null})",
+           R"("op_code":9,"system_attr":{"note":[{"a":1}]})",
+           R"("op_code":10,"discard":[NaN])",
+           R"("op_code":5,"param_name":7,"param_value_internal":NaN)",
+           R"("op_code":2,"study_id":1,"user_attr":{"taper":{"note":5}})",
+           R"("op_code":3,"study_id":0,"system_attr":[])",
+       }) {
+    CAPTURE(line);
+    for (const char* study : {"0", "1"}) {
+      CAPTURE(study);
+      const StudyFile file;
+      // A trial of theirs, in our study or in their own, and one line that is about it.
+      bool is_written = false;
+      const StartTrial start = [&](const TrialSettings& s, std::uint64_t seed) {
+        if (!std::exchange(is_written, true)) {
+          const std::string text = file.text();
+          std::size_t id = 0;
+          for (std::size_t at = 0; (at = text.find("\"op_code\":4", at)) != text.npos; ++at) ++id;
+          std::ofstream out(file.path, std::ios::binary | std::ios::app);
+          out << "{\"op_code\":0,\"study_name\":\"theirs\",\"directions\":[1]" << theirs;
+          out << "{\"op_code\":4,\"study_id\":" << study << ",\"datetime_start\":null" << theirs;
+          out << "{\"trial_id\":" << id << ',' << line << theirs;
+          out << "{\"trial_id\":0," << line << theirs;  // and about a trial of ours
+          out << "{\"trial_id\":" << id << ",\"op_code\":8,\"user_attr\":{\"n\":" << huge << '}' << theirs;
+        }
+        return std::make_unique<Curve>(s, seed);
+      };
+      {
+        io::Journal journal(file.path, "curves");
+        check_same(run(&journal, start), expected);
+      }
+      CHECK(is_written);
+      Curve::calls = 0;
+      io::Journal journal(file.path, "curves");
+      check_same(run(&journal, curves()), expected);
+      CHECK(Curve::calls == 0);
+    }
+  }
+}
+
+TEST_CASE("journal: numbers of trials that are not finite") {
+  const StudyFile file;
+  {
+    io::Journal journal(file.path, "a");
+    const auto odd = [](const TrialSettings&, std::uint64_t) -> TrialResult {
+      return {.objectives = {1}, .figures = {{"one", {std::nan("")}}, {"two", {std::nan(""), 2}}}};
+    };
+    tune(journal_space(), odd, {.trials = 1, .record = &journal});
+  }
+  // Added by Optuna, with all that there is to know of it but its attributes.
+  const auto add = [&](const std::string& values) {
+    std::ofstream(file.path, std::ios::binary | std::ios::app)
+        << R"({"op_code":4,"worker_id":"optuna","study_id":0,"params":{"lr":0.1,"n":2,"word":0},"datetime_start":null})"
+        << "\n"
+        << values << "\n";
+  };
+  add(R"({"op_code":7,"worker_id":"optuna","trial_id":1,"step":2,"intermediate_value":-Infinity})");
+  add(R"({"op_code":8,"worker_id":"optuna","trial_id":2,"user_attr":{"r":[NaN,Infinity,-Infinity,"x"]}})");
+  std::ofstream(file.path, std::ios::binary | std::ios::app)
+      << R"({"op_code":8,"worker_id":"optuna","trial_id":2,"user_attr":{"r":[Infinity,-Infinity,4]}})"
+      << "\n"
+      << R"({"op_code":8,"worker_id":"optuna","trial_id":2,"user_attr":{"word":"Infinity","epochs":7}})"
+      << "\n"
+      << R"({"op_code":6,"worker_id":"optuna","trial_id":1,"state":1,"values":[Infinity]})"
+      << "\n"
+      << R"({"op_code":6,"worker_id":"optuna","trial_id":2,"state":1,"values":[0.5]})"
+      << "\n";
+  const StudyDescription study{.space = journal_space(), .wave = 8};
+  const auto trials = io::Journal(file.path, "a").begin(study);
+  REQUIRE(trials.size() == 3);
+  REQUIRE(trials[0].result.figures.size() == 2);
+  CHECK(std::isnan(trials[0].result.figures[0].second.at(0)));
+  CHECK(std::isnan(trials[0].result.figures[1].second.at(0)));
+  CHECK(trials[0].result.figures[1].second.at(1) == 2);
+  CHECK(trials[1].state == Trial::State::failed);  // as tune has it
+  CHECK(trials[1].reports == std::vector<std::pair<Index, double>>{{2, -INFINITY}});
+  CHECK(trials[2].result.objectives == std::vector{0.5});
+  CHECK(trials[2].epochs == 0);  // a word of ours is ours alone
+  using Figures = std::vector<std::pair<std::string, std::vector<double>>>;
+  CHECK(trials[2].result.figures == Figures{{"r", {INFINITY, -INFINITY, 4}}, {"epochs", {7}}});
+
+  // What cannot be understood of a trial that counts is an error, which names it.
+  const std::string text = file.text();
+  const auto check_refused = [&](const std::string& wrong, const std::string& what) {
+    CAPTURE(wrong);
+    file.write(wrong);
+    CHECK_THROWS_WITH_AS(io::Journal(file.path, "a").begin(study), doctest::Contains(what.c_str()), Error);
+  };
+  const auto with = [&](const std::string& old, const std::string& changed) {
+    std::string result = text;
+    return result.replace(result.find(old), old.size(), changed);
+  };
+  check_refused(with("\"values\":[0.5]", "\"values\":[\"a\"]"),
+                "in trial 2 of the study 'a', 'values' is [\"a\"]: expected numbers");
+  check_refused(with("\"epochs\":1}", "\"epochs\":\"ten\"}"),
+                "in trial 0 of the study 'a', 'epochs' is \"ten\": expected an integer");
+  for (const char* wrong :
+       {"{\"op_code\":3,\"x\":NaNo}\n", "{\"op_code\":3,\"x\":- Infinity}\n", "{\"x\":NaN}\n"}) {
+    check_refused(wrong + text, "line 1 is not an event");
+  }
+}
+
 TEST_CASE("journal: another study, another program, and what is no journal") {
   const StudyFile file;
   {
