@@ -1,6 +1,7 @@
 #include <taper/nn/layers/attention.hpp>
 
 #include <limits>
+#include <utility>
 
 #include <taper/instantiate.hpp>
 
@@ -9,13 +10,31 @@ namespace {
 
 constexpr const char* attention_layer = "MultiheadAttention";
 
-/// The width of a head.
-Index width_of_head(Index embed, Index heads) {
+/// The width of a head of a layer that can be made.
+Index width_of_head(Index embed, Index heads, const MultiheadAttentionOptions& options) {
   if (embed < 1 || heads < 1 || embed % heads != 0) {
     throw Error(attention_layer, embed, " columns with ", heads,
                 " heads: expected 1 or more of both, and as many columns for each head");
   }
+  for (const auto& [name, width] : {std::pair("kdim ", options.kdim), std::pair("vdim ", options.vdim)}) {
+    if (width.value_or(0) < 0) throw Error(attention_layer, name, *width, ": expected 0 or more");
+  }
+  if (!(options.dropout >= 0 && options.dropout < 1)) {
+    throw Error(attention_layer, "dropout ", options.dropout, ": expected 0 <= dropout < 1");
+  }
   return embed / heads;
+}
+
+/// Throws Error for a mask that cannot be repeated to rows x heads x queries x keys, or these without rows.
+void require_mask(const Shape& mask, const Shape& scores) {
+  bool fits = mask.rank() <= scores.rank();
+  for (Index back = 1; fits && back <= mask.rank(); ++back) {
+    const Index n = mask[mask.rank() - back];
+    fits = n == 1 || n == scores[scores.rank() - back];
+  }
+  if (fits) return;
+  throw Error(attention_layer, "a mask ", mask, " for scores ", scores,
+              ": expected dimensions that are equal, 1 or missing");
 }
 
 /// The scores' mask of a key_padding mask: rows x 1 x 1 x keys, or 1 x 1 x keys.
@@ -33,10 +52,9 @@ template <class T> Var<T> padding_of_scores(Var<T> padding, Var<T> key) {
 
 template <class T>
 MultiheadAttention<T>::MultiheadAttention(Index embed, Index heads, const MultiheadAttentionOptions& options)
-    : out_proj(embed, embed, options.bias), head_width_(width_of_head(embed, heads)), options_(options) {
-  if (!(options.dropout >= 0 && options.dropout < 1)) {
-    throw Error(attention_layer, "dropout ", options.dropout, ": expected 0 <= dropout < 1");
-  }
+    : out_proj(heads * width_of_head(embed, heads, options), embed, options.bias),
+      head_width_(embed / heads),
+      options_(options) {
   const auto add = [](std::optional<Parameter<T>>& weight, Index outputs, Index inputs) {
     weight.emplace(Shape{outputs, inputs});
     if (weight->shape().size() > 0) init::xavier_uniform(weight->value());
@@ -87,6 +105,11 @@ Var<T> MultiheadAttention<T>::attend(Var<T> query, Var<T> key, Var<T> value,
   }
   if (of_v.rank() != rank || of_v.with(rank - 1, 0) != of_k.with(rank - 1, 0)) {
     refuse("values ", of_v, " for keys ", of_k, ": expected one for each key");
+  }
+  if (masks.mask) {
+    const Index queries = of_q[rank - 2], keys = of_k[rank - 2];
+    require_mask(masks.mask->shape(),
+                 rank == 3 ? Shape{of_q[0], heads(), queries, keys} : Shape{heads(), queries, keys});
   }
   AttentionOptions<T> options{.causal = options_.causal, .head_width = head_width_};
   // Asked for only where it counts: a tape without a mode does for the rest.

@@ -47,7 +47,8 @@ template <class T> struct AttentionMasks {
 /// their columns from `out_proj.weight`. The width of a head stays.
 template <class T = float> class MultiheadAttention : public Layer<T> {
  public:
-  /// Throws Error unless both are 1 or more, and embed a multiple of heads; for a dropout outside of [0, 1).
+  /// Throws Error unless both are 1 or more, and embed a multiple of heads; for a kdim or vdim below 0, and a
+  /// dropout outside of [0, 1).
   MultiheadAttention(Index embed, Index heads, const MultiheadAttentionOptions& options = {});
   /// The layer with elements of another scalar. Throws Error for one with factorized parameters.
   template <class U>

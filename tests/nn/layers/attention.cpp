@@ -92,7 +92,9 @@ TEST_CASE("MultiheadAttention: the names and shapes of PyTorch's layer") {
   CHECK_ERROR(nn::MultiheadAttention<float>(10, 0), "10 columns with 0 heads");
   CHECK_ERROR(nn::MultiheadAttention<float>(0, 1), "0 columns with 1 heads");
   CHECK_ERROR(nn::MultiheadAttention<float>(4, 2, {.dropout = 1}), "dropout 1");
-  CHECK_ERROR(nn::MultiheadAttention<float>(4, 2, {.kdim = -1}), "-1");
+  CHECK_ERROR(nn::MultiheadAttention<float>(-6, -2), "[MultiheadAttention] -6 columns with -2 heads");
+  CHECK_ERROR(nn::MultiheadAttention<float>(4, 2, {.kdim = -1}), "[MultiheadAttention] kdim -1");
+  CHECK_ERROR(nn::MultiheadAttention<float>(4, 2, {.vdim = -1}), "[MultiheadAttention] vdim -1");
 }
 
 TEST_CASE_TEMPLATE("MultiheadAttention: what it records for one to four inputs", T, float, double) {
@@ -256,5 +258,10 @@ TEST_CASE("MultiheadAttention: what is refused") {
   error({}, {"0 inputs", "queries, keys, values"});
   error({{4, 6}, {4, 6}, {4, 6}, {4}, {4}}, {"5 inputs"});
   Tape<double> tape;
-  CHECK_ERROR(layer(tape.input({2, 4, 6}), {.mask = tape.input({3, 4})}), "mask 3x4", "scores 2x2x4x4");
+  CHECK_ERROR(layer(tape.input({2, 4, 6}), {.mask = tape.input({3, 4})}),
+              "[MultiheadAttention] a mask 3x4 for scores 2x2x4x4", "equal, 1 or missing");
+  CHECK_ERROR(layer(tape.input({2, 4, 6}), {.key_padding = tape.input({2, 4}), .mask = tape.input({3, 3})}),
+              "[MultiheadAttention] a mask 3x3 for scores 2x2x4x4");
+  CHECK_ERROR(layer(tape.input({4, 6}), {.mask = tape.input({1, 2, 4, 4})}),
+              "[MultiheadAttention] a mask 1x2x4x4 for scores 2x4x4");
 }
