@@ -240,7 +240,9 @@ template <class T> struct AttentionOptions {
 /// is (the same) x n x value width. With a head_width, the columns are those of several heads, side by side,
 /// as are those of the values and the result: rows x n x (heads width), without any transposition. The scores
 /// are (leading dimensions) x n x m, or with a head_width (leading dimensions) x heads x n x m. A query that
-/// sees no key at all gives zeros, and a gradient of zero, where PyTorch's layer gives NaN.
+/// sees no key at all gives zeros, and a gradient of zero, where PyTorch's layer gives NaN. What a query does
+/// not see, by the causal limit or a mask (an added one of minus infinity, too), does not reach its result,
+/// even if it is NaN; gradients are those of finite keys and values.
 template <class T>
 Var<T> scaled_dot_product_attention(Var<T> query, Var<T> key, Var<T> value,
                                     const AttentionOptions<std::type_identity_t<T>>& options = {});

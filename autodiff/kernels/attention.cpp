@@ -36,7 +36,7 @@ void attention_weights(Index n, T scale, AttentionMask kind, const T* mask, Inde
     Vector<T> v = hn::Mul(factor, load_upto<T>(x + i, count));
     if (kind != AttentionMask::none) {
       const Vector<T> m = mask_step == 0 ? hn::Set(d, *mask) : load_upto<T>(mask + i, count);
-      if (kind == AttentionMask::added) v = hn::Add(v, m);
+      if (kind == AttentionMask::added) v = hn::IfThenElse(hn::Eq(m, none), none, hn::Add(v, m));
       if (kind == AttentionMask::allowed) v = hn::IfThenElse(hn::Eq(m, zero), none, v);
       if (kind == AttentionMask::ignored) v = hn::IfThenElse(hn::Eq(m, zero), v, none);
     }
@@ -171,6 +171,20 @@ template <class T, class F> void for_parts(const Attention<T>& of, Index count, 
       2 * piece);
 }
 
+/// The products of a block once more, of weights that are not zero alone.
+template <class T>
+void leave_out_unseen(const AttentionBlock<T>& block, MatrixRef<T> weights, MatrixRef<T> values, T* y) {
+  for (Index i = 0; i < block.rows; ++i) {
+    T* const row = y + i * values.row;
+    std::fill_n(row, block.of.value_width, T{0});
+    for (Index j = 0; j < block.keys; ++j) {
+      const T weight = weights.data[i * weights.row + j];
+      if (weight == 0) continue;
+      for (Index c = 0; c < block.of.value_width; ++c) row[c] += weight * values.data[j * values.row + c];
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -195,8 +209,11 @@ void attention(const Attention<T>& of, const T* q, const T* k, const T* v, T* we
       }
       used.data = kept;
     }
-    gemm_alone<T>(block.rows, of.value_width, block.keys, used, block.values(v),
-                  y + block.place(of.queries, of.value_width, block.first), columns, false);
+    T* const result = y + block.place(of.queries, of.value_width, block.first);
+    gemm_alone<T>(block.rows, of.value_width, block.keys, used, block.values(v), result, columns, false);
+    // A value that is not finite is in every row, as zero times it is not zero: the first one shows it.
+    if (std::any_of(result, result + of.value_width, [](T x) { return !std::isfinite(x); }))
+      leave_out_unseen(block, used, block.values(v), result);
   };
   for_parts(of, of.batches * of.heads * blocks, std::min(query_block, of.queries), attend);
 }

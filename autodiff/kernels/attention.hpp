@@ -35,7 +35,8 @@ template <class T> struct Attention {
 
 /// y = softmax(scale q k' + mask) v for each batch and head (Vaswani et al., "Attention is all you need",
 /// 2017, equation 1). `weights`, batches x heads x queries x keys, keeps the softmax for the gradient: that
-/// of a query that sees no key is zero, and so is its y.
+/// of a query that sees no key is zero, and so is its y. A key whose weight is zero is left out, whatever it
+/// and its value hold; the gradient asks for finite ones.
 template <class T>
 void attention(const Attention<T>& of, const T* q, const T* k, const T* v, T* weights, T* y);
 

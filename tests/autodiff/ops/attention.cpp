@@ -245,6 +245,43 @@ TEST_CASE_TEMPLATE("attention: with a causal mask, later positions change nothin
   }
 }
 
+TEST_CASE_TEMPLATE("attention: what a query does not see may be NaN or infinite", T, float, double) {
+  const auto near = [](T y, T z) { CHECK(std::abs(y - z) <= 20 * std::numeric_limits<T>::epsilon()); };
+  const T infinite = std::numeric_limits<T>::infinity();
+  for (const T bad : {std::numeric_limits<T>::quiet_NaN(), infinite, -infinite}) {
+    CAPTURE(bad);
+    for (const Index n : {5, 150}) {
+      const Index from = 2 * n / 3;
+      Tensor<T> x = normal_tensor<T>({2, n, 4});
+      const Tensor<T> y = attended(x, x, x, true, 2);
+      for (Index r = 0; r < 2; ++r) x[(r * n + from) * 4] = bad;
+      const Tensor<T> z = attended(x, x, x, true, 2);
+      for (Index i = 0; i < y.size(); ++i) {
+        if (i / 4 % n < from) near(y[i], z[i]);
+      }
+      CHECK(!std::isfinite(z[from * 4]));
+    }
+    using Kind = AttentionMask;
+    for (const Kind kind : {Kind::added, Kind::allowed, Kind::ignored}) {
+      CAPTURE(static_cast<int>(kind));
+      Tensor<T> k = normal_tensor<T>({6, 3}, 2), v = normal_tensor<T>({6, 4}, 3), mask({6});
+      for (T& entry : mask) entry = static_cast<T>(kind == Kind::allowed);
+      mask[4] = kind == Kind::added ? -infinite : static_cast<T>(kind == Kind::ignored);
+      const auto attend = [&] {
+        Tape<T> tape;
+        return Tensor<T>(scaled_dot_product_attention(tape.constant(normal_tensor<T>({70, 3}, 1)),
+                                                      tape.constant(k), tape.constant(v),
+                                                      {.mask = tape.constant(mask), .mask_kind = kind})
+                             .value());
+      };
+      const Tensor<T> y = attend();
+      k[4 * 3] = v[4 * 4 + 1] = bad;
+      const Tensor<T> z = attend();
+      for (Index i = 0; i < y.size(); ++i) near(y[i], z[i]);
+    }
+  }
+}
+
 TEST_CASE_TEMPLATE("attention: the same bits for any number of threads", T, float, double) {
   const int before = threads();
   std::vector<Tensor<T>> first;
