@@ -18,22 +18,24 @@ template <class T> Tensor<T> select_columns(View<const T> x, const std::vector<I
 
 namespace {
 
-/// How large the terms are that an output is the sum of, by column: rounding is relative to them, and not to
-/// what is left where they cancel. Empty for an output that is no row of sums with a bias, or a function of
-/// such sums entry by entry.
+/// How large the terms are that an output is the sum of, by index of its last axis: rounding is relative to
+/// them, and not to what is left where they cancel. Empty for an output that is no sums with a bias, or a
+/// function of such sums entry by entry.
 template <class T> std::vector<double> sizes_of_terms(const Tape<T>& tape, Var<T> output) {
   const Node<T>* node = &tape.nodes()[static_cast<std::size_t>(output.index())];
   while (node->op != nullptr && node->inputs == 1 && is_elementwise(tape, *node)) {
     node = &tape.nodes()[tape.inputs(*node)[0]];
   }
-  if (node->op == nullptr || node->shape.rank() != 2 || node->shape != output.shape()) return {};
+  if (node->op == nullptr || node->shape.size() == 0 || node->shape != output.shape()) return {};
   const Structure rule = structure_of(tape, *node);
   const auto inputs = tape.inputs(*node);
-  if (rule.bias_axis != 1 || rule.contractions.size() != 1) return {};
+  const Index last = node->shape.rank() - 1;
+  if (last < 1 || rule.bias_axis != last || rule.contractions.size() != 1) return {};
   const Contraction& sum = rule.contractions[0];
   const Node<T>&data = tape.nodes()[inputs[static_cast<std::size_t>(sum.input_a)]],
         &weight = tape.nodes()[inputs[static_cast<std::size_t>(sum.input_b)]];
-  if (data.shape.rank() != 2 || sum.axis_a != 1 || weight.shape.rank() != 2 || sum.axis_b != 1) return {};
+  if (data.shape.rank() != last + 1 || sum.axis_a != last || weight.shape.rank() != 2 || sum.axis_b != 1)
+    return {};
   const auto largest = View<const T>(data.value, data.shape).matrix().cwiseAbs().colwise().maxCoeff().eval();
   const auto products = View<const T>(weight.value, weight.shape).matrix().cwiseAbs() * largest.transpose();
   std::vector<double> result;
@@ -140,7 +142,8 @@ void compare(const nn::Module<T>& original, const nn::Module<T>& small, const Sh
     for (Index column = 0; column < want.cols(); ++column) {
       const double largest = difference.col(column).maxCoeff();
       double size = want.col(column).cwiseAbs().maxCoeff();
-      if (!terms[k].empty()) size = std::max(size, terms[k][static_cast<std::size_t>(column)]);
+      if (!terms[k].empty())
+        size = std::max(size, terms[k][static_cast<std::size_t>(column) % terms[k].size()]);
       const double deviation = (want.col(column).array() - want.col(column).mean()).abs().maxCoeff();
       report.max_abs_difference = std::max(report.max_abs_difference, largest);
       // What an output that hardly varies loses to rounding is no difference.

@@ -135,6 +135,17 @@ TEST_CASE("shrink: where the terms of an output cancel, their rounding is no dif
     }
     CHECK(most > 0);  // so that this shows something
   }
+  // At several positions of a row, where outputs that cancel are next to one that does not.
+  for (int round = 0; round < 20; ++round) {
+    CAPTURE(round);
+    Sequential net(Linear(2, 9), nn::Softplus<double>(), Linear(9, 3));
+    linear(net, 0).weight.value().matrix().setZero();
+    const auto value = train::predict(net, normal_tensor<double>({1, 2}));
+    for (const Index o : {0, 2}) linear(net, 2).bias->value()[o] += 1e-12 - value[o];
+    const auto report = sparsity::shrink(net, {.examples = normal_tensor<double>({40, 5, 2})}).report;
+    CHECK(report.parameters_after == 3);
+    CHECK(report.max_abs_difference < 1e-14);
+  }
 }
 
 TEST_CASE("shrink: draws no random numbers") {
