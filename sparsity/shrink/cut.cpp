@@ -134,6 +134,18 @@ bool whole(const Shape& shape, const KeptAxes& kept) {
   return true;
 }
 
+/// Adds the gates of rows to a list: such a gate has one column, whatever becomes of those of its factor, and
+/// so have its own factors.
+template <class T>
+void note_gates_of_rows(const nn::Parameter<T>& parameter, bool is_gate,
+                        std::set<const nn::Parameter<T>*>& list) {
+  if (is_gate) list.insert(&parameter);
+  const auto* const product = dynamic_cast<const nn::Hadamard<T>*>(parameter.parametrization());
+  const bool of_rows = product != nullptr && product->groups().axis() == 0;
+  for (std::size_t d = 0; d < parameter.factors().size(); ++d)
+    note_gates_of_rows(parameter.factors()[d], is_gate || (of_rows && d > 0), list);
+}
+
 }  // namespace
 
 template <class T>
@@ -184,10 +196,20 @@ ShrinkReport cut(nn::Module<T>& copy, const nn::Module<T>& original, const Shrin
     report.inputs.push_back(stays(input)[static_cast<std::size_t>(std::max<Index>(shape.rank() - 1, 0))]);
   }
   std::map<const nn::Parameter<T>*, KeptAxes> kept;
-  for (const Leaf<T>& weight : recording.weights) kept[weight.parameter] = stays(weight.node);
-  for (const Leaf<T>& factor : recording.computed_factors) kept[factor.parameter] = stays(factor.node);
+  std::set<const nn::Parameter<T>*> gates;
+  for (const Leaf<T>& weight : recording.weights) {
+    kept[weight.parameter] = stays(weight.node);
+    note_gates_of_rows<T>(*weight.parameter, false, gates);
+  }
+  const auto stays_of = [&](const Leaf<T>& factor) {
+    KeptAxes axes = stays(factor.node);
+    const Index rank = gates.contains(factor.parameter) ? factor.parameter->shape().rank() : 0;
+    for (Index axis = 1; axis < rank; ++axis) axes[static_cast<std::size_t>(axis)] = {0};
+    return axes;
+  };
+  for (const Leaf<T>& factor : recording.computed_factors) kept[factor.parameter] = stays_of(factor);
   for (const Leaf<T>& leaf : recording.leaves) {
-    const KeptAxes& axes = kept[leaf.parameter] = stays(leaf.node);
+    const KeptAxes& axes = kept[leaf.parameter] = stays_of(leaf);
     report.rows.push_back({leaf.name, leaf.parameter->shape(), {}, axes, false});
     note_reasons(leaf.name, leaf.node, axes, analysis, report);
   }

@@ -597,3 +597,26 @@ TEST_CASE("shrink: group weights and nested factors are cut with the groups") {
       std::make_shared<nn::Hadamard<double>>(nn::Groups::elements));
   CHECK(sparsity::shrink(nested, {.keep_factors = true}).report.inputs[0] == Widths{0, 2, 3});
 }
+
+TEST_CASE("shrink: gates of rows keep their one column where a weight of one column loses it") {
+  for (const bool rows_go : {false, true}) {
+    Sequential net(Linear(5, 1), nn::Tanh<double>(), Linear(1, 4), nn::Tanh<double>(), Linear(4, 2));
+    linear(net, rows_go ? 4 : 2).weight.value().matrix().setZero();
+    for (const std::size_t part : {0, 2, 4}) {
+      nn::Parameter<double>& weight = linear(net, part).weight;
+      weight.parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::outputs, 3));
+      weight.factors()[1].parametrize(std::make_shared<nn::Hadamard<double>>(nn::Groups::elements));
+    }
+    const auto [small, report] = sparsity::shrink(net, {.keep_factors = true});
+    small.for_parameters([&](const std::string& name, const nn::Parameter<double>& weight) {
+      CAPTURE(name);
+      if (weight.parametrization() == nullptr) return;
+      const Shape gates = nn::Groups::outputs.gates(weight.shape());
+      CHECK(weight.factors()[0].shape() == weight.shape());
+      CHECK(weight.factors()[1].shape() == gates);
+      CHECK(weight.factors()[1].factors()[1].shape() == gates);
+      CHECK(weight.factors()[2].shape() == gates);
+    });
+    CHECK(report.max_abs_difference < 1e-14);
+  }
+}
