@@ -41,6 +41,9 @@ struct Contraction {
   /// Some of the sums leave terms out, as those of a convolution do at a border of zeros: what is constant
   /// along the data then adds another value in each place.
   bool partial = false;
+  /// Settings of the operation follow from how many there are, as a scale of 1 / sqrt(width) does: they may
+  /// go only where the settings are data and stay what they are.
+  bool counted = false;
 };
 
 enum class Reduce {

@@ -25,6 +25,9 @@ struct AttentionAttributes {
   double dropout = 0;
   /// Of the operation whose mask is a condition: whether what is not 0 is left out, or what is.
   bool ignored = false;
+  /// Whether the scale was not given, and follows from the width. It is not in the list of settings: where
+  /// these are data, the scale is a number as any other.
+  bool scale_of_width = false;
 };
 
 struct AttentionSizes {
@@ -208,6 +211,7 @@ void attention_structure(const Signature& s, const Shape& output, Structure& out
   out.reduce(2, last - 1, Reduce::other);
   if (set.head_width == 0) {
     out.contract(0, last, 1, last);
+    out.contractions.back().counted = set.scale_of_width;
     out.same(2, last, last, output[last]);
   } else if (sizes.value_width > 0) {
     const LinkedAxis columns{last, 0, s[0][last], sizes.width};
@@ -322,6 +326,7 @@ Var<T> scaled_dot_product_attention(Var<T> query, Var<T> key, Var<T> value,
   AttentionAttributes set{
       .head_width = options.head_width, .causal = options.causal, .dropout = options.dropout};
   const Index width = options.head_width > 0 ? options.head_width : query.shape().columns();
+  set.scale_of_width = !options.scale;
   set.scale = options.scale.value_or(width > 0 ? 1 / std::sqrt(static_cast<double>(width)) : 1);
   if (!options.mask) return apply(attention_op<T>, {query, key, value}, set);
   set.ignored = options.mask_kind == AttentionMask::ignored;

@@ -172,6 +172,7 @@ template <class T> void AxisClasses<T>::follow(std::size_t index) {
     for (Index i = 0; i < shape(a)[sum.axis_a]; ++i) {
       tie(of(inputs[a], sum.axis_a, i), of(inputs[b], sum.axis_b, i));
     }
+    if (sum.counted && !sizes_can_change_) pin(inputs[a], sum.axis_a, "counted in the code by " + name);
   }
   for (const Reduction& reduction : rule.reductions) {
     if (reduction.by != Reduce::sum) continue;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -266,6 +267,50 @@ TEST_CASE("shrink: heads go from a chain, by factors, and from attention to some
   CHECK(small.layer.v_proj_weight->shape() == Shape{4, 5});
   CHECK(small.layer.in_proj_bias->shape() == Shape{12});
   CHECK(report.max_abs_difference < 1e-12);
+}
+
+namespace {
+
+/// Rows look at keys and values that are learned.
+struct Memory : nn::Layer<double> {
+  nn::Linear<double> queries{3, 4}, out{5, 2};
+  nn::Parameter<double> keys{Shape{6, 4}}, values{Shape{6, 5}};
+  std::optional<double> scale;
+
+  explicit Memory(std::optional<double> scale_) : scale(scale_) {
+    nn::init::normal(keys.value(), 0, 1);
+    nn::init::normal(values.value(), 0, 1);
+  }
+  void visit(nn::Visitor<double>& v) const override {
+    v("queries", queries), v("keys", keys), v("values", values), v("out", out);
+  }
+  Var<double> forward(Var<double> x) const override {
+    return out(scaled_dot_product_attention(queries(x), keys.bind(x.tape()), values.bind(x.tape()),
+                                            {.scale = scale}));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("shrink: a width goes from queries and keys where the scale does not follow from it") {
+  const Tensor<double> x = normal_tensor<double>({40, 3}, 1), other = normal_tensor<double>({9, 3}, 2);
+  for (const std::optional<double> scale : {std::optional<double>(), std::optional(0.5)}) {
+    manual_seed(1);
+    Memory net(scale);
+    zero(net.keys, 1, 1);
+    const auto [small, report] = sparsity::shrink(net, {.examples = x, .threshold = 0});
+    CHECK(small.keys.shape() == Shape{6, scale ? 3 : 4});
+    CHECK(small.queries.outputs() == (scale ? 3 : 4));
+    CHECK(report.max_abs_difference < 1e-12);
+    CHECK(difference(net, small, other) < 1e-12);
+    const std::string why = why_kept(report, "keys", 1);
+    CHECK((why.find("counted in the code by scaled_dot_product_attention") == why.npos) == scale.has_value());
+    // In a graph, the scale is a number.
+    const auto graph = nn::Graph<double>::trace(net, {{1, 3}});
+    const auto cut = sparsity::shrink(graph, {.examples = x, .threshold = 0});
+    CHECK(cut.report.parameters_after == report.parameters_before - 6 - 4);
+    CHECK(difference(graph, cut.model, other) < 1e-12);
+  }
 }
 
 TEST_CASE("shrink: decay of factors leaves one head of four where one is enough") {
