@@ -130,7 +130,7 @@ bool Analysis<T>::depends(std::size_t index, std::size_t input, Index axis, Inde
     if (gate.input == static_cast<Index>(input) && zero(index, gate.factor, axis, j)) return false;
   }
   for (const Product& product : products_[index]) {
-    if (product.data != from) continue;
+    if (product.data_input != static_cast<Index>(input)) continue;
     bool any = false;
     for (Index k = 0; k < product.terms && !any; ++k) {
       if (!varies(from, product.data_axis, k)) continue;
@@ -190,6 +190,7 @@ template <class T> void Analysis<T>::look_at_product(std::size_t index, const Co
   Product product;
   product.weight = b_is_weight ? b : a;
   product.data = b_is_weight ? a : b;
+  product.data_input = b_is_weight ? sum.input_a : sum.input_b;
   product.weight_axis = b_is_weight ? sum.axis_b : sum.axis_a;
   product.data_axis = b_is_weight ? sum.axis_a : sum.axis_b;
   const Index weight_input = b_is_weight ? sum.input_b : sum.input_a;
@@ -299,7 +300,8 @@ template <class T> void Analysis<T>::find_read(const std::vector<std::size_t>& o
         const std::size_t a = inputs[static_cast<std::size_t>(sum.input_a)],
                           b = inputs[static_cast<std::size_t>(sum.input_b)];
         const auto product = std::ranges::find_if(products_[index], [&](const Product& p) {
-          return (p.data == a && p.data_axis == sum.axis_a) || (p.data == b && p.data_axis == sum.axis_b);
+          return (p.data_input == sum.input_a && p.data_axis == sum.axis_a) ||
+                 (p.data_input == sum.input_b && p.data_axis == sum.axis_b);
         });
         const Index terms = tape_.nodes()[a].shape[sum.axis_a];
         for (Index k = 0; k < terms; ++k) {

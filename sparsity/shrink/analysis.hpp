@@ -75,6 +75,7 @@ template <class T> class Analysis {
   /// A contraction with fixed weights: who are read, and by whom.
   struct Product {
     std::size_t weight, data;  // positions on the tape
+    Index data_input;          // of the operation: both may be one node
     Index weight_axis, data_axis;
     Index output_axis = -1;  // linked with another axis of the weight; -1: none
     Index linked_axis = -1;  // that one

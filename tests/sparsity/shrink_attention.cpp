@@ -290,6 +290,22 @@ struct Memory : nn::Layer<double> {
   }
 };
 
+/// The same nodes are the keys and the values; what is looked up multiplies another branch.
+struct Shared : nn::Layer<double> {
+  nn::Linear<double> in{3, 4}, other{3, 4}, out{6, 2};
+  nn::Parameter<double> seeds{Shape{2, 4}};
+
+  Shared() { nn::init::constant(seeds.value(), 0); }
+  void visit(nn::Visitor<double>& v) const override {
+    v("in", in), v("other", other), v("seeds", seeds), v("out", out);
+  }
+  Var<double> forward(Var<double> x) const override {
+    const Var<double> k = in(x), q = expand(reshape(seeds.bind(x.tape()), {1, 2, -1}), {x.shape()[0], 2, -1}),
+                      y = scaled_dot_product_attention(q, k, k, {.scale = 0.5});
+    return out(mean(matmul(relu(y), other(x), Transpose::no, Transpose::yes), 1));
+  }
+};
+
 }  // namespace
 
 TEST_CASE("shrink: a width goes from queries and keys where the scale does not follow from it") {
@@ -311,6 +327,19 @@ TEST_CASE("shrink: a width goes from queries and keys where the scale does not f
     CHECK(cut.report.parameters_after == report.parameters_before - 6 - 4);
     CHECK(difference(graph, cut.model, other) < 1e-12);
   }
+}
+
+TEST_CASE("shrink: keys that do not count are values that do, where both are one") {
+  // Queries of zeros do not read the keys. Column 1 of the values is negative in all batches but the first.
+  manual_seed(1);
+  Shared net;
+  net.in.weight.value().matrix().row(1) << 1, 0, 0;
+  net.in.bias->value()[1] = 0;
+  Tensor<double> x = normal_tensor<double>({2048, 6, 3}, 1);
+  for (Index i = 0; i < x.size() / 3; ++i) x[3 * i] = i < x.size() / 6 ? 1 : -1;
+  const auto [small, report] = sparsity::shrink(net, {.examples = x, .threshold = 0});
+  CHECK(report.max_abs_difference < 1e-12);
+  CHECK(difference(net, small, normal_tensor<double>({9, 6, 3}, 2)) < 1e-12);
 }
 
 TEST_CASE("shrink: decay of factors leaves one head of four where one is enough") {
