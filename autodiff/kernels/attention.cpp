@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include <taper/autodiff/kernels/attention.hpp>
 #include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/autodiff/kernels/workspace.hpp>
