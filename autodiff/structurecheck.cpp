@@ -195,10 +195,11 @@ class StructureCheck {
           "a link of input ", link.input, ", axis ", link.from.axis, ", with axis ", link.to.axis,
           " of the output, which are not there, or not as long");
     }
-    for (const auto& [a, axis_a, b, axis_b, partial] : structure_.contractions) {
-      require(a >= 0 && b >= 0 && has_axis(a, axis_a) && has_axis(b, axis_b) &&
-                  shape_of(a)[axis_a] == shape_of(b)[axis_b],
-              "a contraction of axis ", axis_a, " of input ", a, " with axis ", axis_b, " of input ", b,
+    for (const Contraction& c : structure_.contractions) {
+      const Index a = c.input_a, b = c.input_b;
+      require(a >= 0 && b >= 0 && has_axis(a, c.axis_a) && has_axis(b, c.axis_b) &&
+                  shape_of(a)[c.axis_a] == shape_of(b)[c.axis_b],
+              "a contraction of axis ", c.axis_a, " of input ", a, " with axis ", c.axis_b, " of input ", b,
               ", which are not there, or not as long");
     }
     for (const Reduction& r : structure_.reductions) {
