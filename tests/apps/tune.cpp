@@ -1,5 +1,6 @@
 // Runs tune.
 
+#include <cmath>
 #include <fstream>
 
 #include "run.hpp"
@@ -74,19 +75,25 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
 TEST_CASE("tune: a study goes on with more trials and seeds, and another measure is another study") {
   const Folder folder;
   const std::string journal = folder / "study.log";
+  std::ofstream table(folder / "t.csv");
+  table << "a,b,y\n";
+  for (int i = 0; i < 200; ++i) {
+    table << i % 17 << ',' << i % 23 << ',' << std::sin(i % 17) + 0.1 * (i % 23) << '\n';
+  }
+  table.close();
+  const std::string small = settings + "--csv '" + (folder / "t.csv") + "' --target y ";
   // The whole of a study of 4 trials, and the same by way of 2 trials, whose winner may be another one.
   const auto with = [&](const char* trials, const std::string& log) {
-    return without_time(
-        figures("tune", settings + "--trials " + trials + " --seeds 3 --journal '" + log + "'"));
+    return without_time(figures("tune", small + "--trials " + trials + " --seeds 3 --journal '" + log + "'"));
   };
-  figures("tune", quick + "--journal '" + journal + "'");
+  figures("tune", small + "--trials 2 --seeds 2 --journal '" + journal + "'");
   const Json on = with("4", journal);
   CHECK(on["found"][0]["trials"] == 4);
   CHECK(on == with("4", folder / "new.log"));
   for (const char* other : {"--measure multiply_adds", "--soft"}) {
     CAPTURE(other);
-    CHECK(run("tune", quick + other + " --journal '" + journal + "'").err.find("differs in its") !=
-          std::string::npos);
+    CHECK(run("tune", small + "--trials 2 " + other + " --journal '" + journal + "'")
+              .err.find("differs in its") != std::string::npos);
   }
 }
 

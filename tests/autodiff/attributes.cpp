@@ -182,7 +182,7 @@ TEST_CASE("registry: the settings of every example can be taken apart and put to
     }
     CHECK(op->attributes.fit(default_attributes(*Op<float>::find(op->name))));  // of both scalars the same
   }
-  CHECK(seen.size() == 43);
+  CHECK(seen.size() == 51);
 }
 
 TEST_CASE("attributes: what no function of the library records is refused where it is recorded") {
