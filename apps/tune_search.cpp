@@ -117,14 +117,16 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
     // Levenberg-Marquardt on the way down.
     const double side = std::sqrt(static_cast<double>(budget));
     constexpr double widest = 28;
-    const auto least = std::clamp(std::round(0.7 * side), 2.0, widest / 2);
+    const double least = std::clamp(std::round(0.7 * side), 2.0, widest / 2);
+    const double most = std::clamp(std::round(1.5 * side), least + 2, widest);
+    // Small networks end in worse minima, and are trained quickly: from more starts.
+    const Index starts = std::clamp<Index>(1000 / std::max<Index>(budget, 1), 2, 8);
     search({SearchDimension::integer("layers", 2, 3),
-            SearchDimension::log_integer(
-                "width", static_cast<Index>(least),
-                static_cast<Index>(std::clamp(std::round(1.5 * side), least + 2, widest))),
+            SearchDimension::log_integer("width", static_cast<Index>(least), static_cast<Index>(most)),
             SearchDimension::log_uniform("lr", 2e-3, 1e-2),
             SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
-            SearchDimension::log_integer("epochs", 10, 40), SearchDimension::log_integer("starts", 2, 8),
+            SearchDimension::log_integer("epochs", 10, 40),
+            SearchDimension::log_integer("starts", starts / 2, starts),
             SearchDimension::log_integer("cut_iterations", 6, 20),
             // A mean over few rows needs more decay.
             SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
