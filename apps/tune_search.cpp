@@ -102,7 +102,7 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
   const auto search = [&](std::vector<SearchDimension> more) {
     result.dimensions.insert(result.dimensions.end(), more.begin(), more.end());
   };
-  if (options.budgets.empty() || options.soft) {
+  if (budget == 0 || options.soft) {
     // The penalty decides on the size.
     search({SearchDimension::integer("layers", 2, 4), SearchDimension::log_integer("width", 12, 64),
             SearchDimension::log_uniform("lr", 5e-4, 1e-2),
@@ -119,15 +119,15 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
     constexpr double widest = 28;
     const double least = std::clamp(std::round(0.7 * side), 2.0, widest / 2);
     const double most = std::clamp(std::round(1.5 * side), least + 2, widest);
-    // Small networks end in worse minima, and are trained quickly: from more starts.
-    const Index starts = std::clamp<Index>(1000 / std::max<Index>(budget, 1), 2, 8);
+    // Small networks end in worse minima, and are trained quickly: from more starts. How many is not searched
+    // for, as a single start with luck would be taken for a good setting.
+    result.held.set("starts", std::clamp(std::round(1000 / static_cast<double>(budget)), 2.0, 8.0));
     search({SearchDimension::integer("layers", 2, 3),
             SearchDimension::log_integer("width", static_cast<Index>(least), static_cast<Index>(most)),
             SearchDimension::log_uniform("lr", 2e-3, 1e-2),
             SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
-            SearchDimension::log_integer("epochs", 10, 40),
-            SearchDimension::log_integer("starts", starts / 2, starts),
-            SearchDimension::log_integer("cut_iterations", 6, 20),
+            SearchDimension::log_integer("epochs", 12, 40),
+            SearchDimension::log_integer("cut_iterations", 10, 20),
             // A mean over few rows needs more decay.
             SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
                                          std::max(1e-3, 13 / static_cast<double>(rows))),
