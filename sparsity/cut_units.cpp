@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include <taper/instantiate.hpp>
@@ -14,19 +15,21 @@ namespace {
 
 constexpr const char* in_cut_units = "cut_units";
 
-/// A matrix of the chain, and what one of its inputs costs.
-template <class T> struct ChainMatrix {
+/// A matrix of a chain that may be changed, or not.
+template <class Linear> struct ChainMatrix {
   std::size_t part;  // its position in the chain
-  nn::Linear<T>* layer;
-  Index inputs, outputs;
+  Linear* layer;
 };
+template <class Model, class T = typename Model::Scalar>
+using LinearOf = std::conditional_t<std::is_const_v<Model>, const nn::Linear<T>, nn::Linear<T>>;
+template <class Model> using Matrices = std::vector<ChainMatrix<LinearOf<Model>>>;
 
-template <class T> std::vector<ChainMatrix<T>> matrices_of(nn::Sequential<T>& model) {
-  std::vector<ChainMatrix<T>> matrices;
+template <class Model> auto matrices_of(Model& model) {
+  using T = typename Model::Scalar;
+  Matrices<Model> matrices;
   for (std::size_t k = 0; k < model.size(); ++k) {
-    auto* const linear = dynamic_cast<nn::Linear<T>*>(&model[k]);
-    if (linear != nullptr) {
-      matrices.push_back({k, linear, linear->inputs(), linear->outputs()});
+    if (auto* const linear = dynamic_cast<LinearOf<Model>*>(&model[k])) {
+      matrices.push_back({k, linear});
       continue;
     }
     if (k > 0 && dynamic_cast<const nn::Select<T>*>(&model[k]) != nullptr) {
@@ -56,11 +59,11 @@ template <class T> void check_dense(nn::Sequential<T>& model) {
 /// The sizes of a chain: what is left when units go.
 class ChainSizes {
  public:
-  template <class T>
-  ChainSizes(const std::vector<ChainMatrix<T>>& matrices, SizeMeasure measure) : measure_(measure) {
-    widths_.push_back(matrices.front().inputs);
-    for (const ChainMatrix<T>& one : matrices) {
-      widths_.push_back(one.outputs);
+  template <class Linear>
+  ChainSizes(const std::vector<ChainMatrix<Linear>>& matrices, SizeMeasure measure) : measure_(measure) {
+    widths_.push_back(matrices.front().layer->inputs());
+    for (const ChainMatrix<Linear>& one : matrices) {
+      widths_.push_back(one.layer->outputs());
       biased_.push_back(one.layer->bias.has_value());
     }
   }
@@ -132,7 +135,7 @@ template <class T> void leave_out(nn::Linear<T>& layer, Index input, double mean
 }
 
 template <class T>
-std::vector<Unit> units_of(nn::Sequential<T>& model, const std::vector<ChainMatrix<T>>& matrices,
+std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequential<T>>& matrices,
                            const Sample<T>& sample) {
   Tape<T> tape(Mode::evaluation);
   Var<T> at = tape.constant(sample.x);
@@ -148,7 +151,7 @@ std::vector<Unit> units_of(nn::Sequential<T>& model, const std::vector<ChainMatr
     nn::Linear<T>& layer = *matrices[l].layer;
     const auto inputs = entering[l].value().matrix();
     const nn::Linear<T> whole = layer;
-    for (Index j = 0; j < matrices[l].inputs; ++j) {
+    for (Index j = 0; j < layer.inputs(); ++j) {
       const double mean = inputs.col(j).template cast<double>().mean();
       leave_out(layer, j, mean);
       const double without = sample.loss_from(model, matrices[l].part, entering[l].value());
@@ -164,7 +167,7 @@ std::vector<Unit> units_of(nn::Sequential<T>& model, const std::vector<ChainMatr
 template <class T>
 void cut_some(nn::Sequential<T>& model, const Sample<T>& sample, Index size, SizeMeasure measure,
               double step) {
-  const std::vector<ChainMatrix<T>> matrices = matrices_of(model);
+  const Matrices<nn::Sequential<T>> matrices = matrices_of(model);
   ChainSizes sizes(matrices, measure);
   std::vector<Unit> units = units_of(model, matrices, sample);
   const Index before = sizes.size();
@@ -224,8 +227,7 @@ void cut_units(nn::Sequential<T>& model, const data::Dataset<T>& data,
 }
 
 template <class T> Index chain_size(const nn::Sequential<T>& model, SizeMeasure measure) {
-  nn::Sequential<T> copy = model;
-  return ChainSizes(matrices_of(copy), measure).size();
+  return ChainSizes(matrices_of(model), measure).size();
 }
 
 #define TAPER_INSTANTIATE(T)                                                                      \

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <new>
 #include <string_view>
 #include <thread>
@@ -155,6 +156,16 @@ struct OneThread {
   int before = threads();
 };
 
+void none_on_one_and_two_threads(const std::function<void()>& step) {
+  const int before = threads();
+  for (const int count_of_threads : {1, 2}) {
+    set_threads(count_of_threads);
+    for (int i = 0; i < 20; ++i) step();  // until each thread has its memory
+    for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
+  }
+  set_threads(before);
+}
+
 }  // namespace
 
 TEST_CASE("allocations: the counter counts") {
@@ -192,13 +203,7 @@ TEST_CASE(
     tape.value_and_gradient(loss);
     adam.step();
   };
-  const int before = threads();
-  for (const int count_of_threads : {1, 2}) {
-    set_threads(count_of_threads);
-    for (int i = 0; i < 20; ++i) step();  // until each thread has its memory
-    for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
-  }
-  set_threads(before);
+  none_on_one_and_two_threads(step);
 }
 
 TEST_CASE("allocations: none in a replayed step of convolutions and poolings, on one thread and on two") {
@@ -213,13 +218,7 @@ TEST_CASE("allocations: none in a replayed step of convolutions and poolings, on
     tape.value_and_gradient(loss);
     adam.step();
   };
-  const int before = threads();
-  for (const int count_of_threads : {1, 2}) {
-    set_threads(count_of_threads);
-    for (int i = 0; i < 20; ++i) step();  // until each thread has its memory
-    for (int i = 0; i < 5; ++i) CHECK(count(step) == 0);
-  }
-  set_threads(before);
+  none_on_one_and_two_threads(step);
 }
 
 TEST_CASE("allocations: none in a step that records again, from the third on") {
