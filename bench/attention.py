@@ -5,7 +5,6 @@ are run for some steps first, and must come to the same loss."""
 import argparse
 import math
 import sys
-import time
 
 try:
     import torch
@@ -44,10 +43,7 @@ class Training:
         return loss
 
     def run(self, count):
-        start = time.perf_counter()
-        for _ in range(count):
-            self.step()
-        return time.perf_counter() - start
+        return turns.timed(self.step, count)
 
 
 def main():

@@ -92,10 +92,7 @@ class Training:
         return loss
 
     def run(self, count):
-        start = time.perf_counter()
-        for _ in range(count):
-            self.step(self.x, self.y)
-        return time.perf_counter() - start
+        return turns.timed(lambda: self.step(self.x, self.y), count)
 
     def epochs(self, count):
         start = time.perf_counter()
@@ -111,10 +108,7 @@ class Prediction:
 
     def run(self, count):
         with torch.inference_mode():
-            start = time.perf_counter()
-            for _ in range(count):
-                self.net(self.x)
-            return time.perf_counter() - start
+            return turns.timed(lambda: self.net(self.x), count)
 
 
 class OnnxPrediction:
@@ -145,10 +139,7 @@ class OnnxPrediction:
         return self.session.run(None, self.x)[0]
 
     def run(self, count):
-        start = time.perf_counter()
-        for _ in range(count):
-            self.session.run(None, self.x)
-        return time.perf_counter() - start
+        return turns.timed(lambda: self.session.run(None, self.x), count)
 
 
 def same(what, mine, theirs):

@@ -5,7 +5,6 @@ optimizers, on one thread each, in turns. Both are run for some steps first, and
 import argparse
 import math
 import sys
-import time
 
 try:
     import torch
@@ -62,10 +61,7 @@ class Training:
         return loss
 
     def run(self, count):
-        start = time.perf_counter()
-        for _ in range(count):
-            self.step()
-        return time.perf_counter() - start
+        return turns.timed(self.step, count)
 
 
 def numbers(y):

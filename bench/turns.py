@@ -5,6 +5,7 @@ import collections
 import math
 import statistics
 import subprocess
+import time
 
 Answer = collections.namedtuple("Answer", "seconds work result")
 Contender = collections.namedtuple("Contender", "run work")  # run(count) returns the seconds; work is that of one call
@@ -30,6 +31,14 @@ class Child:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
+
+
+def timed(step, count):
+    """The seconds that so many calls take."""
+    start = time.perf_counter()
+    for _ in range(count):
+        step()
+    return time.perf_counter() - start
 
 
 def race(contenders, seconds, slice_seconds):
