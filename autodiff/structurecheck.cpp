@@ -1,107 +1,16 @@
 #include <taper/autodiff/structurecheck.hpp>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numeric>
 #include <ostream>
 
+#include <taper/autodiff/structurecheck_parts.hpp>
+
 namespace taper {
+namespace structurecheck {
 namespace {
 
 using Inputs = std::vector<Tensor<double>>;
-using Indices = std::vector<Index>;
-
-std::size_t at(Index i) {
-  return static_cast<std::size_t>(i);
-}
-
-Indices all_of(Index count) {
-  Indices indices(at(count));
-  std::iota(indices.begin(), indices.end(), Index{0});
-  return indices;
-}
-
-/// Those that `gone` does not say are gone.
-template <class Gone> Indices those_without(Index count, const Gone& gone) {
-  Indices indices = all_of(count);
-  std::erase_if(indices, gone);
-  return indices;
-}
-
-/// The positions of an entry along each axis.
-std::array<Index, Shape::max_rank> positions(const Shape& shape, Index entry) {
-  std::array<Index, Shape::max_rank> result{};
-  for (Index axis = shape.rank() - 1; axis >= 0; --axis) {
-    result[at(axis)] = entry % shape[axis];
-    entry /= shape[axis];
-  }
-  return result;
-}
-
-/// The tensor with these indices of an axis, in this order.
-Tensor<double> take(const Tensor<double>& x, Index axis, const Indices& indices) {
-  Tensor<double> result(x.shape().with(axis, static_cast<Index>(indices.size())));
-  Index inner = 1;
-  for (Index k = axis + 1; k < x.shape().rank(); ++k) inner *= x.shape()[k];
-  for (Index i = 0; i < result.size(); ++i) {
-    const Index outer = i / inner / result.shape()[axis], here = i / inner % result.shape()[axis];
-    result[i] = x[(outer * x.shape()[axis] + indices[at(here)]) * inner + i % inner];
-  }
-  return result;
-}
-
-/// Calls f on the entries of a tensor at an index of an axis for which `where` holds.
-template <class Where, class F>
-void for_slice(Tensor<double>& x, Index axis, const Where& where, const F& f) {
-  for (Index i = 0; i < x.size(); ++i) {
-    if (where(positions(x.shape(), i)[at(axis)])) f(x[i]);
-  }
-}
-
-enum class Up { to_the_bit, to_zeros, to_rounding };  // how far two results agree
-
-bool agree(const Tensor<double>& a, const Tensor<double>& b, Up how) {
-  if (a.shape() != b.shape()) return false;
-  for (Index i = 0; i < a.size(); ++i) {
-    if (std::memcmp(&a[i], &b[i], sizeof(double)) == 0) continue;
-    if (how == Up::to_zeros && a[i] == b[i]) continue;  // +0 and -0
-    if (how == Up::to_rounding && std::abs(a[i] - b[i]) <= 1e-13 * (1 + std::abs(b[i]))) continue;
-    return false;
-  }
-  return true;
-}
-
-constexpr Index output = -1;
-
-/// One end of links, on an input or the output.
-struct Side {
-  Index tensor = 0;
-  LinkedAxis along;
-
-  friend bool operator==(const Side& a, const Side& b) {
-    return a.tensor == b.tensor && a.along.axis == b.along.axis && a.along.begin == b.along.begin &&
-           a.along.end == b.along.end && a.along.inner == b.along.inner;
-  }
-};
-
-/// What links hold together: these sides are permuted and cut as one.
-struct Group {
-  Index classes = 0;
-  std::vector<Side> sides;
-
-  bool has(const Side& side) const { return std::ranges::find(sides, side) != sides.end(); }
-};
-
-std::ostream& operator<<(std::ostream& out, const Group& group) {
-  const char* separator = "";
-  for (const Side& side : group.sides) {
-    out << separator << "axis " << side.along.axis << " of ";
-    side.tensor == output ? out << "the output" : out << "input " << side.tensor;
-    separator = ", ";
-  }
-  return out;
-}
 
 class StructureCheck {
  public:
@@ -123,7 +32,7 @@ class StructureCheck {
     check_random();
     check_elementwise();
     check_dependence();
-    for (const Group& group : groups()) {
+    for (const Group& group : groups_of(structure_)) {
       check_permutation(group);
       for (Index k = 0; k < group.classes; ++k) check_cut(group, k);
     }
@@ -280,27 +189,6 @@ class StructureCheck {
         }
       }
     }
-  }
-
-  std::vector<Group> groups() const {
-    std::vector<Group> result;
-    for (const Link& link : structure_.links) {
-      Group group{link.classes, {{link.input, link.from}, {output, link.to}}};
-      for (auto known = result.begin(); known != result.end();) {
-        const bool same =
-            known->classes == link.classes && (known->has(group.sides[0]) || known->has(group.sides[1]));
-        if (!same) {
-          ++known;
-          continue;
-        }
-        for (const Side& side : known->sides) {
-          if (!group.has(side)) group.sides.push_back(side);
-        }
-        known = result.erase(known);
-      }
-      result.push_back(std::move(group));
-    }
-    return result;
   }
 
   /// Puts what `change` makes of each side in the place of inputs and expected output.
@@ -499,6 +387,7 @@ class StructureCheck {
 };
 
 }  // namespace
+}  // namespace structurecheck
 
 std::ostream& operator<<(std::ostream& out, const StructureReport& report) {
   if (report.pinned) return out << "no structure rule";
@@ -507,7 +396,7 @@ std::ostream& operator<<(std::ostream& out, const StructureReport& report) {
 }
 
 StructureReport check_structure(const Op<double>& op, const GradcheckCase& example, std::uint64_t seed) {
-  return StructureCheck(op, example, seed).run();
+  return structurecheck::StructureCheck(op, example, seed).run();
 }
 
 }  // namespace taper
