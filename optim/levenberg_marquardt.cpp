@@ -1,15 +1,13 @@
 #include <taper/optim/levenberg_marquardt.hpp>
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <string>
 
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
 #include <taper/optim/damped_matrix.hpp>
+#include <taper/optim/entry_sets.hpp>
 #include <taper/optim/gauss_newton.hpp>
 #include <taper/optim/lbfgs.hpp>
 
@@ -45,26 +43,16 @@ void require_options(const LevenbergMarquardtOptions& options, Index rows) {
 template <class T>
 std::vector<double> decay_by_position(const nn::Parameters<T>& parameters,
                                       const LevenbergMarquardtOptions& options) {
-  std::vector<double> result(parameters.block()->values.size(), options.weight_decay);
-  std::vector<bool> used(options.groups.size());
   for (const Group& group : options.groups) {
     if (group.lr) throw Error(lm_name, "an lr for '", group.match, "': expected a weight_decay alone");
-    if (group.weight_decay) require_setting(lm_name, "weight_decay", *group.weight_decay);
   }
-  for (const auto& entry : parameters.entries()) {
-    bool grouped = false;
-    for (std::size_t g = 0; g < used.size(); ++g) {
-      if (fnmatch(options.groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
-      used[g] = true;
-      if (std::exchange(grouped, true)) continue;
-      std::fill_n(result.begin() + entry.offset, entry.shape.size(),
-                  options.groups[g].weight_decay.value_or(options.weight_decay));
-    }
-  }
-  for (std::size_t g = 0; g < used.size(); ++g) {
-    if (used[g]) continue;
-    throw Error(lm_name, "a group for '", options.groups[g].match,
-                "': expected a pattern that some parameter matches");
+  std::vector<double> result(parameters.block()->values.size(), options.weight_decay);
+  const std::vector<const Group*> groups = match_groups(options.groups, parameters, lm_name);
+  for (std::size_t k = 0; k < groups.size(); ++k) {
+    if (groups[k] == nullptr) continue;
+    const auto& entry = parameters.entries()[k];
+    std::fill_n(result.begin() + entry.offset, entry.shape.size(),
+                groups[k]->weight_decay.value_or(options.weight_decay));
   }
   return result;
 }
@@ -81,43 +69,6 @@ std::vector<Index> drawn_rows(Index count, std::span<const Index> of, std::uint6
   rows.resize(static_cast<std::size_t>(count));
   std::ranges::sort(rows);
   return rows;
-}
-
-/// Entries of a weight that have the same input, and those of a bias, are of one group: they have one unit.
-template <class T> std::vector<Index> groups_of(const GaussNewton<T>& problem) {
-  std::vector<Index> by_position(problem.parameters().block()->values.size(), 0);
-  Index groups = 0;
-  for (const auto& entry : problem.parameters().entries()) {
-    const Index outputs = entry.shape.rank() == 0 ? 1 : entry.shape[0];
-    const Index inputs = entry.shape.rank() < 2 || outputs == 0 ? 1 : entry.shape.size() / outputs;
-    for (Index i = 0; i < entry.shape.size(); ++i) {
-      by_position[static_cast<std::size_t>(entry.offset + i)] = groups + i % inputs;
-    }
-    groups += inputs;
-  }
-  std::vector<Index> result;
-  for (const Index position : problem.positions()) {
-    result.push_back(by_position[static_cast<std::size_t>(position)]);
-  }
-  return result;
-}
-
-/// The free entries of each module, by the names in front of the last dot, in the model's order.
-template <class T> std::vector<std::vector<Index>> modules_of(const GaussNewton<T>& problem) {
-  std::vector<std::string> names;
-  std::vector<std::size_t> by_position(problem.parameters().block()->values.size(), 0);
-  for (const auto& entry : problem.parameters().entries()) {
-    const std::string name = entry.name.substr(0, entry.name.rfind('.'));
-    auto found = std::ranges::find(names, name);
-    if (found == names.end()) found = names.insert(names.end(), name);
-    std::fill_n(by_position.begin() + entry.offset, entry.shape.size(),
-                static_cast<std::size_t>(found - names.begin()));
-  }
-  std::vector<std::vector<Index>> result(names.size());
-  for (std::size_t i = 0; i < problem.positions().size(); ++i) {
-    result[by_position[static_cast<std::size_t>(problem.positions()[i])]].push_back(static_cast<Index>(i));
-  }
-  return result;
 }
 
 std::span<double> span_of(Vector& v) {
@@ -162,7 +113,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     now.x = Eigen::Map<const Vector>(x.data(), n);
     next.x = step = now.x;
     now.gradient.resize(n), next.gradient.resize(n);
-    damped.emplace(groups_of(problem));
+    damped.emplace(sets_of_one_unit(problem.parameters(), problem.positions()));
     damping = options.damping, growth = 2;
     outcome = {}, matrices = 0;
     if (!evaluate(now)) {
@@ -247,7 +198,7 @@ template <class T> struct LevenbergMarquardt<T>::Run {
   /// itself first, until its steps no longer halve the value. False at the end of the run.
   bool fit_units() {
     constexpr double other_units = 32, precision = 1e-6;
-    const auto modules = modules_of(problem);
+    const auto modules = sets_by_module(problem.parameters(), problem.positions());
     const Index before = outcome.iterations;
     for (auto module = modules.rbegin(); module != modules.rend(); ++module) {
       const Vector scales = damped->scales()(*module);
@@ -264,7 +215,8 @@ template <class T> struct LevenbergMarquardt<T>::Run {
       if (outcome.iterations > before) break;
     }
     if (outcome.iterations == before) return true;
-    damped.emplace(groups_of(problem));  // the scales of before are of other units
+    // The scales of before are of other units.
+    damped.emplace(sets_of_one_unit(problem.parameters(), problem.positions()));
     linearize();
     return true;
   }

@@ -1,5 +1,3 @@
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -13,11 +11,6 @@
 
 namespace taper::optim {
 
-void require_setting(const char* where, const char* name, double value, bool below_one) {
-  const bool fine = std::isfinite(value) && value >= 0 && (!below_one || value < 1);
-  if (!fine) throw Error(where, name, " ", value, ": expected ", below_one ? "0 <= number < 1" : "0 or more");
-}
-
 template <class T>
 Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double lr, double weight_decay,
                         const std::vector<Group>& groups, std::vector<const char*> state_names)
@@ -30,17 +23,14 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
       weight_decay_(weight_decay) {
   require_setting(name, "lr", lr);
   require_setting(name, "weight_decay", weight_decay);
-  std::vector<bool> used(groups.size());
-  for (const auto& entry : parameters_.entries()) {
+  const std::vector<const Group*> group_of = match_groups(groups, parameters_, name);
+  for (std::size_t k = 0; k < group_of.size(); ++k) {
+    const auto& entry = parameters_.entries()[k];
     Segment next{entry.offset, static_cast<Index>(padded<T>(static_cast<std::size_t>(entry.shape.size()))),
                  lr, weight_decay};
-    bool grouped = false;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      if (fnmatch(groups[g].match.c_str(), entry.name.c_str(), 0) != 0) continue;
-      used[g] = true;
-      if (std::exchange(grouped, true)) continue;
-      next.lr = groups[g].lr.value_or(lr);
-      next.weight_decay = groups[g].weight_decay.value_or(weight_decay);
+    if (group_of[k] != nullptr) {
+      next.lr = group_of[k]->lr.value_or(lr);
+      next.weight_decay = group_of[k]->weight_decay.value_or(weight_decay);
     }
     // Neighbours with the same settings are one run; the gaps between them hold zeros and stay zero.
     if (!segments_.empty() && segments_.back().lr == next.lr &&
@@ -49,13 +39,6 @@ Optimizer<T>::Optimizer(nn::Parameters<T> parameters, const char* name, double l
     } else {
       segments_.push_back(next);
     }
-  }
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    if (!used[g])
-      throw Error(name, "a group for '", groups[g].match,
-                  "': expected a pattern that some parameter matches");
-    if (groups[g].lr) require_setting(name, "lr", *groups[g].lr);
-    if (groups[g].weight_decay) require_setting(name, "weight_decay", *groups[g].weight_decay);
   }
   if (!segments_.empty()) {
     begin_ = segments_.front().offset;

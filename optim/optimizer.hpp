@@ -1,24 +1,16 @@
 #pragma once
 
 #include <limits>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <taper/autodiff/kernels/update.hpp>
 #include <taper/nn/parameter.hpp>
+#include <taper/optim/group.hpp>
 #include <taper/optim/optimizer_state.hpp>
 
 namespace taper::optim {
-
-/// Settings for the parameters whose names match a pattern: "*" stands for anything, so "*bias" is every
-/// bias. What is not given is as for all others. The first group that matches counts.
-struct Group {
-  std::string match;
-  std::optional<double> lr = {};
-  std::optional<double> weight_decay = {};
-};
 
 /// What all optimizers have in common: the parameters, their groups and masks, the clipping of gradients, and
 /// the chain of a step: gradients -> clipping -> decay -> direction -> values of the free entries.
@@ -145,8 +137,5 @@ template <class T> class Optimizer {
   double most_norm_ = std::numeric_limits<double>::infinity();
   double most_value_ = std::numeric_limits<double>::infinity();
 };
-
-/// Throws the Error of a setting that is not at least zero (or, with `below_one`, not in [0, 1)).
-void require_setting(const char* where, const char* name, double value, bool below_one = false);
 
 }  // namespace taper::optim
