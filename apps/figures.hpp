@@ -64,9 +64,17 @@ Figure images_figure(const std::vector<std::vector<double>>& images, std::size_t
                      const std::string& label);
 
 /// A network on a path of penalties: its size, its loss as it was cut, and trained again, and that of a dense
-/// network of the same size; the last two NaN where there is none.
+/// network of the same size; losses are NaN where there is none. In place of the penalty may stand any number
+/// that several seeds have in common.
 struct SizedLoss {
-  double alpha, parameters, loss, refit_loss, dense_loss;
+  double alpha, size, loss, refit_loss, dense_loss;
+};
+
+/// What such a figure is labelled with.
+struct SizesAxes {
+  std::string loss;
+  std::string size = "parameters of the shrunk network";
+  bool alpha = true;  ///< Whether the penalties at both ends are told.
 };
 
 /// Which points are on the front: no other has at most their size and at most their loss, one of them less.
@@ -76,6 +84,6 @@ std::vector<bool> on_front(const std::vector<double>& size, const std::vector<do
 /// Loss against size, on a logarithmic axis. Each kind of network has its front, drawn through from small to
 /// large, and its other points pale. Points of the same penalty (several seeds) are drawn as their mean, with
 /// bars from the least to the largest loss.
-Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name);
+Figure sizes_figure(const std::vector<SizedLoss>& points, const SizesAxes& axes);
 
 }  // namespace taper::apps

@@ -118,7 +118,7 @@ void program(const Options& options) {
   }
   apps::save({{"data", housing.name}, {"parameters", before}, {"points", points}}, options);
   if (options.plot.empty()) return;
-  const std::string drawn = apps::draw({apps::sizes_figure(sizes, "test MSE")}, options.plot);
+  const std::string drawn = apps::draw({apps::sizes_figure(sizes, {"test MSE"})}, options.plot);
   if (options.prints()) std::cout << drawn << '\n';
 }
 

@@ -37,7 +37,7 @@ std::vector<Mean> means_of(const std::vector<SizedLoss>& points, double SizedLos
     if (!std::isfinite(value)) continue;
     Mean& mean = by_alpha[point.alpha];
     mean.alpha = point.alpha;
-    mean.size += std::max(1.0, point.parameters), mean.loss += value;
+    mean.size += std::max(1.0, point.size), mean.loss += value;
     mean.least = std::min(mean.least, value), mean.most = std::max(mean.most, value);
     ++mean.count;
   }
@@ -87,11 +87,11 @@ std::vector<bool> on_front(const std::vector<double>& size, const std::vector<do
   return front;
 }
 
-Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& loss_name) {
+Figure sizes_figure(const std::vector<SizedLoss>& points, const SizesAxes& axes) {
   Figure figure{"sizes", 440, 305, {}, {}};
   double low = std::numeric_limits<double>::infinity(), high = 1;
   for (const SizedLoss& point : points) {
-    low = std::min(low, std::max(1.0, point.parameters)), high = std::max(high, point.parameters);
+    low = std::min(low, std::max(1.0, point.size)), high = std::max(high, point.size);
   }
   low /= 1.25, high *= 1.25;
   std::string plots;
@@ -115,8 +115,7 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
     const std::string name = curve.name;
     // Four pixels of some 340.
     const double shift = several ? std::pow(high / low, 0.012 * curve.side) : 1;
-    Series on{name, {"alpha", "parameters", "loss", "least", "most"}, {}},
-        off{"dominated_" + name, on.columns, {}};
+    Series on{name, {"alpha", "size", "loss", "least", "most"}, {}}, off{"dominated_" + name, on.columns, {}};
     for (std::size_t k = 0; k < means.size(); ++k) {
       const Mean& mean = means[k];
       (front[k] ? on : off).rows.push_back({mean.alpha, mean.size, mean.loss, mean.least, mean.most});
@@ -142,11 +141,11 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const std::string& los
   figure.commands = fmt::format(
       "  set tmargin 3.6; set key tmargin center horizontal reverse Left font \",9\" samplen 1.2 width -3\n"
       "  set logscale x; set xrange [{:.6g}:{:.6g}]; set xtics {}\n"
-      "  set xlabel \"parameters of the shrunk network\"; set ylabel {} offset -0.5,0\n"
+      "  set xlabel {}; set ylabel {} offset -0.5,0\n"
       "  set offsets graph 0, graph 0, graph 0.12, graph 0.08\n",
-      low, high, size_tics(low, high), quoted(loss_name));
+      low, high, size_tics(low, high), quoted(axes.size), quoted(axes.loss));
   for (const Mean* end : {smallest, largest}) {  // above the frame, clear of all curves
-    if (end == nullptr || (end == largest && largest->size == smallest->size))
+    if (!axes.alpha || end == nullptr || (end == largest && largest->size == smallest->size))
       continue;  // on top of the first
     // Two that are near grow away from each other.
     const bool near = std::log(largest->size / smallest->size) < 0.25 * std::log(high / low);

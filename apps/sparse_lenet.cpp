@@ -354,7 +354,7 @@ void Job::run() {
   std::vector<apps::Figure> figures{apps::images_figure(
       apps::first_layer(*last_), convolutions ? 5 : 28,
       convolutions ? "filters of the first layer" : "norms of the weights of each pixel")};
-  if (!options_.path.empty()) figures.push_back(apps::sizes_figure(sizes, "test error in %"));
+  if (!options_.path.empty()) figures.push_back(apps::sizes_figure(sizes, {"test error in %"}));
   const std::string drawn = apps::draw(figures, options_.plot);
   if (options_.prints()) fmt::print("{}\n", drawn);
 }

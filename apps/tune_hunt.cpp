@@ -73,9 +73,7 @@ Hunt::Trials Hunt::search(Index trials, double seconds) {
   if (seconds > 0) {
     tune.go_on = [seconds](const std::vector<Trial>&, double taken) { return taken < seconds; };
   }
-  tune.progress = [&](const std::vector<Trial>& trials_now, const Trial& ended) {
-    say(trials_now, ended, trials);
-  };
+  say_progress(tune, name_);
   const sparsity::StartTrial start = sparsity::two_phase_trials(data_.train, data_.validation, phases_);
   return run("", tune, space_, [&](const TrialSettings& settings, std::uint64_t seed) {
     return start(merged(settings, held_), seed);
@@ -107,6 +105,7 @@ Trial Hunt::winner(const Trials& trials) {
   // Their numbers are in the name: with more trials, others are the best.
   std::string part = " finalists";
   for (const Trial& trial : best) part += fmt::format(" {}", trial.number);
+  say_progress(tune, name_ + " finalists");
   const auto again = run(part, tune, grid, [&](const TrialSettings& at, std::uint64_t seed) {
     const Trial& trial = best[static_cast<std::size_t>(at.integer("finalist", 0))];
     return sparsity::two_phase_trials(data_.train, data_.validation, with_all_epochs())(settings_of(trial),
@@ -132,6 +131,7 @@ Hunt::Trials Hunt::seeds(const Trial& winner) {
   tune.sampler = Sampler::grid;
   tune.objectives = objectives();
   tune.note += " winner " + as_json(settings_of(winner)).dump();
+  say_progress(tune, name_ + " seeds");
   return run(
       fmt::format(" {} seeds of {}", options_.seeds, winner.number), tune, grid,
       [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
@@ -150,6 +150,7 @@ Hunt::Ended Hunt::final_run(const Trial& winner, Index seed) const {
   }
   return {std::move(outcome.model), std::move(result)};
 }
+
 nn::Sequential<float> Hunt::final_network(const Trial& winner, Index seed) const {
   return final_run(winner, seed).model;
 }
@@ -163,28 +164,32 @@ Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
   sparsity::TuneOptions tune = options_for(1, options_.seed);
   tune.sampler = Sampler::grid;
   const SearchSpace one({SearchDimension::integer("run", 0, 0)});
-  const auto trials = run(
-      fmt::format(" time of control of {}", winner.number), tune, one,
-      [&](const TrialSettings&, std::uint64_t seed) -> std::unique_ptr<sparsity::RunningTrial> {
-        return std::make_unique<Final>([&, seed]() -> TrialResult {
-          using Clock = std::chrono::steady_clock;
-          const auto seconds = [](Clock::time_point since) {
-            return std::chrono::duration<double>(Clock::now() - since).count();
-          };
-          const OneThread as_trials_have_it;
-          const auto start = Clock::now();
-          sparsity::two_phase(settings_of(winner), seed, data_.train, data_.validation, with_all_epochs());
-          const double sparse = seconds(start);
-          TrialSettings settings = settings_of(winner);
-          settings.set("starts", 2);  // of which each is refitted for a quarter, and one for the rest
-          Phases dense = control_phases(data_, widths, inputs, phases_);
-          const auto then = Clock::now();
-          sparsity::two_phase(settings, seed, data_.train, data_.validation, dense);
-          const double two = seconds(then);
-          return {.objectives = {0},
-                  .figures = {{"restarts", {std::clamp(std::round(2 * sparse / two), 1.0, 100.0)}}}};
-        });
-      });
+  const auto trials =
+      run(fmt::format(" time of control of {}", winner.number), tune, one,
+          [&](const TrialSettings&, std::uint64_t seed) -> std::unique_ptr<sparsity::RunningTrial> {
+            return std::make_unique<Final>([&, seed]() -> TrialResult {
+              constexpr double most_starts = 1000;  // of a trial
+              const auto seconds_of = [&](const TrialSettings& settings, const Phases& phases) {
+                using Clock = std::chrono::steady_clock;
+                const auto start = Clock::now();
+                sparsity::two_phase(settings, seed, data_.train, data_.validation, phases);
+                return std::chrono::duration<double>(Clock::now() - start).count();
+              };
+              const OneThread as_trials_have_it;
+              TrialSettings settings = settings_of(winner);
+              const Phases dense = control_phases(data_, widths, inputs, phases_);
+              const double sparse = seconds_of(settings, with_all_epochs());
+              // The best start is refitted for longer, so the time does not grow in proportion: what two say
+              // of many is tried out, and mended.
+              double starts = 2;
+              for (int round = 0; round < 2; ++round) {
+                settings.set("starts", starts);
+                const double share = sparse / seconds_of(settings, dense);
+                starts = std::clamp(std::round(starts * share), 1.0, most_starts);
+              }
+              return {.objectives = {0}, .figures = {{"restarts", {starts}}}};
+            });
+          });
   const double found = figure_in(trials.front().result, "restarts");
   return std::isfinite(found) ? static_cast<Index>(found) : 1;
 }
@@ -195,7 +200,6 @@ Hunt::Phases Hunt::control_phases(const TuneData& data, const std::vector<Index>
   dense.dense = true;
   dense.budget.reset();
   dense.rule = sparsity::BudgetRule::constraint;
-  dense.epochs = 1;
   dense.model = [&data, widths, inputs](const TrialSettings& settings) {
     return dense_network(data, widths, inputs, settings);
   };
@@ -220,9 +224,15 @@ Hunt::Trials Hunt::run(const std::string& part, sparsity::TuneOptions& tune, con
   return sparsity::tune(space, start, tune);
 }
 
-void Hunt::say(const Trials& trials, const Trial& ended, Index of) const {
+void Hunt::say_progress(sparsity::TuneOptions& tune, const std::string& what) const {
   if (options_.quiet) return;
-  std::string line = fmt::format("{}: trial {} of {}", name_, ended.number + 1, of);
+  tune.progress = [this, what, of = tune.trials](const Trials& trials, const Trial& ended) {
+    say(what, trials, ended, of);
+  };
+}
+
+void Hunt::say(const std::string& what, const Trials& trials, const Trial& ended, Index of) const {
+  std::string line = fmt::format("{}: trial {} of {}", what, ended.number + 1, of);
   if (ended.state == Trial::State::failed) {
     line += ", failed";
   } else {

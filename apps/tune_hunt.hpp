@@ -37,7 +37,8 @@ class Hunt {
 
   sparsity::TrialSettings settings_of(const sparsity::Trial& trial) const;
 
-  /// What a trial of a dense network of these widths is.
+  /// What a trial of a dense network of these widths is. It is trained and, with halving, ended as the
+  /// others.
   static Phases control_phases(const TuneData& data, const std::vector<Index>& widths,
                                const std::vector<Index>& inputs, const Phases& from);
 
@@ -52,7 +53,9 @@ class Hunt {
   sparsity::TuneOptions options_for(Index trials, std::uint64_t seed) const;
   Trials run(const std::string& part, sparsity::TuneOptions& tune, const sparsity::SearchSpace& space,
              const sparsity::StartTrial& start) const;
-  void say(const Trials& trials, const sparsity::Trial& ended, Index of) const;
+  /// Unless quiet, a line for each trial that ends, which begins with `what`.
+  void say_progress(sparsity::TuneOptions& tune, const std::string& what) const;
+  void say(const std::string& what, const Trials& trials, const sparsity::Trial& ended, Index of) const;
 
   const TuneData& data_;
   const data::Dataset<float>& all_;

@@ -26,6 +26,10 @@ std::vector<Index> list_in(const TrialResult& result, const char* name) {
   return list;
 }
 
+bool has_figure(const TrialResult& result, const char* name) {
+  return std::ranges::any_of(result.figures, [&](const auto& figure) { return figure.first == name; });
+}
+
 Json finite_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json();
 }
@@ -39,10 +43,10 @@ double median_of(std::vector<double> values) {
 Json trial_as_json(const Hunt& hunt, const Trial& trial, const TuneData& data) {
   return {{"trial", trial.number},
           {"settings", as_json(hunt.settings_of(trial))},
-          {"size", figure_in(trial.result, "size")},
+          {"size", finite_or_null(figure_in(trial.result, "size"))},
           {"widths", list_in(trial.result, "widths")},
           {"inputs", list_in(trial.result, "inputs")},
-          {"validation_" + data.loss_name, figure_in(trial.result, "validation_loss")}};
+          {"validation_" + data.loss_name, finite_or_null(figure_in(trial.result, "validation_loss"))}};
 }
 
 Json seeds_as_json(const std::vector<Trial>& seeds, const TuneData& data) {
@@ -63,16 +67,25 @@ Json seeds_as_json(const std::vector<Trial>& seeds, const TuneData& data) {
 }
 
 double judged(const Trial& trial) {
+  if (!trial.is_feasible()) return std::nan("");
   const double test = figure_in(trial.result, "test");
   return std::isfinite(test) ? test : figure_in(trial.result, "validation_loss");
 }
 
-double median_judged(const std::vector<Trial>& seeds) {
-  std::vector<double> losses;
+Json spread_of(const std::vector<Trial>& seeds) {
+  std::vector<double> losses, seconds;
   for (const Trial& trial : seeds) {
-    if (trial.state == Trial::State::complete) losses.push_back(judged(trial));
+    if (!std::isfinite(judged(trial))) continue;
+    losses.push_back(judged(trial));
+    seconds.push_back(trial.seconds);
   }
-  return median_of(losses);
+  Json result{{"seeds_within_budget", losses.size()},
+              {"seconds_of_each", finite_or_null(median_of(seconds))},
+              {"median", finite_or_null(median_of(losses))}};
+  if (losses.empty()) return result;
+  const auto [least, most] = std::ranges::minmax(losses);
+  result["from"] = least, result["to"] = most;
+  return result;
 }
 
 Json front_of(const std::vector<std::pair<std::string, std::vector<Trial>>>& studies, const TuneData& data) {
@@ -80,10 +93,10 @@ Json front_of(const std::vector<std::pair<std::string, std::vector<Trial>>>& stu
   std::vector<std::string> from;
   for (const auto& [name, trials] : studies) {
     for (const Trial& trial : trials) {
-      if (!trial.is_feasible()) continue;
+      const double loss = figure_in(trial.result, "validation_loss"), size = figure_in(trial.result, "size");
+      if (!trial.is_feasible() || !std::isfinite(loss) || !std::isfinite(size)) continue;
       all.push_back(trial);
-      all.back().result.objectives = {figure_in(trial.result, "validation_loss"),
-                                      figure_in(trial.result, "size")};
+      all.back().result.objectives = {loss, size};
       from.push_back(name);
     }
   }
@@ -99,17 +112,18 @@ Json front_of(const std::vector<std::pair<std::string, std::vector<Trial>>>& stu
 
 void print_study(const Json& report, const std::string& loss) {
   const std::string validation = "validation_" + loss;
-  fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n", "budget", "size", "widths", "validation", "median",
-             "dense");
+  fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11} {:>11} {:>11}\n", "budget", "size", "widths",
+             "validation", "median", "from", "to", "dense");
   for (const auto& one : report["found"]) {
     const Json& winner = one["winner"];
     const auto number = [](const Json& from, const char* key) {
       return from.contains(key) && from[key].is_number() ? fmt::format("{:.5g}", from[key].get<double>())
                                                          : "-";
     };
-    fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11}\n",
-               one.contains("budget") ? one["budget"].dump() : "-", winner["size"].get<double>(),
+    fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11} {:>11} {:>11}\n",
+               one.contains("budget") ? one["budget"].dump() : "-", number(winner, "size"),
                winner["widths"].dump(), number(winner, validation.c_str()), number(one, "median"),
+               number(one, "from"), number(one, "to"),
                one.contains("control") ? number(one["control"], "median") : "-");
     if (one.contains("says")) fmt::print("{:>8} {}\n", "", one["says"].get<std::string>());
   }

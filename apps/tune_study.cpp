@@ -14,6 +14,7 @@ namespace {
 
 using sparsity::SearchDimension;
 using sparsity::Trial;
+using sparsity::TrialResult;
 using sparsity::TrialSettings;
 using Phases = sparsity::TwoPhaseOptions<float>;
 
@@ -34,11 +35,14 @@ struct Control {
 };
 
 Control run_control(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
-                    const std::string& name, Hunt& hunt, const Trial& winner, const Phases& phases,
-                    Index tries) {
+                    const std::string& name, Hunt& hunt, const Trial& winner, const TrialResult& shape,
+                    const Phases& phases, Index tries) {
   Control control;
-  const std::vector<Index> widths = list_in(winner.result, "widths"),
-                           inputs = list_in(winner.result, "inputs");
+  const std::vector<Index> widths = list_in(shape, "widths"), inputs = list_in(shape, "inputs");
+  if (!has_figure(shape, "widths")) {
+    control.report = {{"none", "no seed ends with a network"}};
+    return control;
+  }
   if (widths.empty() || std::ranges::count(widths, Index{0}) > 0) {
     control.report = {{"none", "the network that was found is a constant"}};
     return control;
@@ -72,8 +76,8 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
                     {"tries", trials.size()},
                     {"starts_of_each", restarts},
                     {"winner", trial_as_json(dense, best, data)},
-                    {"seeds", seeds_as_json(control.seeds, data)},
-                    {"median", finite_or_null(median_judged(control.seeds))}};
+                    {"seeds", seeds_as_json(control.seeds, data)}};
+  control.report.update(spread_of(control.seeds));
   return control;
 }
 
@@ -82,12 +86,16 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
                      const std::string& name, Hunt& hunt, const Trial& winner, const Phases& phases,
                      Index tries, TuneStudy& study) {
   const std::vector<Trial> seeds = hunt.seeds(winner);
-  Json report{{"winner", trial_as_json(hunt, winner, data)},
-              {"seeds", seeds_as_json(seeds, data)},
-              {"median", finite_or_null(median_judged(seeds))}};
+  Json report{{"winner", trial_as_json(hunt, winner, data)}, {"seeds", seeds_as_json(seeds, data)}};
+  report.update(spread_of(seeds));
   Control control;
   if (options.control) {
-    control = run_control(data, all, options, name, hunt, winner, phases, tries);
+    // A trial that another program has added says nothing of its network.
+    const auto ran =
+        std::ranges::find_if(seeds, [](const Trial& seed) { return has_figure(seed.result, "widths"); });
+    const bool is_said = has_figure(winner.result, "widths") || ran == seeds.end();
+    const TrialResult& shape = is_said ? winner.result : ran->result;
+    control = run_control(data, all, options, name, hunt, winner, shape, phases, tries);
     report["control"] = control.report;
     std::vector<double> differences;
     for (std::size_t k = 0; k < std::min(seeds.size(), control.seeds.size()); ++k) {
@@ -101,7 +109,8 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
     report["lower_in"] = lower;  // a median of few seeds can be below 0 by chance
     report["worth_it"] = paired < 0;
     report["says"] =
-        !std::isfinite(paired) ? std::string("there is no dense network to compare with")
+        report["seeds_within_budget"] == 0 ? std::string("no seed ends within the budget")
+        : !std::isfinite(paired)           ? std::string("there is no dense network to compare with")
         : paired < 0
             ? fmt::format("training sparse is worth it: {:.4g} below a dense network of the same widths",
                           -paired) +
@@ -110,19 +119,18 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
                           paired) +
                   seeds_say;
   }
-  std::size_t best = 0;
+  const auto group = study.sizes.empty() ? 0 : study.sizes.back().alpha + 1;
+  std::optional<std::size_t> best;
   for (std::size_t k = 0; k < seeds.size(); ++k) {
-    if (seeds[k].state != Trial::State::complete) continue;
+    if (!seeds[k].is_feasible()) continue;
     const double dense = k < control.seeds.size() ? judged(control.seeds[k]) : std::nan("");
-    study.sizes.push_back({figure_in(winner.result, "size"), figure_in(seeds[k].result, "size"),
-                           figure_in(seeds[k].result, "shrunk_loss"), judged(seeds[k]), dense});
-    if (!seeds[best].is_feasible() ||
-        (seeds[k].is_feasible() && is_better(seeds[k].result, seeds[best].result))) {
-      best = k;
-    }
+    study.sizes.push_back({group, figure_in(seeds[k].result, "size"), std::nan(""), judged(seeds[k]), dense});
+    if (!best || is_better(seeds[k].result, seeds[*best].result)) best = k;
   }
-  if (!seeds.empty() && seeds[best].state == Trial::State::complete) {
-    study.model = hunt.final_network(winner, static_cast<Index>(best));
+  study.model.reset();
+  const bool is_last = !options.budgets.empty() && phases.budget == options.budgets.back();
+  if (best && is_last && options.keep_model) {
+    study.model = hunt.final_network(winner, static_cast<Index>(*best));
   }
   return report;
 }

@@ -27,8 +27,7 @@ struct TuneData {
 struct TuneStudyOptions {
   std::vector<Index> budgets;  ///< A study for each; without, one for the front of size against loss.
   sparsity::SizeMeasure measure = sparsity::SizeMeasure::parameters;
-  double minutes =
-      0;  ///< For the search of all budgets together; the control takes the same again. 0: no limit.
+  double minutes = 0;           ///< For the search of all budgets together. 0: no limit.
   Index trials = 100;           ///< Of each study, at most.
   std::string sampler = "tpe";  ///< or random
   bool halving = false;
@@ -41,13 +40,14 @@ struct TuneStudyOptions {
   std::vector<std::string> search;
   std::uint64_t seed = 0;
   bool quiet = false;
+  bool keep_model = false;  ///< Whether the network of the last budget is trained once more, to be returned.
 };
 
 struct TuneStudy {
   Json report;
-  std::vector<SizedLoss> sizes;  ///< of the networks of the end, seed by seed, for the figure
-  std::optional<nn::Sequential<float>>
-      model;  ///< of the last budget: of all seeds the one with the best validation
+  std::vector<SizedLoss> sizes;  ///< Of the networks of the end, seed by seed, for the figure.
+  /// Of the last budget, if it is asked for: of all seeds within it the one with the best validation.
+  std::optional<nn::Sequential<float>> model;
 };
 
 /// Throws Error for a budget below what any network needs, settings that are not known, and like the parts.

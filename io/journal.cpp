@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <taper/autodiff/error.hpp>
+#include <taper/data/utf8.hpp>
 #include <taper/io/journal_file.hpp>
 #include <taper/io/journal_replay.hpp>
 
@@ -21,6 +22,15 @@ namespace {
 
 JournalJson attribute_of(const std::vector<double>& figure) {
   return figure.size() == 1 ? JournalJson(figure.front()) : JournalJson(figure);
+}
+
+bool is_utf8(const JournalJson& value) {
+  try {
+    static_cast<void>(value.dump());
+  } catch (const JournalJson::type_error&) {
+    return false;
+  }
+  return true;
 }
 
 std::string worker_name() {
@@ -109,6 +119,10 @@ Journal::~Journal() = default;
 std::vector<Trial> Journal::begin(const StudyDescription& study) {
   File& file = *file_;
   const JournalJson description = description_of(study);
+  if (!is_utf8(file.name) || !is_utf8(description)) {
+    throw Error("journal", file.lines.path(), ": the study '", data::valid_utf8(file.name),
+                "' has a name, a note or settings that are not UTF-8: expected text that JSON can hold");
+  }
   const auto objectives = static_cast<std::size_t>(study.objectives);
   file.read_news();
   file.current = file.find_study();
@@ -124,6 +138,10 @@ std::vector<Trial> Journal::begin(const StudyDescription& study) {
   if (found->objectives != objectives) {
     throw Error("journal", file.lines.path(), ": the study '", file.name, "' has ", found->objectives,
                 " objectives: expected ", objectives);
+  }
+  if (!found->is_minimized) {
+    throw Error("journal", file.lines.path(), ": the study '", file.name,
+                "' maximizes: expected one that minimizes, as trials here do");
   }
   if (found->description.is_null()) {  // new, or killed before that was written
     if (!found->trials.empty()) {

@@ -37,8 +37,9 @@ class Journal : public sparsity::StudyRecord {
   Journal(Journal&&) noexcept;
   ~Journal() override;
 
-  /// Throws Error for a study in the file that has another description or another number of objectives, and
-  /// for trials that do not lie in the space, or whose results are no numbers, as others have written them.
+  /// Throws Error for a study in the file that has another description or another number of objectives, or
+  /// maximizes, for trials that do not lie in the space, or whose results are no numbers, as others have
+  /// written them, and for names and notes that are not UTF-8.
   std::vector<sparsity::Trial> begin(const sparsity::StudyDescription& study) override;
   /// These throw Error when the study, or the file, has been deleted meanwhile.
   void started(const sparsity::Trial& trial) override;

@@ -153,6 +153,11 @@ JournalJson description_of(const StudyDescription& study) {
   }
   JournalJson result{{"version", 1},       {"space", space},         {"sampler", name_of(study.sampler)},
                      {"seed", study.seed}, {"epochs", study.epochs}, {"wave", study.wave}};
+  const sparsity::TpeOptions usual;
+  if (study.sampler == sparsity::Sampler::tpe &&
+      (study.tpe.startup != usual.startup || study.tpe.candidates != usual.candidates)) {
+    result["tpe"] = {study.tpe.startup, study.tpe.candidates};
+  }
   if (study.halving) result["halving"] = {study.halving->first, study.halving->factor};
   if (!study.note.empty()) result["note"] = study.note;
   return result;

@@ -123,7 +123,9 @@ void JournalReplay::apply(const JournalJson& event) {
       const JournalJson& name = event.at("study_name");
       StudyEntry study;
       study.name = name.is_string() ? name.get<std::string>() : name.dump();
-      study.objectives = value_in(event, "directions").size();
+      const JournalJson directions = value_in(event, "directions");
+      study.objectives = directions.size();
+      study.is_minimized = std::ranges::all_of(directions, [](const JournalJson& d) { return d == 1; });
       const auto is_it = [&](const StudyEntry& other) {
         return other.name == study.name && !other.is_deleted;
       };

@@ -27,6 +27,7 @@ struct JournalReplay {
   struct StudyEntry {
     std::string name;
     std::size_t objectives = 1;
+    bool is_minimized = true;  ///< in all of them
     JournalJson description;
     bool is_deleted = false;
     std::vector<std::size_t> trials;

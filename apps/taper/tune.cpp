@@ -1,14 +1,12 @@
 #include <fmt/core.h>
 
 #include <chrono>
-#include <cmath>
 #include <filesystem>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
-#include <taper/data/number.hpp>
 
 #include "../output.hpp"
-#include "../tune_study.hpp"
+#include "../tune_arguments.hpp"
 #include "learn.hpp"
 #include "verb.hpp"
 
@@ -24,8 +22,8 @@ struct TuneRows {
 class TuneVerb : public Verb {
  public:
   TuneVerb() {
-    study_.trials = 30;
-    study_.seeds = 3;
+    arguments_.study.trials = 30;
+    arguments_.study.seeds = 3;
   }
   const char* name() const override { return "tune"; }
   const char* summary() const override {
@@ -42,24 +40,7 @@ class TuneVerb : public Verb {
 
   void add_to(Command& command) override {
     options_.add_table(command);
-    command.list("--budget", budgets_,
-                 "Parameters at most; may be given several times, for a search each. Without, the front of "
-                 "size against loss");
-    command.option("--trials", study_.trials,
-                   "Trials for each budget, at most (with --halving, whole waves of 9)", 1, 1'000'000);
-    command.option("--minutes", minutes_,
-                   "No new trials after so long, for all budgets together; the control takes the same again "
-                   "(0: no limit)");
-    command.flag("--halving", study_.halving, "Successive halving: of 9 trials, 1 is trained to its end");
-    command.list("--search", study_.search,
-                 "A setting to search or to hold, may be given several times: lr=1e-4:1e-2:log, "
-                 "width=8:64:int, activation=tanh,relu, factors=3");
-    command.option(
-        "--journal", study_.journal,
-        "File to append every trial to, in the form that Optuna reads; the study goes on from there",
-        expected_file);
-    command.option("--seeds", study_.seeds, "Seeds from which the winner is trained again", 1, 1000);
-    command.flag("--no-control", no_control_, "No dense networks");
+    arguments_.add_to(command, "--budget");
     command.option("--most-categories", options_.most_categories,
                    "Categories of a column that are told apart at most; rarer ones are one together", 1,
                    100'000);
@@ -75,29 +56,20 @@ class TuneVerb : public Verb {
     require_one_stream("tune", {"--save", save_}, {"--json", options_.json}, "standard output");
     const auto start = std::chrono::steady_clock::now();
     set_threads(options_.threads);
-    for (const std::string& text : budgets_) {
-      double value;
-      const bool number = data::parse_number(text, value) == data::NumberKind::finite;
-      if (!number || value < 1 || value > 1e15 || value != std::floor(value)) {
-        throw Error("tune", "--budget ", text, ": expected a whole number of parameters");
-      }
-      study_.budgets.push_back(static_cast<Index>(value));
-    }
-    if (!save_.empty() && budgets_.empty()) {
+    arguments_.read(options_);
+    TuneStudyOptions& study_options = arguments_.study;
+    if (!save_.empty() && study_options.budgets.empty()) {
       throw Error("tune", "--save without --budget: expected one, as a front is of many networks");
     }
-    study_.minutes = minutes_;
-    study_.control = !no_control_;
-    study_.seed = options_.seed;
-    study_.quiet = options_.quiet;
+    study_options.keep_model = !save_.empty();
     const TableProblem given = load_table_problem(options_.table, options_.target, options_.task, options_);
     if (given.sparse) options_.refuse_categories();
     const TableProblem problem = written_out(given);
     tell_problem(options_.quiet, problem);
     const TuneRows rows = rows_for(problem);
-    check_budgets(rows.data, study_);
-    if (!study_.journal.empty()) note_file(study_.journal);
-    TuneStudy study = run_tune_study(rows.data, study_);
+    check_budgets(rows.data, study_options);
+    if (!study_options.journal.empty()) note_file(study_options.journal);
+    TuneStudy study = run_tune_study(rows.data, study_options);
     const data::TargetColumn& target = rows.preprocessing.target;
     study.report["target"] = target.name;
     if (target.kind == data::TargetKind::regression) {
@@ -105,7 +77,7 @@ class TuneVerb : public Verb {
     }
     study.report["notes"] = problem.notes;
     if (!save_.empty()) {
-      if (!study.model) throw Error("tune", "--save: expected a network, but every seed has failed");
+      if (!study.model) throw Error("tune", "--save: expected a network, but no seed ends within the budget");
       std::vector<Index> kept;
       TableModel model = network_model(*study.model, rows.preprocessing, kept);
       model.about = {{"model", "network"}, {"rows", problem.rows()}, {"found", study.report["found"].back()}};
@@ -114,7 +86,9 @@ class TuneVerb : public Verb {
     }
     study.report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     apps::save(study.report, options_);
-    if (save_ != "-" && options_.prints()) print_study(study.report, rows.data.loss_name);
+    const bool prints = save_ != "-" && options_.prints();
+    if (prints) print_study(study.report, rows.data.loss_name);
+    arguments_.draw(study, rows.data.loss_name, prints);
   }
 
  private:
@@ -139,7 +113,8 @@ class TuneVerb : public Verb {
     const std::vector<Index> train = rows_at(inner.train);
     TuneRows rows;
     rows.preprocessing = data::fit_preprocessing(data::rows(*problem.table, train), problem.target,
-                                                 {.most_categories = options_.most_categories});
+                                                 {.most_categories = options_.most_categories,
+                                                  .missing_words = options_.table.missing_words});
     std::vector<std::string> ignored;
     const auto set = [&](const std::vector<Index>& chosen) {
       return dataset_of(rows_of(rows.preprocessing, problem, chosen, ignored));
@@ -157,11 +132,8 @@ class TuneVerb : public Verb {
   }
 
   LearnOptions options_;
-  TuneStudyOptions study_;
-  std::vector<std::string> budgets_;
+  TuneArguments arguments_;
   std::string save_;
-  double minutes_ = 0;
-  bool no_control_ = false;
 };
 
 }  // namespace

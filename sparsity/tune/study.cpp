@@ -65,6 +65,7 @@ class Study {
     if (options.record == nullptr) return;
     trials_ = options.record->begin({.space = space,
                                      .sampler = options.sampler,
+                                     .tpe = options.tpe,
                                      .seed = options.seed,
                                      .objectives = options.objectives,
                                      .epochs = options.epochs,

@@ -39,6 +39,7 @@ struct Halving {
 struct StudyDescription {
   SearchSpace space;
   Sampler sampler = Sampler::tpe;
+  TpeOptions tpe = {};
   std::uint64_t seed = 0;
   Index objectives = 1, epochs = 1, wave = 1;
   std::optional<Halving> halving = {};

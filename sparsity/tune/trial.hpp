@@ -24,11 +24,11 @@ struct Trial {
     running,
     complete,
     pruned,  ///< stopped before its end, as others were better; its result is the one of that time
-    failed   ///< it threw an Error, diverged most often, or an objective was not finite
+    failed   ///< it threw an Error, or an objective or constraint was not finite: it diverged, mostly
   };
 
-  Index number = 0;           ///< from 0
-  std::vector<double> point;  ///< one number for each dimension of the space
+  Index number = 0;                ///< from 0
+  std::vector<double> point = {};  ///< one number for each dimension of the space
   State state = State::running;
   TrialResult result = {};                             ///< once it has ended
   std::vector<std::pair<Index, double>> reports = {};  ///< the first objective after so many epochs

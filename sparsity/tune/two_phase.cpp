@@ -321,18 +321,24 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
     if (runs_.size() == 1) return runs_.front().advance(share, share);
     std::optional<TwoPhaseOutcome<T>> best;
     const TwoPhaseRun<T>* of = nullptr;
-    std::string fault;
+    std::string fault;  // of the first start that diverges, and is not taken
     for (TwoPhaseRun<T>& run : runs_) {
       try {
         TwoPhaseOutcome<T> one = run.advance(share, share / 4);
+        if (!std::isfinite(one.validation_loss)) {
+          throw Error(in_two_phase, "a loss of ", one.validation_loss,
+                      " on the validation set: expected a finite number");
+        }
         if (best && !is_better(result_of(one, options_), result_of(*best, options_))) continue;
         best = std::move(one);
         of = &run;
-      } catch (const Error& error) {  // one that diverges is one that is not taken
-        if (!best && &run == &runs_.back()) throw;
+      } catch (const Error& error) {
+        if (fault.empty()) fault = error.what();
       }
     }
-    if (!best) throw Error(in_two_phase, "none of ", runs_.size(), " starts ends: expected a smaller lr");
+    if (!best) {
+      throw Error(in_two_phase, "none of ", runs_.size(), " starts ends, the first because ", fault);
+    }
     of->refit_further(*best, share * 3 / 4);
     return std::move(*best);
   }

@@ -30,7 +30,7 @@ enum class BudgetRule {
 ///    `path_epochs`, each step from where the one before ended; a step that cuts to far below the budget is
 ///    taken back and tried with the root of its factor, twice at most.
 /// 3. What is left is trained again without a penalty to speak of: by Levenberg-Marquardt, or by Adam where
-///    that is not to be had, or is asked for.
+///    that is not to be had, above 2000 parameters, or where it is asked for.
 ///
 /// Settings by name, with what they are when they are not given: `lr` 2e-3, `penalty` 1e-3, `epochs` 100,
 /// `batch_size` 128, `factors` 2, `groups` inputs (or elements, outputs), `weights` one (or sqrt_size,
@@ -73,7 +73,8 @@ template <class T>
 TwoPhaseOutcome<T> two_phase(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,
                              const data::Dataset<T>& validation, const TwoPhaseOptions<T>& options);
 
-/// What a study is told of it. Figures: parameters, multiply-adds, widths, inputs, penalty, losses.
+/// What a study is told of it. Figures: size, widths, inputs, ended_penalty, shrunk_loss, train_loss,
+/// validation_loss.
 template <class T>
 TrialResult result_of(const TwoPhaseOutcome<T>& outcome, const TwoPhaseOptions<T>& options);
 

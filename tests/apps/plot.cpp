@@ -204,13 +204,13 @@ TEST_CASE("plot: a path is as wide as its names, and as high as they are many") 
 }
 
 TEST_CASE("plot: the key of sizes stands above the frame, clear of every point and bar") {
-  const Figure figure = taper::apps::sizes_figure({{0.1, 10, 1, 2, 3}, {0.1, 12, 1.5, 2.5, 3.5}}, "loss");
+  const Figure figure = taper::apps::sizes_figure({{0.1, 10, 1, 2, 3}, {0.1, 12, 1.5, 2.5, 3.5}}, {"loss"});
   CHECK(figure.commands.find("set key tmargin") != std::string::npos);
 }
 
 TEST_CASE("plot: bars of several seeds stand beside each other, points of one seed on their sizes") {
   const auto places = [](const std::vector<taper::apps::SizedLoss>& points) {
-    const std::string commands = taper::apps::sizes_figure(points, "loss").commands;
+    const std::string commands = taper::apps::sizes_figure(points, {"loss"}).commands;
     std::vector<std::string> found;  // the factor of the size, by curve
     for (const char* curve : {"shrunk", "refit", "dense"}) {
       const auto begin = commands.find("index \"" + std::string(curve) + "\" using ($2*");

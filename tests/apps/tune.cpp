@@ -3,6 +3,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "../../apps/tune_report.hpp"
 #include "run.hpp"
 
 using namespace programs;
@@ -18,6 +19,7 @@ const std::string quick = settings + "--trials 2 --seeds 2 ";
 
 Json without_time(Json report) {
   report.erase("seconds");
+  for (Json& one : report["found"]) one.erase("seconds_of_each");
   for (Json& one : report["found"]) one.erase("control");  // how many starts it has is a time
   for (Json& one : report["found"]) {
     for (const char* of : {"paired_median_difference", "lower_in", "worth_it", "says"}) one.erase(of);
@@ -34,8 +36,11 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
   REQUIRE(has(report, {"data", "rows", "measure", "found", "front", "seconds"}));
   REQUIRE(report["found"].size() == 1);
   const Json& found = report["found"][0];
-  REQUIRE(has(found, {"budget", "trials", "failed", "winner", "seeds", "median", "control",
-                      "paired_median_difference", "worth_it", "says"}));
+  REQUIRE(has(found, {"budget", "trials", "failed", "winner", "seeds", "seeds_within_budget", "median",
+                      "from", "to", "control", "paired_median_difference", "worth_it", "says"}));
+  CHECK(found["seeds_within_budget"] == 2);
+  CHECK(found["from"] <= found["median"]);
+  CHECK(found["median"] <= found["to"]);
   CHECK(found["budget"] == 60);
   CHECK(found["trials"] == 2);
   CHECK(found["winner"]["size"] <= 60);
@@ -104,9 +109,69 @@ TEST_CASE("tune: progress is on standard error, with the best so far, and the fr
                          "refit_iterations=2 --search width=8 --search layers=1 --plot '" +
                              folder.path.string() + "'");
   REQUIRE(result.status == 0);
-  CHECK(result.err.find("trial 3 of 3") != std::string::npos);
+  CHECK(result.err.find("embedded front: trial 3 of 3") != std::string::npos);
+  CHECK(result.err.find(" seeds: trial 2 of 2") != std::string::npos);
   CHECK(result.out.find("the front of all trials") != std::string::npos);
-  CHECK(fs::exists(folder / "sizes.gp"));
+  const std::string figure = text(folder / "sizes.gp");
+  CHECK(figure.find("set xlabel 'parameters'; set ylabel 'test MSE'") != std::string::npos);
+  CHECK(figure.find("α") == std::string::npos);
+}
+
+TEST_CASE("tune: with halving, the control ends trials early as the search does") {
+  const Folder folder;
+  const std::string journal = folder / "study.log";
+  const Json found =
+      figures("tune", settings + "--trials 9 --seeds 2 --halving --journal '" + journal + "'")["found"][0];
+  CHECK(found["trials"] == 9);
+  CHECK(found["control"]["tries"] == 9);
+  std::ifstream lines(journal);
+  int pruned = 0, complete = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const Json event = Json::parse(line);
+    if (event["op_code"] != 6) continue;
+    pruned += event["state"] == 2 ? 1 : 0;
+    complete += event["state"] == 1 ? 1 : 0;
+  }
+  CHECK(pruned == 16);               // 8 of 9 in both
+  CHECK(complete == 2 + 2 * 2 + 1);  // the best of each wave, the seeds, and the time of the control
+}
+
+TEST_CASE("tune: a soft budget and multiply-adds") {
+  const Json products = figures("tune", quick + "--no-control --measure multiply_adds");
+  CHECK(products["measure"] == "multiply_adds");
+  for (const Json& seed : products["found"][0]["seeds"]) {
+    const Json& widths = seed["widths"];
+    int count = 0;
+    for (std::size_t k = 0; k + 1 < widths.size(); ++k)
+      count += widths[k].get<int>() * widths[k + 1].get<int>();
+    CHECK(seed["size"] == count);
+    CHECK(count <= 60);
+  }
+  // What a weak penalty leaves is above the budget, pays for that, and counts.
+  const Json soft = figures("tune", quick + "--no-control --soft --search penalty=1e-6")["found"][0];
+  CHECK(soft["winner"]["size"] > 60);
+  CHECK(soft["seeds_within_budget"] == 2);
+}
+
+TEST_CASE("tune: a seed above its budget is not judged, and trials without a size are on no front") {
+  using taper::sparsity::Trial;
+  const auto seed = [](double test, double over) {
+    Trial trial{.state = Trial::State::complete};
+    trial.result = {.objectives = {test}, .constraints = {over}, .figures = {{"test", {test}}}};
+    return trial;
+  };
+  const std::vector<Trial> seeds{seed(3, 0), seed(1, 0.2), seed(5, -0.5), seed(4, 0)};
+  const Json spread = taper::apps::spread_of(seeds);
+  CHECK(spread["seeds_within_budget"] == 3);
+  CHECK(spread["median"] == 4);
+  CHECK(spread["from"] == 3);
+  CHECK(spread["to"] == 5);
+  CHECK(taper::apps::spread_of({seed(1, 1)})["median"].is_null());
+  Trial foreign = seed(0, 0), ours = seed(1, 0);
+  ours.result.figures = {{"validation_loss", {1}}, {"size", {7}}};
+  const Json front = taper::apps::front_of({{"study", {foreign, ours}}}, {});
+  REQUIRE(front.size() == 1);
+  CHECK(front[0]["size"] == 7);
 }
 
 TEST_CASE("tune: one trial from JSON to JSON") {
@@ -125,6 +190,14 @@ TEST_CASE("tune: one trial from JSON to JSON") {
   CHECK(report["objective"] == report["validation_loss"]);
   CHECK(report["constraints"][0] <= 0);
   CHECK(with(start + R"("activation": "tanh", "budget": 60, "seed": 3})").out == good.out);
+  for (const char* idle :
+       {"--budget-parameters 60", "--soft", "--minutes 1", "--trials 2", "--sampler random", "--halving",
+        "--search lr=1", "--journal x", "--seeds 2", "--no-control", "--plot ."}) {
+    CAPTURE(idle);
+    const Run result = run("tune", "--trial '" + path + "' " + idle);
+    CHECK(result.status == 2);
+    CHECK(result.err.find(" with --trial: expected settings in its JSON") != std::string::npos);
+  }
   for (const char* wrong :
        {"", "[1]", "{", R"({"lr": "x"})", R"({"lr": -1})", R"({"rate": 1})", R"({"budget": 3})",
         R"({"budget": -3})", R"({"activation": "step"})", R"({"lr": null})", R"({"width": 1e9})"}) {

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+import wsgiref.util
 
 try:
     import optuna
@@ -73,6 +74,33 @@ expected = run()
 storage = compare(expected)
 count = sum(len(trials) for trials in expected.values())
 print(f"optuna {optuna.__version__}: {len(expected)} studies, {count} trials as they were written")
+
+
+def check_dashboard():
+    """What the dashboard's pages ask its server for."""
+    try:
+        from optuna_dashboard import wsgi
+    except ImportError as error:
+        return print(f"the dashboard is not tested: {error} (pip install optuna-dashboard)")
+    app = wsgi(storage)
+
+    def get(address):
+        environ, status = {"PATH_INFO": address}, []
+        wsgiref.util.setup_testing_defaults(environ)
+        body = b"".join(app(environ, lambda line, headers, *_: status.append(line)))
+        assert status[0].startswith("200"), (address, status, body)
+        return json.loads(body)
+
+    studies = get("/api/studies")
+    studies = studies.get("study_summaries", studies.get("studies"))
+    assert sorted(s["study_name"] for s in studies) == sorted(expected), studies
+    for study in studies:
+        trials = get(f"/api/studies/{study['study_id']}")["trials"]
+        assert len(trials) == len(expected[study["study_name"]]), study
+    print("the dashboard has all of them")
+
+
+check_dashboard()
 
 # Optuna goes on with a study in the same file, and asks its samplers about ours.
 study = optuna.load_study(study_name="plain", storage=storage, sampler=optuna.samplers.TPESampler(seed=1))

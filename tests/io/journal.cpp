@@ -333,7 +333,20 @@ TEST_CASE("journal: another study, another program, and what is no journal") {
   dimensions[0].high = 2;
   CHECK_THROWS_WITH_AS(with(options, SearchSpace(dimensions)), doctest::Contains("space"), Error);
 
+  options = curve_options(nullptr, false);
+  options.tpe.startup = 3;
+  CHECK_THROWS_WITH_AS(with(options, journal_space()), doctest::Contains("differs in its tpe"), Error);
+
   const std::string text = file.text();
+  file.write(R"({"op_code":0,"study_name":"a","directions":[2],"worker_id":"optuna"})"
+             "\n");
+  CHECK_THROWS_WITH_AS(with(curve_options(nullptr, false), journal_space()),
+                       doctest::Contains("the study 'a' maximizes: expected one that minimizes"), Error);
+  file.write("");
+  CHECK_THROWS_WITH_AS(io::Journal(file.path, "b\xff").begin({.space = journal_space()}),
+                       doctest::Contains("not UTF-8"), Error);
+  CHECK_THROWS_WITH_AS(io::Journal(file.path, "b").begin({.space = journal_space(), .note = "\xff"}),
+                       doctest::Contains("not UTF-8"), Error);
   for (const char* wrong :
        {"hello\n", "{}\n", "[1,2]\n", "3\n", "{\"op_code\":4}\n", "{\"op_code\":\"4\",\"study_id\":0}\n",
         "\n", "{\"op_code\":5,\"trial_id\":1.5e300}\n"}) {

@@ -139,6 +139,41 @@ TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network
   CHECK(two_phase(s, 1, job.train, job.validation, dense).validation_loss <= 1.05 * control.validation_loss);
 }
 
+TEST_CASE("two_phase: a start whose loss is not finite is not taken, and why none is, is said") {
+  Bent job;
+  job.validation.x.data()[0] = 1e10f;  // which no training row is like
+  int made = 0;
+  auto dense = job.options;
+  dense.dense = true;
+  dense.model = [&](const TrialSettings& s) {
+    nn::Sequential<float> net(nn::Linear<float>(6, 1));
+    const bool is_good = made++ == s.integer("width", -1);
+    auto& layer = dynamic_cast<nn::Linear<float>&>(net[0]);
+    for (float& entry : layer.weight.value()) entry = is_good ? 1 : 1e18f;
+    return net;
+  };
+  TrialSettings s;  // as they are made
+  s.set("epochs", 0), s.set("refit_iterations", 0), s.set("starts", 3);
+  s.set("refit", std::string("levenberg_marquardt"));
+  const auto message = [&] {
+    try {
+      two_phase(s, 1, job.train, job.validation, dense);
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  CHECK(message() ==
+        "[two_phase] none of 3 starts ends, the first because [two_phase] a loss of inf on the validation "
+        "set: expected a finite number");
+  for (const int good : {0, 1, 2}) {
+    CAPTURE(good);
+    made = 0;
+    s.set("width", good);
+    CHECK(std::isfinite(two_phase(s, 1, job.train, job.validation, dense).validation_loss));
+  }
+}
+
 TEST_CASE("two_phase: a trial that goes on has the bits of one that was not asked before") {
   const Bent job;
   auto options = job.options;
