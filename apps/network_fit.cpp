@@ -211,10 +211,13 @@ class PathFit {
                                 .fit = fit,
                                 .first_epochs = places_.empty() ? recipe_.first_epochs : recipe_.epochs});
     sparsity::NetworkPoint<float>& point = points.front();
-    // Trained again, and put back to where it was best on the rows held out.
+    // Trained again, and put back to where it was best on the rows held out: by Levenberg-Marquardt, which
+    // has no rate that could fall, or by Adam where the network is large.
     fit.epochs = recipe_.refit_epochs;
     fit.validation = &validation_set_;
     fit.early_stopping = train::EarlyStopping{.patience = std::max<Index>(5, recipe_.refit_epochs / 3)};
+    fit.schedule = {};
+    if (!sparsity::suits_second_order(point.model, train_set_, loss, fit)) fit.schedule = falling_rate;
     sparsity::refit(point.model, train_set_, loss, {}, fit);
     PathPlace place;
     place.penalty = alpha;

@@ -6,10 +6,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <numeric>
 #include <taper/autodiff/error.hpp>
 #include <taper/data/file.hpp>
+#include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/train/evaluate.hpp>
@@ -22,6 +25,24 @@ namespace {
 
 constexpr const char *preprocessing_key = "taper.preprocessing", *link_key = "taper.link",
                      *about_key = "taper.fit";
+
+/// A folder of our own, which goes away with this.
+struct TemporaryFolder {
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "taper-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      throw Error("save", name, " cannot be made: expected a folder for what is on its way");
+    }
+    path = name;
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::filesystem::path path;
+};
 
 template <class T> Tensor<double> run(const nn::Graph<T>& graph, const Tensor<double>& x) {
   Tensor<T> inputs(x.shape());
@@ -155,14 +176,28 @@ void save_table_model(const TableModel& model, const std::string& path) {
     note_file(path);
     return;
   }
-  namespace fs = std::filesystem;
-  const fs::path meanwhile =
-      fs::temp_directory_path() / ("taper-model-" + std::to_string(::getpid()) + ".safetensors");
+  const TemporaryFolder folder;
+  const std::filesystem::path meanwhile = folder.path / "model.safetensors";
   write(meanwhile);
   const std::string bytes = data::read_bytes(meanwhile, "save");
-  fs::remove(meanwhile);
   std::fwrite(bytes.data(), 1, bytes.size(), stdout);
   flush_standard_output();
+}
+
+void read_like(const TableModel& model, TableFormat& format) {
+  format.model_missing_words = model.preprocessing.missing_words;
+  format.model_categories.clear();
+  for (const data::InputColumn& column : model.preprocessing.columns) {
+    if (column.kind == data::ColumnKind::category) format.model_categories.push_back(column.name);
+  }
+  const data::TargetColumn& target = model.preprocessing.target;
+  const auto is_more_than_number = [](const std::string& label) {  // "x", or "01"
+    double value;
+    return data::parse_number(label, value) != data::NumberKind::finite || data::number_text(value) != label;
+  };
+  if (std::ranges::any_of(target.classes, is_more_than_number)) {
+    format.model_categories.push_back(target.name);
+  }
 }
 
 io::Archive open_model(const std::string& path, const CommonOptions& common) {

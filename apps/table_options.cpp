@@ -141,13 +141,16 @@ std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string&
                            .decimal = '.',
                            .missing = data::Missing::keep,
                            .categorical = categorical,
+                           .categorical_if_there = model_categories,
                            .text = true};
   if (!separator.empty()) {
     const auto named = separators.find(separator);
     options.separator = named == separators.end() ? separator.front() : named->second;
   }
   options.decimal = decimal == "auto" ? data::find_decimal(text, options.separator) : decimal.front();
-  options.missing_words.insert(options.missing_words.end(), missing_words.begin(), missing_words.end());
+  for (const std::vector<std::string>& words : {missing_words, model_missing_words}) {
+    options.missing_words.insert(options.missing_words.end(), words.begin(), words.end());
+  }
   data::Table table = data::parse_table(text, options, source);
   for (const std::string& name : drop) table.take(name);
   return table;

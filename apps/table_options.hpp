@@ -18,6 +18,8 @@ struct TableFormat {
   std::string separator, decimal = ".";
   std::vector<std::string> categorical, drop, missing_words;
   bool no_header = false;
+  /// Of the table that a model has learned from (see read_like), where this one is a CSV, too.
+  std::vector<std::string> model_categories = {}, model_missing_words = {};
 
   /// Throws Error for options that only a CSV has a use for; the file is `what`: "LIBSVM".
   void refuse_csv_options(const std::string& what) const;

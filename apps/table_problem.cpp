@@ -163,8 +163,7 @@ TableProblem load_table_problem(const TableFormat& format, const std::string& ta
   const Index before = table.rows();
   data::drop_missing_rows(table, target);
   if (table.rows() < before) {
-    problem.notes.push_back(
-        fmt::format("{} of {} rows are left out: the target is missing", before - table.rows(), before));
+    problem.notes.push_back(rows_left_out(before - table.rows(), before));
   }
   if (problem.target.kind != data::TargetKind::regression) {
     const std::vector<Index> kept =
@@ -199,6 +198,10 @@ std::optional<data::Column> target_of(const std::variant<data::Table, data::Spar
   const auto found = std::ranges::find(columns, name, &data::Column::name);
   if (found == columns.end()) return {};
   return *found;
+}
+
+std::string rows_left_out(Index count, Index of) {
+  return fmt::format("{} of {} rows are left out: the target is missing", count, of);
 }
 
 std::string csv_cell(const std::string& text) {

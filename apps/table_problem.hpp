@@ -43,6 +43,9 @@ Tensor<double> features_of(const data::Preprocessing& preprocessing,
 std::optional<data::Column> target_of(const std::variant<data::Table, data::SparseSet>& read,
                                       const std::string& name);
 
+/// That rows without a target are left out, as a sentence.
+std::string rows_left_out(Index count, Index of);
+
 /// A text in a line of CSV, in quotes where it needs them.
 std::string csv_cell(const std::string& text);
 

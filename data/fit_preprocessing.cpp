@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include <taper/autodiff/error.hpp>
@@ -14,21 +13,17 @@
 namespace taper::data {
 namespace {
 
-constexpr double no_number = std::numeric_limits<double>::quiet_NaN();
-
-/// Whether all labels that are used are dates; their numbers then.
+/// Whether all labels are dates; their numbers then. The labels of rows that are held out count, too: what a
+/// column is does not depend on the draw.
 std::optional<Column> dates_of(const Column& column) {
   if (column.labels.empty()) return {};
-  std::vector<double> days(column.labels.size(), no_number);
+  std::vector<double> days;
+  for (const std::string& label : column.labels) {
+    if (!parse_date(label, days.emplace_back())) return {};
+  }
   Column result{column.name, {}, {}};
   for (const double value : column.values) {
-    if (std::isnan(value)) {
-      result.values.push_back(value);
-      continue;
-    }
-    double& day = days[static_cast<std::size_t>(value)];
-    if (std::isnan(day) && !parse_date(column.labels[static_cast<std::size_t>(value)], day)) return {};
-    result.values.push_back(day);
+    result.values.push_back(std::isnan(value) ? value : days[static_cast<std::size_t>(value)]);
   }
   return result;
 }
@@ -135,6 +130,7 @@ Preprocessing fit_preprocessing(const Table& training, TargetColumn target,
   }
   Preprocessing result;
   result.target = std::move(target);
+  result.missing_words = options.missing_words;
   set_target_scale(result.target, training.column(result.target.name));
   if (training.columns.size() < 2) {
     throw Error("table", "only the target ", quote(result.target.name),

@@ -69,6 +69,7 @@ struct PreprocessingOptions {
   /// Categories of a column with a feature of their own at most, the most frequent ones; the others share
   /// one.
   Index most_categories = 32;
+  std::vector<std::string> missing_words = {};  ///< Preprocessing::missing_words
 };
 
 /// How the columns of a table become the features of a model: missing cells are filled and marked, categories
@@ -79,6 +80,9 @@ struct Preprocessing {
   std::vector<InputColumn> columns;
   std::vector<Feature> features;
   TargetColumn target;
+  /// Cells that count as missing, beside those that always do (CsvOptions::missing_words), in the table that
+  /// was learned from and in all others.
+  std::vector<std::string> missing_words = {};
 
   /// The features of a table, rows x features, standardized. Columns that no feature reads need not be there,
   /// and others may. A missing cell of a number is the mean of the training rows, and where these had missing

@@ -50,6 +50,7 @@ class PreprocessingReader {
                   preprocessing_version, ", which this program reads");
     }
     data::Preprocessing result;
+    result.missing_words = distinct(root_, "missing_words");
     std::set<std::string> names;
     for (const PreprocessingJson& entry : list(root_, "columns")) {
       data::InputColumn column;
@@ -220,7 +221,8 @@ std::string to_json(const data::Preprocessing& preprocessing) {
   return PreprocessingJson{{"version", preprocessing_version},
                            {"columns", std::move(columns)},
                            {"features", std::move(features)},
-                           {"target", std::move(goal)}}
+                           {"target", std::move(goal)},
+                           {"missing_words", checked_list(preprocessing.missing_words)}}
       .dump();
 }
 

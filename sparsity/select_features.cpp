@@ -388,7 +388,7 @@ std::ostream& operator<<(std::ostream& out, const FeatureSelection& selection) {
   }
   const FeatureCertificate& certificate = selection.certificate;
   text << selection.features.size() << " of " << selection.offered << " features";
-  if (certificate.left_out > 0) {
+  if (certificate.left_out > 0 && certificate.is_measured()) {
     text << "; at penalty " << certificate.penalty << ", " << certificate.violated.size() << " of the "
          << certificate.left_out << " left out would grow";
   }

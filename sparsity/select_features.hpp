@@ -81,7 +81,10 @@ struct FeatureCertificate {
   /// says it all.
   std::optional<double> worst_chosen;
 
-  bool holds() const { return left_out > 0 && violated.empty(); }
+  /// Whether anything was measured: not for a network that reads nothing.
+  bool is_measured() const { return relative_gap || worst_chosen; }
+  /// Whether something is left out, and rightly.
+  bool holds() const { return is_measured() && left_out > 0 && violated.empty(); }
 };
 
 struct FeatureSelection {

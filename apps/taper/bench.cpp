@@ -39,6 +39,7 @@ class Bench : public Verb {
     options_.quiet = false;  // the report is what this is run for
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
+    read_like(model, table_);
     const auto [text, source] = table_.read_text(options_);
     auto table = parse_table(table_, text, source);
     std::vector<std::string> notes;

@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <chrono>
+#include <utility>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/arff.hpp>
@@ -39,7 +40,8 @@ class Fit : public Verb {
     const TableFitOptions fit_options = options_.fit_options();  // what is wrong with them comes first
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
     std::optional<std::variant<data::Table, data::SparseSet>> test;
-    if (!test_.empty()) test = read_test(problem.target);
+    std::vector<std::string> test_notes;
+    if (!test_.empty()) test = read_test(problem.target, test_notes);
     tell_problem(options_.quiet, problem);
 
     Learned learned = learn(options_, problem);
@@ -64,7 +66,6 @@ class Fit : public Verb {
                    {"certificate", learned.fit.certificate}};
     std::vector<std::string> notes = problem.notes;
     if (test) {
-      std::vector<std::string> test_notes;
       report["test"] = measure(model, *test, test_notes);
       for (const std::string& note : test_notes) {
         notes.push_back("test: " + note);
@@ -94,9 +95,13 @@ class Fit : public Verb {
                                                           : "classes";
   }
 
-  std::variant<data::Table, data::SparseSet> read_test(const data::TargetColumn& target) const {
+  std::variant<data::Table, data::SparseSet> read_test(const data::TargetColumn& target,
+                                                       std::vector<std::string>& notes) const {
     TableFormat format = options_.table;
     format.file = test_;
+    // The model reads its columns by name; others need not be there.
+    format.drop.clear();
+    format.model_categories = std::exchange(format.categorical, {});
     require_one_stream("fit", {"TABLE", options_.table.file}, {"--test", test_}, "standard input");
     const auto [text, source] = format.read_text(options_);
     if (data::is_arff(text) || data::is_libsvm(text)) {  // options of TABLE, where that is a CSV
@@ -106,7 +111,9 @@ class Fit : public Verb {
     auto read = parse_table(format, text, source);
     if (auto* const table = std::get_if<data::Table>(&read)) {
       static_cast<void>(table->column(target.name));
+      const Index before = table->rows();
       data::drop_missing_rows(*table, target.name);
+      if (table->rows() < before) notes.push_back(rows_left_out(before - table->rows(), before));
       if (table->rows() == 0) {
         throw Error("target", "column ", data::quote(target.name), " of ", test_,
                     " is missing in every row: expected values");

@@ -42,6 +42,7 @@ class Predict : public Verb {
     require_one_stream("predict", {"MODEL", model_}, {"TABLE", table_.file}, "standard input");
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
+    read_like(model, table_);
     const auto read = read_table(table_, options_);
     std::vector<std::string> notes;
     const Tensor<double> x = features_of(model.preprocessing, read, notes);

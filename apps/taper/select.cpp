@@ -23,6 +23,7 @@ struct Candidate {
   double enters = 0;     ///< The largest penalty with a coefficient other than 0, as a share of the largest.
   double stability = 0;  ///< The share of the folds, or of random halves of the rows, that choose it.
   bool selected = false;
+  std::string left_out = {};  ///< Why it was not among those to choose from.
 };
 
 class Select : public Verb {
@@ -44,7 +45,10 @@ class Select : public Verb {
            "  stability  the share of the folds (with --stability of the random halves) that choose it at "
            "the "
            "penalty\n"
-           "             of the model; not there where there are neither";
+           "             of the model; not there where there are neither\n"
+           "A network, halves and many classes choose among columns that vary, and of those that are equal up "
+           "to units\n"
+           "among the first; the others stand at the end, and the JSON says why they are left out.";
   }
 
   void add_to(Command& command) override {
@@ -183,10 +187,14 @@ class Select : public Verb {
                          halves_ > 0 ? chosen.frequencies[f] : 0,
                          std::ranges::binary_search(chosen.features, feature)});
     }
+    add_not_offered(preprocessing, chosen, columns);
     Json list = Json::array(), path = Json::array();
     for (const Candidate& column : columns) {
       list.push_back({{"name", column.name}, {"selected", column.selected}, {"enters", column.enters}});
       if (halves_ > 0) list.back()["stability"] = column.stability;
+      if (column.left_out.empty()) continue;
+      list.back()["left_out"] = column.left_out;
+      tell(options_.quiet, fmt::format("note: {} is left out: {}", column.name, column.left_out));
     }
     for (const sparsity::FeaturePoint& point : chosen.path) {
       path.push_back({{"penalty", point.penalty},
@@ -222,11 +230,33 @@ class Select : public Verb {
       figures["expected_false_at_0.9"] = chosen.expected_false(0.9);
     }
     figures["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    tell(options_.quiet, fmt::format("{} of {} columns; {} of the {} left out would grow at penalty {:.3g}",
-                                     chosen.features.size(), chosen.offered, certificate.violated.size(),
-                                     certificate.left_out, certificate.penalty));
+    std::string line = fmt::format("{} of {} columns", chosen.features.size(), chosen.offered);
+    if (certificate.is_measured()) {
+      line += fmt::format("; {} of the {} left out would grow at penalty {:.3g}", certificate.violated.size(),
+                          certificate.left_out, certificate.penalty);
+    }
+    tell(options_.quiet, line);
     if (options_.json != "-") print(columns, halves_ > 0);
     apps::save(figures, options_);
+  }
+
+  /// The columns that there was nothing to choose about: constant ones, and those that another one stands
+  /// for.
+  static void add_not_offered(const data::Preprocessing& preprocessing,
+                              const sparsity::FeatureSelection& chosen, std::vector<Candidate>& columns) {
+    for (std::size_t c = 0; c < preprocessing.columns.size(); ++c) {
+      const data::InputColumn& column = preprocessing.columns[c];
+      if (std::ranges::find(columns, column.name, &Candidate::name) != columns.end()) continue;
+      Candidate candidate{column.name};
+      candidate.left_out = column.reason.empty() ? "the same value in every row" : column.reason;
+      for (std::size_t j = 0; j < preprocessing.features.size(); ++j) {
+        if (preprocessing.features[j].column != static_cast<Index>(c) || chosen.duplicate_of[j] < 0) continue;
+        const data::Feature& twin = preprocessing.features[static_cast<std::size_t>(chosen.duplicate_of[j])];
+        candidate.left_out =
+            "equal, up to units, to " + preprocessing.columns[static_cast<std::size_t>(twin.column)].name;
+      }
+      columns.push_back(candidate);
+    }
   }
 
   sparsity::CrossValidation solve(const TableProblem& problem,

@@ -50,6 +50,7 @@ class Shrink : public Verb {
     std::vector<std::string> notes;
     Tensor<double> x;
     if (!table_.file.empty()) {
+      read_like(model, table_);
       x = features_of(model.preprocessing, read_table(table_, options_), notes);
     }
     sparsity::ShrinkReport report;

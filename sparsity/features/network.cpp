@@ -140,11 +140,7 @@ template <class T> class NetworkEngine : public Engine {
     std::set<Index> chosen;
     for (const Index j : columns) chosen.insert(problem_.feature_of[static_cast<std::size_t>(j)]);
     result.left_out = problem_.offered - static_cast<Index>(chosen.size());
-    if (columns.empty()) {  // a network that reads nothing says nothing about slopes
-      for (const Index feature : problem_.feature_of) chosen.insert(feature);
-      result.violated.assign(chosen.begin(), chosen.end());
-      return result;
-    }
+    if (columns.empty()) return result;  // a network that reads nothing says nothing about slopes
     GatedNet<T> net = with_columns(nets_[from.id], columns, weights_of(nets_[from.id], columns));
     const data::Dataset<T> set = dataset(columns, rows_.train);
     train(net, set, from.penalty, first_epochs_, options_.lr);

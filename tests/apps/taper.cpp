@@ -556,6 +556,87 @@ TEST_CASE("taper: tune searches within a budget, of numbers and of classes, and 
   const Json found = Json::parse(of_classes.out)["found"][0];
   CHECK(found["winner"]["validation_log_loss"] < 0.68);  // of an even guess: 0.693
   CHECK(found.contains("control"));
+  const std::string drawn = folder / "figures";
+  const Run of_products = run(
+      "taper", "tune " + table + " --target y --budget 40 --measure multiply_adds --plot " + drawn + quick);
+  INFO(of_products.err);
+  REQUIRE(of_products.status == 0);
+  CHECK(Json::parse(of_products.out)["measure"] == "multiply_adds");
+  const std::string figure = text(drawn + "/sizes.gp");
+  CHECK(figure.find("set xlabel 'multiply-adds'") != std::string::npos);
+}
+
+TEST_CASE("taper: a model file says how a table is read, and a test table needs what the model reads") {
+  const Folder folder;
+  const std::string table = folder / "t.csv", test = folder / "u.csv", model = folder / "m.safetensors";
+  // "01" and "1" are two labels; -99 is no number.
+  const auto row = [](int i) {
+    const bool first = i % 3 == 0;
+    const double a = std::sin(1.7 * i);
+    return std::string(first ? "01" : "1") + "," + (i % 7 == 0 ? "-99" : std::to_string(a)) + "," +
+           std::to_string((first ? 5 : -5) + (i % 7 == 0 ? 0 : a));
+  };
+  std::string rows = "id,zip,a,y\n", others = "zip,a,y\n";
+  for (int i = 0; i < 120; ++i) rows += std::to_string(i) + "," + row(i) + "\n";
+  for (int i = 0; i < 30; ++i) others += row(i) + "\n";
+  write_table(table, rows);
+  write_table(test, others + "1,0.5,\n01,0.5,\n");
+  const Json report =
+      fit(table + " --target y --model linear --categorical zip --missing-words -99 --drop id" + " --test " +
+          test + " --save " + model);
+  CHECK(report["test"]["rows"] == 30);
+  CHECK(report["test"]["r2"] > 0.99);
+  CHECK(report["notes"].dump().find("test: 2 of 32 rows are left out: the target is missing") !=
+        std::string::npos);
+  write_table(test, others);
+  const Run predicted = run("taper", "predict " + model + " " + test + " --quiet --json -");
+  REQUIRE(predicted.status == 0);
+  CHECK(Json::parse(predicted.out)["errors"]["r2"] == doctest::Approx(report["test"]["r2"].get<double>()));
+  CHECK(Json::parse(predicted.out)["notes"].dump().find("5 cells missing") != std::string::npos);
+  // What a model of text takes for granted of a CSV holds for other formats by itself.
+  write_table(folder / "t.arff",
+              "@relation t\n@attribute zip {01,1}\n@attribute a numeric\n@attribute y numeric\n@data\n" +
+                  others.substr(others.find('\n') + 1));
+  CHECK(run("taper", "predict " + model + " " + (folder / "t.arff") + " --quiet").status == 0);
+  CHECK(run("taper", "bench " + model + " " + test + " --repeats 1").status == 0);
+  CHECK(run("taper", "shrink " + model + " --examples " + test).status == 0);
+  // Standard output is as good as a file, and nothing is left behind.
+  const auto count = [] {
+    return std::ranges::count_if(fs::directory_iterator(fs::temp_directory_path()), [](const auto& entry) {
+      return entry.path().filename().string().starts_with("taper-");
+    });
+  };
+  const auto before = count();
+  CHECK_FALSE(run("taper", "shrink " + model + " --save -").out.empty());
+  CHECK(count() == before);
+}
+
+TEST_CASE("taper: select has a line for each column, those among them that are nothing to choose from") {
+  const Folder folder;
+  const std::string table = folder / "t.csv";
+  std::string rows = "a,b,twin,same,y\n";
+  for (int i = 0; i < 200; ++i) {
+    const double a = std::sin(1.7 * i), b = std::cos(2.3 * i);
+    rows += std::to_string(a) + "," + std::to_string(b) + "," + std::to_string(a) + ",3," +
+            std::to_string(a * a + 0.1 * b) + "\n";
+  }
+  write_table(table, rows);
+  for (const char* how : {"--model network", "--stability 2"}) {
+    CAPTURE(how);
+    const Run select = run(
+        "taper", "select " + table + " --target y --features 1 " + how + " --json " + (folder / "s.json"));
+    REQUIRE(select.status == 0);
+    CHECK(lines_of(select.out).size() == 5);
+    const Json columns = Json::parse(text(folder / "s.json"))["columns"];
+    REQUIRE(columns.size() == 4);
+    std::map<std::string, std::string> left_out;
+    for (const Json& column : columns) {
+      if (column.contains("left_out")) left_out[column["name"]] = column["left_out"];
+    }
+    CHECK(left_out == std::map<std::string, std::string>{{"twin", "equal, up to units, to a"},
+                                                         {"same", "the same value in every training row"}});
+    CHECK(select.err.find("note: twin is left out: equal, up to units, to a") != std::string::npos);
+  }
 }
 
 TEST_CASE("taper: bench times each part") {
@@ -628,7 +709,8 @@ TEST_CASE("taper: paths, help with an example, and completion") {
   CHECK(many.status == 2);
   CHECK(many.err.find("at most the 5 columns that can be used") != std::string::npos);
 
-  for (const char* verb : {"fit", "predict", "inspect", "shrink", "select", "path", "completion"}) {
+  for (const char* verb :
+       {"fit", "predict", "inspect", "shrink", "select", "path", "tune", "bench", "completion"}) {
     const Run help = run("taper", std::string(verb) + " --help");
     INFO(verb);
     CHECK(help.status == 0);

@@ -204,6 +204,21 @@ TEST_CASE("preprocessing: it is learned from the rows that it is given alone") {
   CHECK(std::ranges::count(names(p), "age missing") == 0);
 }
 
+TEST_CASE("preprocessing: whether a column is dates does not depend on the rows that are drawn") {
+  std::string text = "day,y\n";
+  for (int i = 0; i < 12; ++i)
+    text += "2020-01-0" + std::to_string(1 + i % 6) + "," + std::to_string(i) + "\n";
+  const Table dates = table_of(text), mixed = table_of(text + "unknown,12\n");
+  std::vector<Index> drawn(12);
+  for (Index i = 0; i < 12; ++i) drawn[static_cast<std::size_t>(i)] = i;
+  CHECK(learn(rows(dates, drawn), "y").columns[0].kind == ColumnKind::date);
+  const Preprocessing p = learn(rows(mixed, drawn), "y");
+  CHECK(p.columns[0].kind == ColumnKind::category);
+  std::vector<std::string> notes;
+  CHECK(p.apply(rows(mixed, {12}), notes).shape() == Shape{1, 6});
+  CHECK(notes.size() == 1);
+}
+
 TEST_CASE("preprocessing: LIBSVM by the numbers of its columns") {
   const SparseSet set = parse_libsvm("1 1:2 3:4\n-1 2:5\n");
   const TargetColumn target = decide_target({"target", set.target, {}});

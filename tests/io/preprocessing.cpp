@@ -18,7 +18,8 @@ data::Preprocessing learned() {
       "age,sex,day,same,y\n0.1,m,2020-01-01,1,1e-3\n0.7,f,2020-01-03,1,2\n,f,2020-01-05,1,-3.3\n0.3,d,2021-"
       "01-01,1,0.1\n0.2,d,2021-01-02,1,5\n",
       {.missing = data::Missing::keep, .text = true});
-  return data::fit_preprocessing(table, data::decide_target(table.column("y")));
+  return data::fit_preprocessing(table, data::decide_target(table.column("y")),
+                                 {.missing_words = {"-", "none"}});
 }
 
 std::string message_of(const std::string& text) {
@@ -46,6 +47,7 @@ TEST_CASE("preprocessing as JSON: what is read again is the same to the bit") {
     CHECK(q.features[j].mean == p.features[j].mean);
     CHECK(q.features[j].scale == p.features[j].scale);
   }
+  CHECK(q.missing_words == p.missing_words);
   REQUIRE(q.columns.size() == p.columns.size());
   for (std::size_t c = 0; c < p.columns.size(); ++c) {
     CHECK(q.columns[c].name == p.columns[c].name);
@@ -77,6 +79,8 @@ TEST_CASE("preprocessing as JSON: everything else is refused") {
            message_of(""),
            message_of("[1]"),
            message_of("{\"version\":1}"),
+           changed("/missing_words", 3),
+           changed("/missing_words", {"x", "x"}),
            changed("/columns", 3),
            changed("/columns/0", 3),
            changed("/columns/0/kind", "thing"),

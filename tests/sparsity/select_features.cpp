@@ -249,6 +249,10 @@ TEST_CASE("select_features: none and all") {
     const auto [none, every] = all(model);
     CHECK(none.features.empty());
     CHECK(none.certificate.left_out == 6);
+    // A network that reads nothing has no slopes.
+    CHECK(none.certificate.is_measured() == (model == FeatureModel::linear));
+    CHECK(none.certificate.holds() == (model == FeatureModel::linear));
+    CHECK(none.certificate.violated.empty());
     CHECK(every.features == Columns{0, 1, 2, 3, 4, 5});
     CHECK(every.certificate.left_out == 0);
     CHECK_FALSE(every.certificate.holds());  // nothing is left out to certify
