@@ -125,25 +125,33 @@ Trial Hunt::winner(const Trials& trials) {
   return best[chosen];
 }
 
-Hunt::Trials Hunt::seeds(const Trial& winner) {
+Hunt::Trials Hunt::seeds(const Trial& winner, const std::vector<DenseShape>& shapes) {
   const SearchSpace grid({SearchDimension::integer("seed", 0, options_.seeds - 1)});
   sparsity::TuneOptions tune = options_for(options_.seeds, options_.seed);
   tune.sampler = Sampler::grid;
   tune.objectives = objectives();
   tune.note += " winner " + as_json(settings_of(winner)).dump();
+  if (!shapes.empty()) tune.note += " shapes";
+  for (const DenseShape& shape : shapes) tune.note += ' ' + Json{shape.widths, shape.inputs}.dump();
   say_progress(tune, name_ + " seeds");
-  return run(
-      fmt::format(" {} seeds of {}", options_.seeds, winner.number), tune, grid,
-      [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
-        return std::make_unique<Final>([&, at]() { return final_run(winner, at.integer("seed", 0)).result; });
-      });
+  return run(fmt::format(" {} seeds of {}", options_.seeds, winner.number), tune, grid,
+             [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
+               return std::make_unique<Final>([&, at]() {
+                 const Index seed = at.integer("seed", 0);
+                 const Phases phases =
+                     shapes.empty()
+                         ? with_all_epochs()
+                         : control_phases(data_, shapes[static_cast<std::size_t>(seed)], with_all_epochs());
+                 return final_run(winner, seed, phases).result;
+               });
+             });
 }
 
-Hunt::Ended Hunt::final_run(const Trial& winner, Index seed) const {
+Hunt::Ended Hunt::final_run(const Trial& winner, Index seed, const Phases& phases) const {
   const TrialSettings settings = settings_of(winner);
   const std::uint64_t own = sparsity::trial_seed(options_.seed + 2, seed);
-  auto outcome = sparsity::two_phase(settings, own, data_.train, data_.validation, with_all_epochs());
-  TrialResult result = sparsity::result_of(outcome, phases_);
+  auto outcome = sparsity::two_phase(settings, own, data_.train, data_.validation, phases);
+  TrialResult result = sparsity::result_of(outcome, phases);
   sparsity::two_phase_refit(outcome.model, settings, own, all_, data_.loss, 0.5);
   if (data_.test.rows() > 0) {
     result.figures.push_back({"test", {train::evaluate(outcome.model, data_.test, data_.loss)}});
@@ -152,15 +160,14 @@ Hunt::Ended Hunt::final_run(const Trial& winner, Index seed) const {
 }
 
 nn::Sequential<float> Hunt::final_network(const Trial& winner, Index seed) const {
-  return final_run(winner, seed).model;
+  return final_run(winner, seed, with_all_epochs()).model;
 }
 
 TrialSettings Hunt::settings_of(const Trial& trial) const {
   return merged(space_.settings(trial.point), held_);
 }
 
-Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
-                     const std::vector<Index>& inputs) {
+Index Hunt::restarts(const Trial& winner, const DenseShape& shape) {
   sparsity::TuneOptions tune = options_for(1, options_.seed);
   tune.sampler = Sampler::grid;
   const SearchSpace one({SearchDimension::integer("run", 0, 0)});
@@ -177,7 +184,7 @@ Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
               };
               const OneThread as_trials_have_it;
               TrialSettings settings = settings_of(winner);
-              const Phases dense = control_phases(data_, widths, inputs, phases_);
+              const Phases dense = control_phases(data_, shape, phases_);
               const double sparse = seconds_of(settings, with_all_epochs());
               // The best start is refitted for longer, so the time does not grow in proportion: what two say
               // of many is tried out, and mended.
@@ -194,14 +201,13 @@ Index Hunt::restarts(const Trial& winner, const std::vector<Index>& widths,
   return std::isfinite(found) ? static_cast<Index>(found) : 1;
 }
 
-Hunt::Phases Hunt::control_phases(const TuneData& data, const std::vector<Index>& widths,
-                                  const std::vector<Index>& inputs, const Phases& from) {
+Hunt::Phases Hunt::control_phases(const TuneData& data, const DenseShape& shape, const Phases& from) {
   Phases dense = from;
   dense.dense = true;
   dense.budget.reset();
   dense.rule = sparsity::BudgetRule::constraint;
-  dense.model = [&data, widths, inputs](const TrialSettings& settings) {
-    return dense_network(data, widths, inputs, settings);
+  dense.model = [&data, shape](const TrialSettings& settings) {
+    return dense_network(data, shape, settings);
   };
   return dense;
 }

@@ -26,28 +26,27 @@ class Hunt {
   /// The best trials again, from other seeds: which one is best in the median. Throws Error where none keeps
   /// its budget.
   sparsity::Trial winner(const Trials& trials);
-  /// From so many seeds, trained on all rows at the end, and measured on the test set.
-  Trials seeds(const sparsity::Trial& winner);
+  /// From so many seeds, trained on all rows at the end, and measured on the test set. With `shapes`, the
+  /// networks of each seed are dense ones of its own shape.
+  Trials seeds(const sparsity::Trial& winner, const std::vector<DenseShape>& shapes = {});
   /// The network of one of these seeds.
   nn::Sequential<float> final_network(const sparsity::Trial& winner, Index seed) const;
   /// How often a dense network is trained from another start in the time that the sparse one takes. Measured
   /// once, and kept in the journal.
-  Index restarts(const sparsity::Trial& winner, const std::vector<Index>& widths,
-                 const std::vector<Index>& inputs);
+  Index restarts(const sparsity::Trial& winner, const DenseShape& shape);
 
   sparsity::TrialSettings settings_of(const sparsity::Trial& trial) const;
 
   /// What a trial of a dense network of these widths is. It is trained and, with halving, ended as the
   /// others.
-  static Phases control_phases(const TuneData& data, const std::vector<Index>& widths,
-                               const std::vector<Index>& inputs, const Phases& from);
+  static Phases control_phases(const TuneData& data, const DenseShape& shape, const Phases& from);
 
  private:
   struct Ended {
     nn::Sequential<float> model;
     sparsity::TrialResult result;
   };
-  Ended final_run(const sparsity::Trial& winner, Index seed) const;
+  Ended final_run(const sparsity::Trial& winner, Index seed, const Phases& phases) const;
   Index objectives() const { return phases_.rule == sparsity::BudgetRule::front ? 2 : 1; }
   Phases with_all_epochs() const;
   sparsity::TuneOptions options_for(Index trials, std::uint64_t seed) const;

@@ -26,10 +26,6 @@ std::vector<Index> list_in(const TrialResult& result, const char* name) {
   return list;
 }
 
-bool has_figure(const TrialResult& result, const char* name) {
-  return std::ranges::any_of(result.figures, [&](const auto& figure) { return figure.first == name; });
-}
-
 Json finite_or_null(double value) {
   return std::isfinite(value) ? Json(value) : Json();
 }

@@ -12,7 +12,6 @@ namespace taper::apps {
 /// A figure of a result; NaN where there is none of this name.
 double figure_in(const sparsity::TrialResult& result, const char* name);
 std::vector<Index> list_in(const sparsity::TrialResult& result, const char* name);
-bool has_figure(const sparsity::TrialResult& result, const char* name);
 
 Json finite_or_null(double value);
 /// NaN for none.

@@ -177,10 +177,11 @@ nn::Sequential<float> offered_network(const TuneData& data, const TrialSettings&
   return net;
 }
 
-nn::Sequential<float> dense_network(const TuneData& data, const std::vector<Index>& widths,
-                                    const std::vector<Index>& inputs, const TrialSettings& settings) {
+nn::Sequential<float> dense_network(const TuneData& data, const DenseShape& shape,
+                                    const TrialSettings& settings) {
+  const std::vector<Index>& widths = shape.widths;
   nn::Sequential<float> net;
-  net.push_back(nn::Select<float>(inputs, data.train.x.shape()[1]));
+  net.push_back(nn::Select<float>(shape.inputs, data.train.x.shape()[1]));
   for (std::size_t k = 0; k + 1 < widths.size(); ++k) {
     if (k > 0) push_activation(net, settings.word("activation", "tanh"));
     net.push_back(nn::Linear<float>(widths[k], widths[k + 1]));

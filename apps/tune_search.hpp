@@ -47,9 +47,17 @@ Index hidden_layers(const sparsity::TrialSettings& settings);
 /// The network that is offered: `layers` hidden layers of `width` units.
 nn::Sequential<float> offered_network(const TuneData& data, const sparsity::TrialSettings& settings);
 
-/// A dense network of these widths, which reads these inputs.
-nn::Sequential<float> dense_network(const TuneData& data, const std::vector<Index>& widths,
-                                    const std::vector<Index>& inputs,
+/// The shape of a network that was found.
+struct DenseShape {
+  std::vector<Index> widths;  ///< of its matrices: inputs of each, and the outputs of the last
+  std::vector<Index> inputs;  ///< the columns that it reads
+
+  /// Whether there is a network of it: not where a layer has no unit.
+  bool is_network() const { return !widths.empty() && std::ranges::count(widths, Index{0}) == 0; }
+};
+
+/// A dense network of this shape.
+nn::Sequential<float> dense_network(const TuneData& data, const DenseShape& shape,
                                     const sparsity::TrialSettings& settings);
 
 }  // namespace taper::apps

@@ -14,7 +14,6 @@ namespace {
 
 using sparsity::SearchDimension;
 using sparsity::Trial;
-using sparsity::TrialResult;
 using sparsity::TrialSettings;
 using Phases = sparsity::TwoPhaseOptions<float>;
 
@@ -28,26 +27,35 @@ data::Dataset<float> both(const data::Dataset<float>& a, const data::Dataset<flo
   return {stacked(a.x, b.x), stacked(a.y, b.y), a.features, a.target};
 }
 
-/// The dense networks beside one that was found.
+/// The dense networks beside those that were found.
 struct Control {
   Json report;
   std::vector<Trial> seeds;
 };
 
+DenseShape shape_of(const Trial& trial) {
+  return {list_in(trial.result, "widths"), list_in(trial.result, "inputs")};
+}
+
+/// Settings are searched for with the shape of the winner; then each seed has a dense network of its own
+/// shape.
 Control run_control(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
-                    const std::string& name, Hunt& hunt, const Trial& winner, const TrialResult& shape,
+                    const std::string& name, Hunt& hunt, const Trial& winner, const std::vector<Trial>& found,
                     const Phases& phases, Index tries) {
   Control control;
-  const std::vector<Index> widths = list_in(shape, "widths"), inputs = list_in(shape, "inputs");
-  if (!has_figure(shape, "widths")) {
-    control.report = {{"none", "no seed ends with a network"}};
+  std::vector<DenseShape> shapes;
+  for (const Trial& seed : found) shapes.push_back(shape_of(seed));
+  const auto a_network = std::ranges::find_if(shapes, &DenseShape::is_network);
+  if (a_network == shapes.end()) {
+    control.report = {{"none", "no seed ends with a network that reads anything"}};
     return control;
   }
-  if (widths.empty() || std::ranges::count(widths, Index{0}) > 0) {
-    control.report = {{"none", "the network that was found is a constant"}};
-    return control;
+  DenseShape shape = shape_of(winner);
+  if (!shape.is_network()) shape = *a_network;  // a trial that another program has added says nothing of it
+  for (DenseShape& one : shapes) {
+    if (!one.is_network()) one = shape;
   }
-  const Index restarts = hunt.restarts(winner, widths, inputs);
+  const Index restarts = hunt.restarts(winner, shape);
   Searched searched_dense;
   searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2),
                                SearchDimension::log_integer("epochs", 5, 150)};
@@ -68,11 +76,11 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
     }
   }
   Hunt dense(data, all, options, fmt::format("{} control of {}", name, winner.number), searched_dense,
-             Hunt::control_phases(data, widths, inputs, phases));
+             Hunt::control_phases(data, shape, phases));
   const std::vector<Trial> trials = dense.search(tries, 0);
   const Trial best = dense.winner(trials);
-  control.seeds = dense.seeds(best);
-  control.report = {{"widths", widths},
+  control.seeds = dense.seeds(best, shapes);
+  control.report = {{"widths", shape.widths},
                     {"tries", trials.size()},
                     {"starts_of_each", restarts},
                     {"winner", trial_as_json(dense, best, data)},
@@ -90,12 +98,7 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
   report.update(spread_of(seeds));
   Control control;
   if (options.control) {
-    // A trial that another program has added says nothing of its network.
-    const auto ran =
-        std::ranges::find_if(seeds, [](const Trial& seed) { return has_figure(seed.result, "widths"); });
-    const bool is_said = has_figure(winner.result, "widths") || ran == seeds.end();
-    const TrialResult& shape = is_said ? winner.result : ran->result;
-    control = run_control(data, all, options, name, hunt, winner, shape, phases, tries);
+    control = run_control(data, all, options, name, hunt, winner, seeds, phases, tries);
     report["control"] = control.report;
     std::vector<double> differences;
     for (std::size_t k = 0; k < std::min(seeds.size(), control.seeds.size()); ++k) {

@@ -2,12 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <set>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <taper/instantiate.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/select.hpp>
+#include <taper/sparsity/brain_surgeon.hpp>
 #include <taper/sparsity/shrink.hpp>
 
 namespace taper::sparsity {
@@ -134,9 +138,10 @@ template <class T> void leave_out(nn::Linear<T>& layer, Index input, double mean
   weight.col(input).setZero();
 }
 
+/// The units of a chain, when the bias makes up for one that goes.
 template <class T>
 std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequential<T>>& matrices,
-                           const Sample<T>& sample) {
+                           const Sample<T>& sample, double loss) {
   Tape<T> tape(Mode::evaluation);
   Var<T> at = tape.constant(sample.x);
   std::vector<Var<T>> entering;
@@ -144,8 +149,6 @@ std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequenti
     if (entering.size() < matrices.size() && matrices[entering.size()].part == k) entering.push_back(at);
     at = model[k](at);
   }
-  const double loss = static_cast<double>(sample.loss(at, tape.constant(sample.y)).item());
-  if (!std::isfinite(loss)) throw Error(in_cut_units, "the loss is ", loss, ": expected a finite one");
   std::vector<Unit> units;
   for (std::size_t l = 0; l < matrices.size(); ++l) {
     nn::Linear<T>& layer = *matrices[l].layer;
@@ -163,29 +166,100 @@ std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequenti
   return units;
 }
 
-/// Leaves out the units of one step, the cheapest first.
+/// The places of the weights that read a unit, in the block of the model.
 template <class T>
-void cut_some(nn::Sequential<T>& model, const Sample<T>& sample, Index size, SizeMeasure measure,
-              double step) {
-  const Matrices<nn::Sequential<T>> matrices = matrices_of(model);
-  ChainSizes sizes(matrices, measure);
-  std::vector<Unit> units = units_of(model, matrices, sample);
-  const Index before = sizes.size();
+std::vector<Index> entries_of(const nn::Parameters<T>& parameters, const nn::Sequential<T>& model,
+                              const Matrices<nn::Sequential<T>>& matrices, const Unit& unit) {
+  const ChainMatrix<nn::Linear<T>>& matrix = matrices[unit.matrix];
+  const Index first = parameters.entry(model.name(matrix.part) + ".weight").offset;
+  std::vector<Index> entries;
+  for (Index i = 0; i < matrix.layer->outputs(); ++i) {
+    entries.push_back(first + i * matrix.layer->inputs() + unit.input);
+  }
+  return entries;
+}
+
+/// The units that are still there, when all other weights make up for one that goes.
+template <class T>
+std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequential<T>>& matrices,
+                           const Sample<T>& sample, double loss, BrainSurgeon<T>& surgeon,
+                           const std::set<std::pair<std::size_t, Index>>& gone) {
+  const nn::Parameters<T> parameters = model.parameters();
+  std::vector<Unit> units;
+  for (std::size_t l = 0; l < matrices.size(); ++l) {
+    for (Index j = 0; j < matrices[l].layer->inputs(); ++j) {
+      if (gone.contains({l, j})) continue;
+      units.push_back({l, j, 0, 0});
+      surgeon.store(surgeon.without(entries_of(parameters, model, matrices, units.back())));
+      units.back().rise = sample.loss_from(model, 0, sample.x) - loss;
+    }
+  }
+  surgeon.store(surgeon.values());
+  return units;
+}
+
+/// Those that cost least for what they save first; of which the loss is not finite without them, last.
+void sort_units(std::vector<Unit>& units, const ChainSizes& sizes) {
   const auto share = [&](const Unit& unit) {
     return unit.rise / static_cast<double>(sizes.saved(unit.matrix));
   };
-  // A unit whose loss is not finite without it comes last.
   std::ranges::stable_sort(units, [&](const Unit& a, const Unit& b) {
     const double of_a = share(a), of_b = share(b);
     return std::isfinite(of_a) && (!std::isfinite(of_b) || of_a < of_b);
   });
-  for (const Unit& unit : units) {
-    if (sizes.inputs(unit.matrix) == 1) continue;
-    leave_out(*matrices[unit.matrix].layer, unit.input, unit.mean);
-    sizes.drop_input(unit.matrix);
+}
+
+/// Leaves out the units of one step.
+template <class T>
+void cut_some(nn::Sequential<T>& model, const data::Dataset<T>& some, const nn::Loss<T>& loss, Index size,
+              const CutUnitsOptions<T>& options) {
+  const Matrices<nn::Sequential<T>> matrices = matrices_of(model);
+  const nn::Parameters<T> parameters = model.parameters();
+  const Sample<T> sample{some.inputs(), some.targets(), loss};
+  const auto loss_now = [&] {
+    const double now = sample.loss_from(model, 0, sample.x);
+    if (std::isfinite(now)) return now;
+    throw Error(in_cut_units, "the loss is ", now, ": expected a finite one");
+  };
+  ChainSizes sizes(matrices, options.measure);
+  const Index before = sizes.size();
+  const auto is_enough = [&] {
     const Index now = sizes.size();
-    if (now <= size || static_cast<double>(before - now) >= step * static_cast<double>(before)) break;
+    return now <= size || static_cast<double>(before - now) >= options.step * static_cast<double>(before);
+  };
+  double now = loss_now();
+  // A matrix of few rows has the rank of these.
+  const data::Dataset<T> for_curvature = spaced_rows(some, std::max<Index>(1024, 2 * parameters.count()));
+  std::optional<BrainSurgeon<T>> surgeon;
+  if (parameters.count() <= options.most_for_second_order) {
+    surgeon = BrainSurgeon<T>::of(model, for_curvature, loss);
   }
+  if (!surgeon) {
+    std::vector<Unit> units = units_of(model, matrices, sample, now);
+    sort_units(units, sizes);
+    for (const Unit& unit : units) {
+      if (sizes.inputs(unit.matrix) == 1) continue;
+      leave_out(*matrices[unit.matrix].layer, unit.input, unit.mean);
+      sizes.drop_input(unit.matrix);
+      if (is_enough()) return;
+    }
+    return;
+  }
+  // Of two that make up for each other only one is cheap: all are measured again when one has gone.
+  std::set<std::pair<std::size_t, Index>> gone;
+  do {
+    std::vector<Unit> units = units_of(model, matrices, sample, now, *surgeon, gone);
+    std::erase_if(units, [&](const Unit& unit) { return sizes.inputs(unit.matrix) == 1; });
+    if (units.empty()) return;
+    sort_units(units, sizes);
+    const Unit& unit = units.front();
+    surgeon->remove(entries_of(parameters, model, matrices, unit));
+    surgeon->store(surgeon->values());
+    gone.insert({unit.matrix, unit.input});
+    sizes.drop_input(unit.matrix);
+    if (is_enough()) return;
+    now = loss_now();
+  } while (true);
 }
 
 }  // namespace
@@ -210,11 +284,10 @@ void cut_units(nn::Sequential<T>& model, const data::Dataset<T>& data,
   check_dense(model);
   const KeepRandomState keep;
   const data::Dataset<T> some = spaced_rows(data, options.rows);
-  const Sample<T> sample{some.inputs(), some.targets(), loss};
   while (chain_size(model, options.measure) > size) {
     const Index before = chain_size(model, options.measure);
     nn::Sequential<T> less = model;
-    cut_some(less, sample, size, options.measure, options.step);
+    cut_some(less, some, loss, size, options);
     less = shrink(less, {.examples = data.inputs(), .threshold = 0.0, .tolerance = 1e-2}).model;
     if (chain_size(less, options.measure) >= before) {
       throw Error(in_cut_units,

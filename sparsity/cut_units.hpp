@@ -18,6 +18,9 @@ template <class T> struct CutUnitsOptions {
   double step = 0.03;
   /// How many rows of the data the rise of the loss is measured on, evenly spaced; all where there are fewer.
   Index rows = 4096;
+  /// Up to so many parameters, all others make up for a unit that goes (BrainSurgeon); above, or where the
+  /// loss has no Gauss-Newton matrix, a bias does.
+  Index most_for_second_order = 2000;
   /// Trains what is left, after each step. It changes values and not shapes.
   std::function<void(nn::Sequential<T>&)> train = {};
 };
@@ -25,12 +28,14 @@ template <class T> struct CutUnitsOptions {
 /// Cuts a chain of matrices to a size, unit by unit: again and again the unit goes without which the loss
 /// rises least for each parameter (or multiply-add) that is saved, and what is left is trained again.
 ///
-/// A unit is an input of a matrix: what a hidden unit gives, or a column of the data. In place of one that
-/// goes, the bias of the matrix takes its mean on the rows, and shrink() deletes what nobody reads any more.
-/// The rise is measured by leaving out each unit in turn, and not by a second derivative (Mozer and
-/// Smolensky, "Skeletonization: a technique for trimming the fat from a network via relevance assessment",
-/// 1989, whose relevance is this rise); for networks of some hundred units it costs less than a step of
-/// training. The last unit of a layer stays.
+/// A unit is an input of a matrix: what a hidden unit gives, or a column of the data. When one goes, all
+/// other weights make up for it to second order (Stahlberger and Riedmiller, "Fast network pruning and
+/// feature extraction using the unit-OBS algorithm", 1996); without second order, the bias of the matrix
+/// takes its mean on the rows. shrink() deletes what nobody reads any more. The rise is not that of the
+/// second-order model, which is a poor one so far away: each unit is left out in turn, and the loss measured
+/// (as in Mozer and Smolensky, "Skeletonization: a technique for trimming the fat from a network via
+/// relevance assessment", 1989); for networks of some hundred units that costs less than a step of training.
+/// The last unit of a layer stays.
 ///
 /// The model is a chain of nn::Linear, perhaps an nn::Select in front, and layers without parameters that
 /// treat each unit by itself, such as activations; its parameters are not factorized. It ends at `size` or

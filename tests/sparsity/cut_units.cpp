@@ -132,7 +132,7 @@ TEST_CASE("cut_units: one step takes the unit that a search by plain loops finds
     }
     ++cut;
     Chain less = chain;
-    cut_units(less, set, nn::mse_loss, size - 1, {.step = 1e-9});
+    cut_units(less, set, nn::mse_loss, size - 1, {.step = 1e-9, .most_for_second_order = 0});
     CHECK(chain_size(less, SizeMeasure::parameters) < size);
     const Tensor<double> outputs = train::predict(less, set.x);
     for (Index i = 0; i < outputs.size(); ++i) {
@@ -160,6 +160,43 @@ TEST_CASE("cut_units: what does nothing goes first, in any units, and the loss s
     cut_units(chain, set, nn::mse_loss, 4 * 7 + 7 + 7 * 6 + 6 + 6 + 1);
     CHECK(chain_size(chain, SizeMeasure::parameters) == 4 * 7 + 7 + 7 * 6 + 6 + 6 + 1);
     CHECK(train::evaluate(chain, set, nn::mse_loss) < 1e-24 * unit * unit);
+  }
+}
+
+TEST_CASE("cut_units: of units that say the same, one takes over, in any units and with any loss") {
+  for (const double unit : {1e-8, 1.0, 1e8}) {
+    CAPTURE(unit);
+    Rng rng(12);
+    manual_seed(13);
+    Chain small(nn::Linear<double>(3, 4), nn::Tanh<double>(), nn::Linear<double>(4, 1));
+    matrix_at(small, 2).weight.value().vector() *= unit;
+    matrix_at(small, 2).bias->value().vector() *= unit;
+    auto set = random_rows(rng, 200, 3, 1);
+    set.y = train::predict(small, set.x);
+    // Each hidden unit stands there twice, and has half of the weight each time.
+    Chain large(nn::Linear<double>(3, 8), nn::Tanh<double>(), nn::Linear<double>(8, 1));
+    for (Index i = 0; i < 8; ++i) {
+      matrix_at(large, 0).weight.value().matrix().row(i) =
+          matrix_at(small, 0).weight.value().matrix().row(i / 2);
+      matrix_at(large, 0).bias->value()[i] = matrix_at(small, 0).bias->value()[i / 2];
+      matrix_at(large, 2).weight.value()[i] = matrix_at(small, 2).weight.value()[i / 2] / 2;
+    }
+    matrix_at(large, 2).bias->value()[0] = matrix_at(small, 2).bias->value()[0];
+    const double variance = set.y.view().vector().squaredNorm() / 200;
+    const Index size = chain_size(small, SizeMeasure::parameters);
+    for (const double step : {0.03, 0.4}) {  // one by one, and several of one matrix
+      Chain less = large;
+      cut_units(less, set, nn::mse_loss, size, {.step = step});
+      CHECK(chain_size(less, SizeMeasure::parameters) == size);
+      CHECK(train::evaluate(less, set, nn::mse_loss) < 2e-2 * variance);
+    }
+    Chain by_bias = large;
+    cut_units(by_bias, set, nn::mse_loss, size, {.most_for_second_order = 0});
+    CHECK(train::evaluate(by_bias, set, nn::mse_loss) > 4e-2 * variance);
+    // There is no Gauss-Newton matrix of Huber's loss: the bias does what it can.
+    Chain absolute = large;
+    cut_units(absolute, set, nn::huber_loss, size);
+    CHECK(chain_size(absolute, SizeMeasure::parameters) <= size);
   }
 }
 
