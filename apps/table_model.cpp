@@ -176,28 +176,29 @@ void save_table_model(const TableModel& model, const std::string& path) {
     note_file(path);
     return;
   }
-  const TemporaryFolder folder;
-  const std::filesystem::path meanwhile = folder.path / "model.safetensors";
-  write(meanwhile);
-  const std::string bytes = data::read_bytes(meanwhile, "save");
+  const std::string bytes = [&] {
+    const TemporaryFolder folder;
+    const std::filesystem::path meanwhile = folder.path / "model.safetensors";
+    write(meanwhile);
+    return data::read_bytes(meanwhile, "save");
+  }();
   std::fwrite(bytes.data(), 1, bytes.size(), stdout);
   flush_standard_output();
 }
 
 void read_like(const TableModel& model, TableFormat& format) {
   format.model_missing_words = model.preprocessing.missing_words;
-  format.model_categories.clear();
+  std::vector<std::string> numeric;
   for (const data::InputColumn& column : model.preprocessing.columns) {
-    if (column.kind == data::ColumnKind::category) format.model_categories.push_back(column.name);
+    if (column.kind == data::ColumnKind::number) numeric.push_back(column.name);
   }
   const data::TargetColumn& target = model.preprocessing.target;
-  const auto is_more_than_number = [](const std::string& label) {  // "x", or "01"
+  const auto is_number = [](const std::string& label) {  // neither "x" nor "01"
     double value;
-    return data::parse_number(label, value) != data::NumberKind::finite || data::number_text(value) != label;
+    return data::parse_number(label, value) == data::NumberKind::finite && data::number_text(value) == label;
   };
-  if (std::ranges::any_of(target.classes, is_more_than_number)) {
-    format.model_categories.push_back(target.name);
-  }
+  if (std::ranges::all_of(target.classes, is_number)) numeric.push_back(target.name);
+  format.model_numeric = std::move(numeric);
 }
 
 io::Archive open_model(const std::string& path, const CommonOptions& common) {

@@ -33,8 +33,8 @@ TableModel linear_model(data::Preprocessing preprocessing, Link link, const Tens
 /// read or written.
 void save_table_model(const TableModel& model, const std::string& path);
 
-/// Reads a table as the one that the model has learned from: the same columns hold labels, and the same
-/// further cells count as missing.
+/// Reads a table as the one that the model has learned from: its numbers are numbers, all other columns hold
+/// labels, and the same further cells count as missing.
 void read_like(const TableModel& model, TableFormat& format);
 
 /// An archive from a file; "-" is standard input.

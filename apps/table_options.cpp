@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <taper/autodiff/error.hpp>
 #include <taper/data/arff.hpp>
 #include <taper/data/file.hpp>
 #include <taper/data/number.hpp>
 #include <taper/data/quote.hpp>
+#include <taper/data/utf8.hpp>
 
 namespace taper::apps {
 namespace {
@@ -39,6 +41,20 @@ void drop_columns(data::SparseSet& set, const std::vector<std::string>& names) {
     kept.starts.push_back(static_cast<int>(kept.values.size()));
   }
   set = std::move(kept);
+}
+
+/// Cells that are one of these words are missing.
+void mark_missing(data::Column& column, const std::vector<std::string>& words) {
+  for (const std::string& word : words) {
+    double number = 0;
+    const bool is_number = data::parse_number(word, number) == data::NumberKind::finite;
+    for (double& value : column.values) {
+      if (std::isnan(value)) continue;
+      const bool is_it = column.labels.empty() ? is_number && value == number
+                                               : column.labels[static_cast<std::size_t>(value)] == word;
+      if (is_it) value = std::numeric_limits<double>::quiet_NaN();
+    }
+  }
 }
 
 /// Throws for a column that cannot be one of labels.
@@ -141,7 +157,7 @@ std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string&
                            .decimal = '.',
                            .missing = data::Missing::keep,
                            .categorical = categorical,
-                           .categorical_if_there = model_categories,
+                           .numeric = model_numeric,
                            .text = true};
   if (!separator.empty()) {
     const auto named = separators.find(separator);
@@ -151,7 +167,14 @@ std::variant<data::Table, data::SparseSet> TableFormat::parse(const std::string&
   for (const std::vector<std::string>& words : {missing_words, model_missing_words}) {
     options.missing_words.insert(options.missing_words.end(), words.begin(), words.end());
   }
+  for (const std::string& word : missing_words) {
+    if (data::valid_utf8(word) == word) continue;
+    throw Error("table", "--missing-words ", quote(word), ": expected UTF-8");
+  }
   data::Table table = data::parse_table(text, options, source);
+  if (data::is_arff(text)) {
+    for (data::Column& column : table.columns) mark_missing(column, model_missing_words);
+  }
   for (const std::string& name : drop) table.take(name);
   return table;
 }

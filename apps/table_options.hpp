@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <taper/data/encode.hpp>
 #include <taper/data/libsvm.hpp>
@@ -18,8 +19,10 @@ struct TableFormat {
   std::string separator, decimal = ".";
   std::vector<std::string> categorical, drop, missing_words;
   bool no_header = false;
-  /// Of the table that a model has learned from (see read_like), where this one is a CSV, too.
-  std::vector<std::string> model_categories = {}, model_missing_words = {};
+  /// How a model takes a table (see read_like): the columns that hold numbers, if it says so, and further
+  /// cells that count as missing, in a CSV or ARFF.
+  std::optional<std::vector<std::string>> model_numeric = {};
+  std::vector<std::string> model_missing_words = {};
 
   /// Throws Error for options that only a CSV has a use for; the file is `what`: "LIBSVM".
   void refuse_csv_options(const std::string& what) const;

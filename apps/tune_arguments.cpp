@@ -63,6 +63,10 @@ void TuneArguments::refuse(const Command& command, const std::string& choice,
 
 void TuneArguments::draw(const TuneStudy& found, const std::string& loss_name, bool prints) const {
   if (plot.empty()) return;
+  if (found.sizes.empty()) {
+    tell(study.quiet, "no figure is drawn: no seed ends within a budget");
+    return;
+  }
   const SizesAxes axes{
       .loss = loss_name == "mse" ? "test MSE" : "test log loss",
       .size = study.measure == sparsity::SizeMeasure::parameters ? "parameters" : "multiply-adds",

@@ -126,15 +126,16 @@ Trial Hunt::winner(const Trials& trials) {
 }
 
 Hunt::Trials Hunt::seeds(const Trial& winner, const std::vector<DenseShape>& shapes) {
-  const SearchSpace grid({SearchDimension::integer("seed", 0, options_.seeds - 1)});
-  sparsity::TuneOptions tune = options_for(options_.seeds, options_.seed);
+  const Index count = shapes.empty() ? options_.seeds : static_cast<Index>(shapes.size());
+  const SearchSpace grid({SearchDimension::integer("seed", 0, count - 1)});
+  sparsity::TuneOptions tune = options_for(count, options_.seed);
   tune.sampler = Sampler::grid;
   tune.objectives = objectives();
   tune.note += " winner " + as_json(settings_of(winner)).dump();
   if (!shapes.empty()) tune.note += " shapes";
   for (const DenseShape& shape : shapes) tune.note += ' ' + Json{shape.widths, shape.inputs}.dump();
   say_progress(tune, name_ + " seeds");
-  return run(fmt::format(" {} seeds of {}", options_.seeds, winner.number), tune, grid,
+  return run(fmt::format(" {} seeds of {}", count, winner.number), tune, grid,
              [&](const TrialSettings& at, std::uint64_t) -> std::unique_ptr<sparsity::RunningTrial> {
                return std::make_unique<Final>([&, at]() {
                  const Index seed = at.integer("seed", 0);

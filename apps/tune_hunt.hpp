@@ -26,8 +26,8 @@ class Hunt {
   /// The best trials again, from other seeds: which one is best in the median. Throws Error where none keeps
   /// its budget.
   sparsity::Trial winner(const Trials& trials);
-  /// From so many seeds, trained on all rows at the end, and measured on the test set. With `shapes`, the
-  /// networks of each seed are dense ones of its own shape.
+  /// From as many seeds as are asked for, trained on all rows at the end, and measured on the test set. With
+  /// `shapes`, there is a seed for each, whose networks are dense ones of that shape.
   Trials seeds(const sparsity::Trial& winner, const std::vector<DenseShape>& shapes = {});
   /// The network of one of these seeds.
   nn::Sequential<float> final_network(const sparsity::Trial& winner, Index seed) const;

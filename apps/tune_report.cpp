@@ -64,8 +64,9 @@ Json seeds_as_json(const std::vector<Trial>& seeds, const TuneData& data) {
 
 double judged(const Trial& trial) {
   if (!trial.is_feasible()) return std::nan("");
-  const double test = figure_in(trial.result, "test");
-  return std::isfinite(test) ? test : figure_in(trial.result, "validation_loss");
+  const bool is_tested =
+      std::ranges::any_of(trial.result.figures, [](const auto& figure) { return figure.first == "test"; });
+  return figure_in(trial.result, is_tested ? "test" : "validation_loss");
 }
 
 Json spread_of(const std::vector<Trial>& seeds) {
@@ -111,6 +112,10 @@ void print_study(const Json& report, const std::string& loss) {
   fmt::print("{:>8} {:>6} {:>20} {:>11} {:>11} {:>11} {:>11} {:>11}\n", "budget", "size", "widths",
              "validation", "median", "from", "to", "dense");
   for (const auto& one : report["found"]) {
+    if (one.contains("error")) {
+      fmt::print("{:>8} {}\n", one["budget"].dump(), one["error"].get<std::string>());
+      continue;
+    }
     const Json& winner = one["winner"];
     const auto number = [](const Json& from, const char* key) {
       return from.contains(key) && from[key].is_number() ? fmt::format("{:.5g}", from[key].get<double>())

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <taper/autodiff/error.hpp>
+#include <taper/data/utf8.hpp>
 #include <taper/nn/layers/activations.hpp>
 #include <taper/nn/layers/linear.hpp>
 #include <taper/nn/layers/select.hpp>
@@ -53,6 +54,9 @@ void read_search(const std::string& text, Searched& to) {
     throw Error("tune", "--search ", text,
                 ": expected NAME=LOW:HIGH, with :log or :int behind, NAME=WORD,WORD or NAME=VALUE");
   };
+  if (data::valid_utf8(text) != text) {
+    throw Error("tune", "--search ", data::valid_utf8(text), ": expected UTF-8");
+  }
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) fail();
   const std::string name = text.substr(0, equals), value = text.substr(equals + 1);

@@ -31,30 +31,40 @@ data::Dataset<float> both(const data::Dataset<float>& a, const data::Dataset<flo
 struct Control {
   Json report;
   std::vector<Trial> seeds;
+  std::vector<std::size_t> beside;  ///< of these seeds that were found
+
+  /// What the dense network beside a seed comes to; NaN where there is none.
+  double judged_beside(std::size_t seed) const {
+    for (std::size_t k = 0; k < seeds.size(); ++k) {
+      if (beside[k] == seed) return judged(seeds[k]);
+    }
+    return std::nan("");
+  }
 };
 
 DenseShape shape_of(const Trial& trial) {
   return {list_in(trial.result, "widths"), list_in(trial.result, "inputs")};
 }
 
-/// Settings are searched for with the shape of the winner; then each seed has a dense network of its own
-/// shape.
+/// Settings are searched for with the shape of the winner; then each seed that is judged, and reads anything,
+/// has a dense network of its own shape beside it.
 Control run_control(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
                     const std::string& name, Hunt& hunt, const Trial& winner, const std::vector<Trial>& found,
                     const Phases& phases, Index tries) {
   Control control;
   std::vector<DenseShape> shapes;
-  for (const Trial& seed : found) shapes.push_back(shape_of(seed));
-  const auto a_network = std::ranges::find_if(shapes, &DenseShape::is_network);
-  if (a_network == shapes.end()) {
-    control.report = {{"none", "no seed ends with a network that reads anything"}};
+  for (std::size_t k = 0; k < found.size(); ++k) {
+    if (!std::isfinite(judged(found[k])) || !shape_of(found[k]).is_network()) continue;
+    shapes.push_back(shape_of(found[k]));
+    control.beside.push_back(k);
+  }
+  if (shapes.empty()) {
+    control.report = {{"none", "no seed ends within the budget with a network that reads anything"}};
     return control;
   }
   DenseShape shape = shape_of(winner);
-  if (!shape.is_network()) shape = *a_network;  // a trial that another program has added says nothing of it
-  for (DenseShape& one : shapes) {
-    if (!one.is_network()) one = shape;
-  }
+  // A trial that another program has added says nothing of its network.
+  if (!shape.is_network()) shape = shapes.front();
   const Index restarts = hunt.restarts(winner, shape);
   Searched searched_dense;
   searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2),
@@ -89,6 +99,31 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   return control;
 }
 
+/// Seed by seed, what was found beside what is dense.
+Json comparison(const std::vector<Trial>& seeds, const Control& control) {
+  std::vector<double> differences;
+  for (std::size_t k = 0; k < seeds.size(); ++k) {
+    const double difference = judged(seeds[k]) - control.judged_beside(k);
+    if (std::isfinite(difference)) differences.push_back(difference);
+  }
+  const double paired = median_of(differences);
+  const auto lower = std::ranges::count_if(differences, [](double difference) { return difference < 0; });
+  const bool is_worth_it = paired < 0;
+  std::string says = "there is nothing to compare";
+  if (std::isfinite(paired)) {
+    says = fmt::format(
+        "training sparse is {}worth it: {:.4g} {} a dense network of the same widths, and lower in {} of {} "
+        "seeds",
+        is_worth_it ? "" : "not ", std::abs(paired), is_worth_it ? "below" : "above", lower,
+        differences.size());
+  }
+  return {{"control", control.report},
+          {"paired_median_difference", finite_or_null(paired)},
+          {"lower_in", lower},  // a median of few seeds can be below 0 by chance
+          {"worth_it", is_worth_it},
+          {"says", says}};
+}
+
 /// One network that was found, from seeds, and its control.
 Json report_on_found(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
                      const std::string& name, Hunt& hunt, const Trial& winner, const Phases& phases,
@@ -98,36 +133,19 @@ Json report_on_found(const TuneData& data, const data::Dataset<float>& all, cons
   report.update(spread_of(seeds));
   Control control;
   if (options.control) {
-    control = run_control(data, all, options, name, hunt, winner, seeds, phases, tries);
-    report["control"] = control.report;
-    std::vector<double> differences;
-    for (std::size_t k = 0; k < std::min(seeds.size(), control.seeds.size()); ++k) {
-      const double difference = judged(seeds[k]) - judged(control.seeds[k]);
-      if (std::isfinite(difference)) differences.push_back(difference);
+    try {
+      control = run_control(data, all, options, name, hunt, winner, seeds, phases, tries);
+    } catch (const Error& error) {  // what was found is not lost
+      control.report = {{"none", error.what()}};
     }
-    const double paired = median_of(differences);
-    const auto lower = std::ranges::count_if(differences, [](double difference) { return difference < 0; });
-    const std::string seeds_say = fmt::format(", and lower in {} of {} seeds", lower, differences.size());
-    report["paired_median_difference"] = finite_or_null(paired);
-    report["lower_in"] = lower;  // a median of few seeds can be below 0 by chance
-    report["worth_it"] = paired < 0;
-    report["says"] =
-        report["seeds_within_budget"] == 0 ? std::string("no seed ends within the budget")
-        : !std::isfinite(paired)           ? std::string("there is no dense network to compare with")
-        : paired < 0
-            ? fmt::format("training sparse is worth it: {:.4g} below a dense network of the same widths",
-                          -paired) +
-                  seeds_say
-            : fmt::format("training sparse is not worth it: {:.4g} above a dense network of the same widths",
-                          paired) +
-                  seeds_say;
+    report.update(comparison(seeds, control));
   }
   const auto group = study.sizes.empty() ? 0 : study.sizes.back().alpha + 1;
   std::optional<std::size_t> best;
   for (std::size_t k = 0; k < seeds.size(); ++k) {
     if (!seeds[k].is_feasible()) continue;
-    const double dense = k < control.seeds.size() ? judged(control.seeds[k]) : std::nan("");
-    study.sizes.push_back({group, figure_in(seeds[k].result, "size"), std::nan(""), judged(seeds[k]), dense});
+    study.sizes.push_back({group, figure_in(seeds[k].result, "size"), std::nan(""), judged(seeds[k]),
+                           control.judged_beside(k)});
     if (!best || is_better(seeds[k].result, seeds[*best].result)) best = k;
   }
   study.model.reset();
@@ -181,6 +199,7 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
   std::vector<std::pair<std::string, std::vector<Trial>>> studies;
   const auto count = static_cast<double>(std::max<std::size_t>(options.budgets.size(), 1));
   const double seconds = options.minutes * 60 / count;
+  bool any = false;
   for (const Index budget : options.budgets) {
     phases.budget = budget;
     phases.rule = options.soft ? sparsity::BudgetRule::penalty : sparsity::BudgetRule::constraint;
@@ -188,12 +207,17 @@ TuneStudy run_tune_study(const TuneData& data, const TuneStudyOptions& options) 
     Hunt hunt(data, all, options, name, searched(options, data.train.rows(), budget), phases);
     const std::vector<Trial> trials = hunt.search(options.trials, seconds);
     studies.emplace_back(name, trials);
-    const Trial winner = hunt.winner(trials);
     Json report{{"budget", budget},
                 {"trials", trials.size()},
                 {"failed", std::ranges::count(trials, Trial::State::failed, &Trial::state)}};
-    report.update(report_on_found(data, all, options, name, hunt, winner, phases,
-                                  static_cast<Index>(trials.size()), study));
+    try {
+      report.update(report_on_found(data, all, options, name, hunt, hunt.winner(trials), phases,
+                                    static_cast<Index>(trials.size()), study));
+      any = true;
+    } catch (const Error& error) {  // what other budgets came to is not lost
+      if (!any && budget == options.budgets.back()) throw;
+      report["error"] = error.what();
+    }
     found.push_back(report);
   }
   if (options.budgets.empty()) {

@@ -134,9 +134,9 @@ class Reader {
       }
       kinds_[static_cast<std::size_t>(found - columns_.begin())] = Kind::labels;
     }
-    for (std::size_t k = 0; k < columns_.size(); ++k) {
-      const auto& others = options_.categorical_if_there;
-      if (std::ranges::find(others, columns_[k].name) != others.end()) kinds_[k] = Kind::labels;
+    for (std::size_t k = 0; k < columns_.size() && options_.numeric; ++k) {
+      const std::vector<std::string>& numeric = *options_.numeric;
+      if (std::ranges::find(numeric, columns_[k].name) == numeric.end()) kinds_[k] = Kind::labels;
     }
   }
 

@@ -27,8 +27,9 @@ struct CsvOptions {
   std::vector<std::string> missing_words = {"", "NA", "N/A", "NaN", "nan", "?", "null", "NULL"};
   /// Names of the columns to be read as labels rather than numbers.
   std::vector<std::string> categorical = {};
-  /// The same, of columns that need not be there.
-  std::vector<std::string> categorical_if_there = {};
+  /// Where it is given: the names of the columns that may hold numbers, if they are there; all others are
+  /// read as labels.
+  std::optional<std::vector<std::string>> numeric = {};
   /// Whether a column whose first cell that is not missing is no number is read as labels, too.
   bool text = false;
 };

@@ -130,7 +130,11 @@ Preprocessing fit_preprocessing(const Table& training, TargetColumn target,
   }
   Preprocessing result;
   result.target = std::move(target);
-  result.missing_words = options.missing_words;
+  for (const std::string& word : options.missing_words) {
+    if (std::ranges::find(result.missing_words, word) == result.missing_words.end()) {
+      result.missing_words.push_back(word);
+    }
+  }
   set_target_scale(result.target, training.column(result.target.name));
   if (training.columns.size() < 2) {
     throw Error("table", "only the target ", quote(result.target.name),

@@ -118,8 +118,15 @@ Journal::~Journal() = default;
 
 std::vector<Trial> Journal::begin(const StudyDescription& study) {
   File& file = *file_;
-  const JournalJson description = description_of(study);
-  if (!is_utf8(file.name) || !is_utf8(description)) {
+  JournalJson description;
+  bool is_text = is_utf8(file.name);
+  try {
+    description = description_of(study);
+    is_text = is_text && is_utf8(description);
+  } catch (const JournalJson::type_error&) {  // of a choice inside of a text
+    is_text = false;
+  }
+  if (!is_text) {
     throw Error("journal", file.lines.path(), ": the study '", data::valid_utf8(file.name),
                 "' has a name, a note or settings that are not UTF-8: expected text that JSON can hold");
   }

@@ -7,7 +7,7 @@
 namespace taper::io {
 
 /// The version of what to_json writes.
-inline constexpr int preprocessing_version = 1;
+inline constexpr int preprocessing_version = 2;
 
 /// A preprocessing as JSON in one line, for the metadata of a model's file: the columns with their kinds,
 /// categories and fills, the features with means and scales, the target with its classes. Numbers are read

@@ -1,13 +1,28 @@
 #include <taper/sparsity/brain_surgeon.hpp>
 
 #include <algorithm>
-#include <cmath>
+#include <functional>
 
 #include <Eigen/Cholesky>
 
 #include <taper/instantiate.hpp>
+#include <taper/optim/entry_sets.hpp>
 
 namespace taper::sparsity {
+namespace {
+
+/// The mean of the set that each entry belongs to.
+Eigen::VectorXd means_of_sets(const Eigen::VectorXd& values, const std::vector<Index>& set_of) {
+  const Index sets = set_of.empty() ? 0 : *std::ranges::max_element(set_of) + 1;
+  Eigen::VectorXd sums = Eigen::VectorXd::Zero(sets), counts = sums;
+  for (std::size_t i = 0; i < set_of.size(); ++i) {
+    sums[set_of[i]] += values[static_cast<Index>(i)];
+    counts[set_of[i]] += 1;
+  }
+  return sums.cwiseQuotient(counts.cwiseMax(1))(set_of);
+}
+
+}  // namespace
 
 template <class T>
 std::optional<BrainSurgeon<T>> BrainSurgeon<T>::of(nn::Module<T>& model, const data::Dataset<T>& data,
@@ -25,15 +40,15 @@ std::optional<BrainSurgeon<T>> BrainSurgeon<T>::of(nn::Module<T>& model, const d
     return {};
   }
   optim::GaussNewton<T>& problem = *surgeon.problem_;
-  problem.sync();
   surgeon.values_ = problem.point();
   const Index n = problem.size();
   using Square = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   Square matrix = Square::Zero(n, n);
   problem.curvature(surgeon.values_, problem.counting(), matrix.data());
-  // In units in which its diagonal is 1.
-  Eigen::VectorXd roots = matrix.diagonal().cwiseMax(0).cwiseSqrt();
-  roots = (roots.array() > 0).select(roots.cwiseInverse(), 1);
+  // In units in which the mean of its diagonal over the entries of one unit is 1.
+  const Eigen::VectorXd means = means_of_sets(
+      matrix.diagonal().cwiseMax(0), optim::sets_of_one_unit(problem.parameters(), problem.positions()));
+  const Eigen::VectorXd roots = (means.array() > 0).select(means.cwiseSqrt().cwiseInverse(), 1);
   matrix = roots.asDiagonal() * matrix * roots.asDiagonal();
   matrix.diagonal().array() += damping;
   const Eigen::LLT<Eigen::MatrixXd> factor(matrix);
@@ -44,7 +59,7 @@ std::optional<BrainSurgeon<T>> BrainSurgeon<T>::of(nn::Module<T>& model, const d
   return surgeon;
 }
 
-template <class T> void BrainSurgeon<T>::remove(std::span<const Index> entries) {
+template <class T> void BrainSurgeon<T>::remove(const Removed& entries) {
   values_ = without(entries);
   const std::vector<Index> places = places_of(entries);
   const Eigen::MatrixXd columns = inverse_(Eigen::all, places), block = columns(places, Eigen::all);
@@ -53,28 +68,31 @@ template <class T> void BrainSurgeon<T>::remove(std::span<const Index> entries) 
   inverse_(Eigen::all, places).setZero();
 }
 
-template <class T> std::vector<double> BrainSurgeon<T>::without(std::span<const Index> entries) const {
+template <class T> std::vector<double> BrainSurgeon<T>::without(const Removed& entries) const {
   const std::vector<Index> places = places_of(entries);
-  const Eigen::VectorXd step = step_without(places);
-  std::vector<double> result = values_;
-  for (std::size_t i = 0; i < result.size(); ++i) result[i] += step[static_cast<Index>(i)];
-  for (const Index place : places) result[static_cast<std::size_t>(place)] = 0;
+  const auto zeros = static_cast<Index>(entries.zero.size());
+  const Eigen::Map<const Eigen::VectorXd> values(values_.data(), static_cast<Index>(values_.size()));
+  const Eigen::MatrixXd columns = inverse_(Eigen::all, places), block = columns(places, Eigen::all);
+  Eigen::VectorXd moved = values(places);
+  moved.tail(moved.size() - zeros).setZero();
+  const Eigen::VectorXd after = values - columns * block.ldlt().solve(moved);
+  std::vector<double> result(after.begin(), after.end());
+  for (std::size_t k = 0; k < places.size(); ++k) {
+    const auto place = static_cast<std::size_t>(places[k]);
+    result[place] = static_cast<Index>(k) < zeros ? 0 : values_[place];
+  }
   return result;
 }
 
-template <class T> std::vector<Index> BrainSurgeon<T>::places_of(std::span<const Index> entries) const {
+template <class T> std::vector<Index> BrainSurgeon<T>::places_of(const Removed& entries) const {
   const std::span<const Index> positions = problem_->positions();
   std::vector<Index> places;
-  for (const Index entry : entries) {
-    places.push_back(static_cast<Index>(std::ranges::lower_bound(positions, entry) - positions.begin()));
+  for (const std::vector<Index>& some : {std::cref(entries.zero), std::cref(entries.held)}) {
+    for (const Index entry : some) {
+      places.push_back(static_cast<Index>(std::ranges::lower_bound(positions, entry) - positions.begin()));
+    }
   }
   return places;
-}
-
-template <class T> Eigen::VectorXd BrainSurgeon<T>::step_without(const std::vector<Index>& places) const {
-  const Eigen::Map<const Eigen::VectorXd> values(values_.data(), static_cast<Index>(values_.size()));
-  const Eigen::MatrixXd columns = inverse_(Eigen::all, places), block = columns(places, Eigen::all);
-  return -columns * block.ldlt().solve(Eigen::VectorXd(values(places)));
 }
 
 TAPER_INSTANTIATE_CLASS(BrainSurgeon)

@@ -20,8 +20,9 @@ namespace taper::sparsity {
 ///
 ///     d = -H^-1(:, E) (H^-1(E, E))^-1 w_E.
 ///
-/// H is the Gauss-Newton matrix of the mean loss, plus a share of its diagonal: what the rows hardly
-/// determine does not move far. So the units of parameters do not matter.
+/// H is the Gauss-Newton matrix of the mean loss, plus a share of its diagonal, of which the mean over
+/// entries of one unit (optim::sets_of_one_unit) is taken: what the rows hardly determine does not move far,
+/// and the units of parameters do not matter.
 template <class T> class BrainSurgeon {
  public:
   /// Nothing where the loss or the model has no Gauss-Newton matrix (see optim::LevenbergMarquardt), or that
@@ -30,11 +31,15 @@ template <class T> class BrainSurgeon {
   static std::optional<BrainSurgeon> of(nn::Module<T>& model, const data::Dataset<T>& data,
                                         const std::type_identity_t<nn::Loss<T>>& loss, double damping = 1e-3);
 
-  /// Sets entries to zero, which are given by their places in the model's block, and keeps them there; the
-  /// others make up for them.
-  void remove(std::span<const Index> entries);
+  /// Entries, by their places in the model's block, that are set to zero, and others that stay as they are:
+  /// those that do nothing any more once the first are zero, and could not make up for anything.
+  struct Removed {
+    std::vector<Index> zero, held = {};
+  };
+  /// Takes these out, for good; the others make up for them.
+  void remove(const Removed& entries);
   /// The values after that, were it done. To be stored with `store`.
-  std::vector<double> without(std::span<const Index> entries) const;
+  std::vector<double> without(const Removed& entries) const;
 
   /// The values now.
   std::span<const double> values() const { return values_; }
@@ -44,8 +49,8 @@ template <class T> class BrainSurgeon {
  private:
   BrainSurgeon() = default;
 
-  std::vector<Index> places_of(std::span<const Index> entries) const;
-  Eigen::VectorXd step_without(const std::vector<Index>& places) const;
+  /// The places among the free entries, the zero ones first.
+  std::vector<Index> places_of(const Removed& entries) const;
 
   std::unique_ptr<optim::GaussNewton<T>> problem_;
   std::vector<double> values_;

@@ -166,15 +166,25 @@ std::vector<Unit> units_of(nn::Sequential<T>& model, const Matrices<nn::Sequenti
   return units;
 }
 
-/// The places of the weights that read a unit, in the block of the model.
+/// The weights that read a unit, which go, and those that make it, which do nothing then.
 template <class T>
-std::vector<Index> entries_of(const nn::Parameters<T>& parameters, const nn::Sequential<T>& model,
-                              const Matrices<nn::Sequential<T>>& matrices, const Unit& unit) {
-  const ChainMatrix<nn::Linear<T>>& matrix = matrices[unit.matrix];
-  const Index first = parameters.entry(model.name(matrix.part) + ".weight").offset;
-  std::vector<Index> entries;
-  for (Index i = 0; i < matrix.layer->outputs(); ++i) {
-    entries.push_back(first + i * matrix.layer->inputs() + unit.input);
+typename BrainSurgeon<T>::Removed entries_of(const nn::Parameters<T>& parameters,
+                                             const nn::Sequential<T>& model,
+                                             const Matrices<nn::Sequential<T>>& matrices, const Unit& unit) {
+  typename BrainSurgeon<T>::Removed entries;
+  const auto name_of = [&](std::size_t l) { return model.name(matrices[l].part); };
+  const Index inputs = matrices[unit.matrix].layer->inputs();
+  const Index first = parameters.entry(name_of(unit.matrix) + ".weight").offset;
+  for (Index i = 0; i < matrices[unit.matrix].layer->outputs(); ++i) {
+    entries.zero.push_back(first + i * inputs + unit.input);
+  }
+  if (unit.matrix == 0) return entries;
+  const nn::Linear<T>& maker = *matrices[unit.matrix - 1].layer;
+  const Index row =
+      parameters.entry(name_of(unit.matrix - 1) + ".weight").offset + unit.input * maker.inputs();
+  for (Index j = 0; j < maker.inputs(); ++j) entries.held.push_back(row + j);
+  if (maker.bias) {
+    entries.held.push_back(parameters.entry(name_of(unit.matrix - 1) + ".bias").offset + unit.input);
   }
   return entries;
 }
@@ -228,10 +238,11 @@ void cut_some(nn::Sequential<T>& model, const data::Dataset<T>& some, const nn::
     return now <= size || static_cast<double>(before - now) >= options.step * static_cast<double>(before);
   };
   double now = loss_now();
-  // A matrix of few rows has the rank of these.
-  const data::Dataset<T> for_curvature = spaced_rows(some, std::max<Index>(1024, 2 * parameters.count()));
+  data::Dataset<T> for_curvature;
   std::optional<BrainSurgeon<T>> surgeon;
   if (parameters.count() <= options.most_for_second_order) {
+    // A matrix of few rows has the rank of these.
+    for_curvature = spaced_rows(some, std::max<Index>(1024, 2 * parameters.count()));
     surgeon = BrainSurgeon<T>::of(model, for_curvature, loss);
   }
   if (!surgeon) {

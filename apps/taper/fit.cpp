@@ -1,7 +1,6 @@
 #include <fmt/core.h>
 
 #include <chrono>
-#include <utility>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
 #include <taper/data/arff.hpp>
@@ -41,7 +40,7 @@ class Fit : public Verb {
     const TableProblem problem = load_table_problem(options_.table, options_.target, options_.task, options_);
     std::optional<std::variant<data::Table, data::SparseSet>> test;
     std::vector<std::string> test_notes;
-    if (!test_.empty()) test = read_test(problem.target, test_notes);
+    if (!test_.empty()) test = read_test(problem, test_notes);
     tell_problem(options_.quiet, problem);
 
     Learned learned = learn(options_, problem);
@@ -95,13 +94,18 @@ class Fit : public Verb {
                                                           : "classes";
   }
 
-  std::variant<data::Table, data::SparseSet> read_test(const data::TargetColumn& target,
+  std::variant<data::Table, data::SparseSet> read_test(const TableProblem& problem,
                                                        std::vector<std::string>& notes) const {
     TableFormat format = options_.table;
     format.file = test_;
     // The model reads its columns by name; others need not be there.
-    format.drop.clear();
-    format.model_categories = std::exchange(format.categorical, {});
+    format.drop.clear(), format.categorical.clear();
+    if (problem.table) {
+      format.model_numeric.emplace();
+      for (const data::Column& column : problem.table->columns) {
+        if (column.labels.empty()) format.model_numeric->push_back(column.name);
+      }
+    }
     require_one_stream("fit", {"TABLE", options_.table.file}, {"--test", test_}, "standard input");
     const auto [text, source] = format.read_text(options_);
     if (data::is_arff(text) || data::is_libsvm(text)) {  // options of TABLE, where that is a CSV
@@ -110,12 +114,12 @@ class Fit : public Verb {
     }
     auto read = parse_table(format, text, source);
     if (auto* const table = std::get_if<data::Table>(&read)) {
-      static_cast<void>(table->column(target.name));
+      static_cast<void>(table->column(problem.target.name));
       const Index before = table->rows();
-      data::drop_missing_rows(*table, target.name);
+      data::drop_missing_rows(*table, problem.target.name);
       if (table->rows() < before) notes.push_back(rows_left_out(before - table->rows(), before));
       if (table->rows() == 0) {
-        throw Error("target", "column ", data::quote(target.name), " of ", test_,
+        throw Error("target", "column ", data::quote(problem.target.name), " of ", test_,
                     " is missing in every row: expected values");
       }
     }

@@ -50,9 +50,9 @@ std::vector<Index> all_rows(const TableProblem& problem) {
 
 data::Preprocessing prepare(const LearnOptions& options, const TableProblem& problem,
                             const std::vector<Index>& chosen) {
-  return data::fit_preprocessing(data::rows(*problem.table, chosen), problem.target,
-                                 {.most_categories = options.most_categories,
-                                  .missing_words = options.table.missing_words});
+  return data::fit_preprocessing(
+      data::rows(*problem.table, chosen), problem.target,
+      {.most_categories = options.most_categories, .missing_words = options.table.missing_words});
 }
 
 /// By how much the losses of one model are above those of another on the same rows, in standard errors.

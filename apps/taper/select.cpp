@@ -46,7 +46,8 @@ class Select : public Verb {
            "the "
            "penalty\n"
            "             of the model; not there where there are neither\n"
-           "A network, halves and many classes choose among columns that vary, and of those that are equal up "
+           "A network, halves and many classes choose among columns that vary, and of those that are equal "
+           "up "
            "to units\n"
            "among the first; the others stand at the end, and the JSON says why they are left out.";
   }
@@ -208,8 +209,8 @@ class Select : public Verb {
     Json proof{{"kind", "slopes of what is left out"},
                {"penalty", certificate.penalty},
                {"left_out", certificate.left_out},
-               {"left_out_weight", certificate.left_out_weight},
-               {"violated", names_of(certificate.violated)}};
+               {"left_out_weight", certificate.left_out_weight}};
+    if (certificate.is_measured()) proof["violated"] = names_of(certificate.violated);
     if (certificate.relative_gap) proof["relative_gap"] = *certificate.relative_gap;
     const sparsity::FeaturePoint& point = chosen.path[chosen.chosen];
     Json figures{{"data", problem.source},

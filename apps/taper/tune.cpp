@@ -76,8 +76,7 @@ class TuneVerb : public Verb {
       study.report["target_deviation"] = target.scale;  // of which losses are in squares
     }
     study.report["notes"] = problem.notes;
-    if (!save_.empty()) {
-      if (!study.model) throw Error("tune", "--save: expected a network, but no seed ends within the budget");
+    if (study.model) {
       std::vector<Index> kept;
       TableModel model = network_model(*study.model, rows.preprocessing, kept);
       model.about = {{"model", "network"}, {"rows", problem.rows()}, {"found", study.report["found"].back()}};
@@ -89,6 +88,9 @@ class TuneVerb : public Verb {
     const bool prints = save_ != "-" && options_.prints();
     if (prints) print_study(study.report, rows.data.loss_name);
     arguments_.draw(study, rows.data.loss_name, prints);
+    if (!save_.empty() && !study.model) {
+      throw Error("tune", "--save ", save_, ": expected a network, but no seed ends within the last budget");
+    }
   }
 
  private:
@@ -112,9 +114,9 @@ class TuneVerb : public Verb {
     };
     const std::vector<Index> train = rows_at(inner.train);
     TuneRows rows;
-    rows.preprocessing = data::fit_preprocessing(data::rows(*problem.table, train), problem.target,
-                                                 {.most_categories = options_.most_categories,
-                                                  .missing_words = options_.table.missing_words});
+    rows.preprocessing = data::fit_preprocessing(
+        data::rows(*problem.table, train), problem.target,
+        {.most_categories = options_.most_categories, .missing_words = options_.table.missing_words});
     std::vector<std::string> ignored;
     const auto set = [&](const std::vector<Index>& chosen) {
       return dataset_of(rows_of(rows.preprocessing, problem, chosen, ignored));

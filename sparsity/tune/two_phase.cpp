@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <deque>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <numeric>
 
 #include <taper/instantiate.hpp>
@@ -307,10 +308,12 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
       throw Error(in_two_phase, "a budget of ", *options.budget, ": expected 1 at least");
     }
     const Index starts = TwoPhaseSettings(settings).starts;
-    for (Index k = 0; k < starts; ++k) {
+    runs_.resize(static_cast<std::size_t>(starts));
+    make_ = [=, this, &train, &validation](std::size_t k) {
       const std::uint64_t own = k == 0 ? seed : Rng(seed, static_cast<std::uint64_t>(k)).bits();
-      runs_.emplace_back(settings, own, train, validation, options_);
-    }
+      return std::make_unique<TwoPhaseRun<T>>(settings, own, train, validation, options_);
+    };
+    runs_.front() = make_(0);  // what is wrong with the settings is said now
   }
 
   TrialResult advance(Index epochs) override {
@@ -318,20 +321,23 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
   }
 
   TwoPhaseOutcome<T> outcome(double share) {
-    if (runs_.size() == 1) return runs_.front().advance(share, share);
+    if (runs_.size() == 1) return runs_.front()->advance(share, share);
     std::optional<TwoPhaseOutcome<T>> best;
-    const TwoPhaseRun<T>* of = nullptr;
+    std::shared_ptr<const TwoPhaseRun<T>> of;
     std::string fault;  // of the first start that diverges, and is not taken
-    for (TwoPhaseRun<T>& run : runs_) {
+    for (std::size_t k = 0; k < runs_.size(); ++k) {
+      std::shared_ptr<TwoPhaseRun<T>> run = std::move(runs_[k]);
+      if (run == nullptr) run = make_(k);
+      if (options_.epochs > 1) runs_[k] = run;  // it may go on
       try {
-        TwoPhaseOutcome<T> one = run.advance(share, share / 4);
+        TwoPhaseOutcome<T> one = run->advance(share, share / 4);
         if (!std::isfinite(one.validation_loss)) {
           throw Error(in_two_phase, "a loss of ", one.validation_loss,
                       " on the validation set: expected a finite number");
         }
         if (best && !is_better(result_of(one, options_), result_of(*best, options_))) continue;
         best = std::move(one);
-        of = &run;
+        of = run;
       } catch (const Error& error) {
         if (fault.empty()) fault = error.what();
       }
@@ -345,7 +351,8 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
 
  private:
   const TwoPhaseOptions<T> options_;
-  std::deque<TwoPhaseRun<T>> runs_;  // which stay where they are
+  std::function<std::unique_ptr<TwoPhaseRun<T>>(std::size_t start)> make_;
+  std::vector<std::shared_ptr<TwoPhaseRun<T>>> runs_;  // by start, where there is one
 };
 
 }  // namespace

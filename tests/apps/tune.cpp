@@ -53,6 +53,9 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
   CHECK(found["control"]["tries"] == 2);
   CHECK(found["control"]["starts_of_each"] >= 1);
   CHECK(found["worth_it"] == (found["paired_median_difference"] < 0));
+  for (std::size_t k = 0; k < 2; ++k) {  // each beside one of its own shape
+    CHECK(found["control"]["seeds"][k]["widths"] == found["seeds"][k]["widths"]);
+  }
   int lower = 0;
   for (std::size_t k = 0; k < 2; ++k) {
     lower += found["seeds"][k]["test_mse"] < found["control"]["seeds"][k]["test_mse"] ? 1 : 0;

@@ -19,7 +19,7 @@ data::Preprocessing learned() {
       "01-01,1,0.1\n0.2,d,2021-01-02,1,5\n",
       {.missing = data::Missing::keep, .text = true});
   return data::fit_preprocessing(table, data::decide_target(table.column("y")),
-                                 {.missing_words = {"-", "none"}});
+                                 {.missing_words = {"-", "none", "-"}});
 }
 
 std::string message_of(const std::string& text) {
@@ -72,13 +72,13 @@ TEST_CASE("preprocessing as JSON: everything else is refused") {
     text[Json::json_pointer(pointer)] = value;
     return message_of(text.dump());
   };
-  CHECK(changed("/version", 2) ==
-        "[load] m.safetensors has a preprocessing of version 2: expected 1, which this program reads");
+  CHECK(changed("/version", 1) ==
+        "[load] m.safetensors has a preprocessing of version 1: expected 2, which this program reads");
   CHECK(changed("/version", "x").find("of version \"x\"") != std::string::npos);
   for (const std::string& message : {
            message_of(""),
            message_of("[1]"),
-           message_of("{\"version\":1}"),
+           message_of("{\"version\":2}"),
            changed("/missing_words", 3),
            changed("/missing_words", {"x", "x"}),
            changed("/columns", 3),

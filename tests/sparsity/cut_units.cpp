@@ -206,7 +206,7 @@ TEST_CASE("cut_units: sizes in both measures, training between, the same bits on
   const Chain chain(nn::Linear<double>(5, 12), nn::ReLU<double>(), nn::Linear<double>(12, 2));
   CHECK(chain_size(chain, SizeMeasure::parameters) == 5 * 12 + 12 + 12 * 2 + 2);
   CHECK(chain_size(chain, SizeMeasure::multiply_adds) == 5 * 12 + 12 * 2);
-  const auto set = random_rows(rng, 60, 5, 2);
+  const auto set = random_rows(rng, 500, 5, 2);
   std::vector<Tensor<double>> results;
   const int threads_before = threads();
   for (const int count : {1, 3}) {
