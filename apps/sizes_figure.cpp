@@ -145,7 +145,8 @@ Figure sizes_figure(const std::vector<SizedLoss>& points, const SizesAxes& axes)
       "  set offsets graph 0, graph 0, graph 0.12, graph 0.08\n",
       low, high, size_tics(low, high), quoted(axes.size), quoted(axes.loss));
   for (const Mean* end : {smallest, largest}) {  // above the frame, clear of all curves
-    if (!axes.alpha || end == nullptr || (end == largest && largest->size == smallest->size))
+    if (!axes.alpha) break;
+    if (end == nullptr || (end == largest && largest->size == smallest->size))
       continue;  // on top of the first
     // Two that are near grow away from each other.
     const bool near = std::log(largest->size / smallest->size) < 0.25 * std::log(high / low);

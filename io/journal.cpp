@@ -24,15 +24,6 @@ JournalJson attribute_of(const std::vector<double>& figure) {
   return figure.size() == 1 ? JournalJson(figure.front()) : JournalJson(figure);
 }
 
-bool is_utf8(const JournalJson& value) {
-  try {
-    static_cast<void>(value.dump());
-  } catch (const JournalJson::type_error&) {
-    return false;
-  }
-  return true;
-}
-
 std::string worker_name() {
   char host[64] = "host";
   gethostname(host, sizeof host - 1);
@@ -119,14 +110,10 @@ Journal::~Journal() = default;
 std::vector<Trial> Journal::begin(const StudyDescription& study) {
   File& file = *file_;
   JournalJson description;
-  bool is_text = is_utf8(file.name);
   try {
     description = description_of(study);
-    is_text = is_text && is_utf8(description);
-  } catch (const JournalJson::type_error&) {  // of a choice inside of a text
-    is_text = false;
-  }
-  if (!is_text) {
+    static_cast<void>(JournalJson{file.name, description}.dump());  // which refuses what is not UTF-8
+  } catch (const JournalJson::type_error&) {
     throw Error("journal", file.lines.path(), ": the study '", data::valid_utf8(file.name),
                 "' has a name, a note or settings that are not UTF-8: expected text that JSON can hold");
   }

@@ -112,6 +112,20 @@ TEST_CASE("brain surgeon: what the rows say nothing about stays, and the bits do
   }
   set_threads(before);
   CHECK(results[0] == results[1]);
+  // Held entries keep their bits, which move else: with the weight that reads a unit at 0, those that make it
+  // could only seem to make up for it.
   Line line = start;
+  const auto surgeon = BrainSurgeon<double>::of(line, set, nn::mse_loss);
+  const auto parameters = line.parameters();
+  const Index maker = parameters.entry("0.weight").offset, reader = parameters.entry("1.weight").offset;
+  const auto values = surgeon->values();
+  const auto place = [&](std::size_t j) {
+    return static_cast<std::size_t>(maker - parameters.entries()[0].offset) + j;
+  };
+  const std::vector<double> loose = surgeon->without({{reader}}),
+                            held = surgeon->without({{reader}, {maker, maker + 1}});
+  CHECK(loose[place(0)] != values[place(0)]);
+  for (const std::size_t j : {0, 1}) CHECK(held[place(j)] == values[place(j)]);
+  CHECK(held[place(3)] != values[place(3)]);  // of the other unit, which makes up for it
   CHECK_FALSE(BrainSurgeon<double>::of(line, set, nn::huber_loss));
 }

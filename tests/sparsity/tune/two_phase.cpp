@@ -62,7 +62,7 @@ TEST_CASE(
   CHECK(std::ranges::count(found.inputs, Index{4}) == 1);
   CHECK(found.validation_loss == train::evaluate(found.model, job.validation, nn::mse_loss));
   CHECK(found.train_loss == train::evaluate(found.model, job.train, nn::mse_loss));
-  CHECK(found.validation_loss < 0.01);  // of a variance of about 1.5; the noise is 0.0025
+  CHECK(found.validation_loss < 0.01);                      // of a variance of about 1.5; the noise is 0.0025
   CHECK(found.validation_loss < 1.05 * found.shrunk_loss);  // what is left has made up for what went
   Index elements = 0;
   found.model.for_parameters(
