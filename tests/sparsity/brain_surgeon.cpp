@@ -80,6 +80,16 @@ TEST_CASE("brain surgeon: of a line, what is left is the least squares of the ot
     const BrainSurgeon<double>::Removed second{{weight + 1}}, others{{weight, weight + 3}};
     check(surgeon->without(second), {0, 2, 3});
     check(surgeon->without(others), {1, 2});
+    // With column 2 held, the others fit what it leaves.
+    auto rest = set;
+    for (Index i = 0; i < rest.rows(); ++i) rest.y[i] -= best[2] * set.x[4 * i + 2];
+    std::vector<double> expected = least_squares(rest, {0, 3});
+    expected[2] = best[2];
+    const std::vector<double> held = surgeon->without({{weight + 1}, {weight + 2}});
+    for (std::size_t j = 0; j < 5; ++j) {
+      CAPTURE(j);
+      CHECK(std::abs(held[j] - expected[j]) <= 1e-7 * std::abs(expected[j]));
+    }
     CHECK(std::equal(surgeon->values().begin(), surgeon->values().end(), best.begin()));
     surgeon->remove(second);
     check(surgeon->values(), {0, 2, 3});
