@@ -13,6 +13,7 @@
 #include <taper/data/checksum.hpp>
 #include <taper/io/journal.hpp>
 #include <taper/train/evaluate.hpp>
+#include <taper/version.hpp>
 
 #include "tune_report.hpp"
 
@@ -56,7 +57,9 @@ Hunt::Hunt(const TuneData& data, const data::Dataset<float>& all, const TuneStud
       phases_(std::move(phases)) {
   const std::vector<View<const float>> views{data.train.x.view(), data.train.y.view(),
                                              data.validation.x.view(), data.validation.y.view()};
-  note_ = fmt::format("{} {:016x} {}", data.name, data::checksum<float>(views), as_json(held_).dump());
+  // Another version may come to other networks from the same settings and seeds.
+  note_ = fmt::format("taper {} {} {:016x} {}", version, data.name, data::checksum<float>(views),
+                      as_json(held_).dump());
   note_ += phases_.measure == sparsity::SizeMeasure::parameters ? " parameters" : " multiply_adds";
   if (phases_.budget) note_ += fmt::format(" budget {}", *phases_.budget);
   if (phases_.rule == sparsity::BudgetRule::penalty) note_ += " soft";

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <fstream>
+#include <taper/version.hpp>
 
 #include "../../apps/tune_report.hpp"
 #include "run.hpp"
@@ -103,6 +104,14 @@ TEST_CASE("tune: a study goes on with more trials and seeds, and another measure
     CHECK(run("tune", small + "--trials 2 " + other + " --journal '" + journal + "'")
               .err.find("differs in its") != std::string::npos);
   }
+  // So is that of another version, which may come to other networks.
+  std::string old = text(journal);
+  const std::string mine = std::string("taper ") + taper::version;
+  for (std::size_t at = 0; (at = old.find(mine, at)) != std::string::npos;)
+    old.replace(at, mine.size(), "taper 0.0.1");
+  std::ofstream(journal) << old;
+  CHECK(run("tune", small + "--trials 2 --journal '" + journal + "'").err.find("differs in its note") !=
+        std::string::npos);
 }
 
 TEST_CASE("tune: progress is on standard error, with the best so far, and the front is drawn") {
