@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <taper/optim/cholesky.hpp>
+
 namespace taper::optim {
 
 DampedMatrix::DampedMatrix(std::vector<Index> groups) : groups_(std::move(groups)) {
@@ -31,7 +33,8 @@ bool DampedMatrix::factorize(double damping) {
   factor_.triangularView<Eigen::Lower>() =
       inverse_roots_.asDiagonal() * matrix_ * inverse_roots_.asDiagonal();
   factor_.diagonal().array() += damping;
-  return Eigen::LLT<Eigen::Ref<Square>>(factor_).info() == Eigen::Success;
+  // Rows of a lower triangle are columns of an upper one.
+  return Cholesky(Eigen::Map<Eigen::MatrixXd>(factor_.data(), factor_.rows(), factor_.cols())).succeeded();
 }
 
 DampedMatrix::Vector DampedMatrix::to_coordinates(const Vector& x) const {

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include <Eigen/Cholesky>
+#include <Eigen/Core>
 
 #include <taper/autodiff/shape.hpp>
 

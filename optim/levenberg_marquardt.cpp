@@ -6,6 +6,7 @@
 
 #include <taper/autodiff/random.hpp>
 #include <taper/instantiate.hpp>
+#include <taper/optim/cholesky.hpp>
 #include <taper/optim/damped_matrix.hpp>
 #include <taper/optim/entry_sets.hpp>
 #include <taper/optim/gauss_newton.hpp>
@@ -176,18 +177,18 @@ template <class T> struct LevenbergMarquardt<T>::Run {
     const auto& matrix = damped->matrix();
     Vector roots = damped->scales()(entries).cwiseSqrt();
     roots = (roots.array() > 0).select(roots.cwiseInverse(), 0);
-    DampedMatrix::Square block(n, n);
+    Eigen::MatrixXd block(n, n);
     for (Index i = 0; i < n; ++i) {
       for (Index j = 0; j <= i; ++j) {
         const auto [low, high] =
             std::minmax(entries[static_cast<std::size_t>(i)], entries[static_cast<std::size_t>(j)]);
-        block(i, j) = roots[i] * matrix(high, low) * roots[j];
+        block(j, i) = roots[i] * matrix(high, low) * roots[j];
       }
       block(i, i) += little;
     }
-    const Eigen::LLT<Eigen::Ref<DampedMatrix::Square>> factor(block);
+    const Cholesky factor(block);
     Vector result = Vector::Zero(now.x.size());
-    if (factor.info() != Eigen::Success) return result;
+    if (!factor.succeeded()) return result;
     const Vector of_block = factor.solve(roots.cwiseProduct(now.gradient(entries)));
     for (Index i = 0; i < n; ++i) result[entries[static_cast<std::size_t>(i)]] = -roots[i] * of_block[i];
     return result;

@@ -5,7 +5,9 @@
 
 #include <Eigen/Cholesky>
 
+#include <taper/autodiff/kernels/gemm.hpp>
 #include <taper/instantiate.hpp>
+#include <taper/optim/cholesky.hpp>
 #include <taper/optim/entry_sets.hpp>
 
 namespace taper::sparsity {
@@ -42,8 +44,9 @@ std::optional<BrainSurgeon<T>> BrainSurgeon<T>::of(nn::Module<T>& model, const d
   optim::GaussNewton<T>& problem = *surgeon.problem_;
   surgeon.values_ = problem.point();
   const Index n = problem.size();
-  using Square = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  Square matrix = Square::Zero(n, n);
+  Eigen::MatrixXd& matrix = surgeon.inverse_;
+  matrix.resize(n, n);
+  // Rows of a lower triangle are columns of an upper one.
   problem.curvature(surgeon.values_, problem.counting(), matrix.data());
   // In units in which the mean of its diagonal over the entries of one unit is 1.
   const Eigen::VectorXd means = means_of_sets(
@@ -51,10 +54,10 @@ std::optional<BrainSurgeon<T>> BrainSurgeon<T>::of(nn::Module<T>& model, const d
   const Eigen::VectorXd roots = (means.array() > 0).select(means.cwiseSqrt().cwiseInverse(), 1);
   matrix = roots.asDiagonal() * matrix * roots.asDiagonal();
   matrix.diagonal().array() += damping;
-  const Eigen::LLT<Eigen::MatrixXd> factor(matrix);
-  if (factor.info() != Eigen::Success) return {};
-  surgeon.inverse_ = factor.solve(Eigen::MatrixXd::Identity(n, n));
-  surgeon.inverse_ = roots.asDiagonal() * surgeon.inverse_ * roots.asDiagonal();
+  optim::Cholesky factor(matrix);
+  if (!factor.succeeded()) return {};
+  factor.invert();
+  matrix = roots.asDiagonal() * matrix * roots.asDiagonal();
   if (!surgeon.inverse_.allFinite()) return {};
   return surgeon;
 }
@@ -63,7 +66,10 @@ template <class T> void BrainSurgeon<T>::remove(const Removed& entries) {
   values_ = without(entries);
   const std::vector<Index> places = places_of(entries);
   const Eigen::MatrixXd columns = inverse_(Eigen::all, places), block = columns(places, Eigen::all);
-  inverse_ -= columns * block.ldlt().solve(columns.transpose());
+  const Eigen::MatrixXd less = -block.ldlt().solve(columns.transpose());
+  const Index n = inverse_.rows(), count = block.rows();
+  kernels::gemm<double>(n, n, count, {less.data(), count, 1}, {columns.data(), n, 1}, inverse_.data(), n,
+                        true);
   inverse_(places, Eigen::all).setZero();
   inverse_(Eigen::all, places).setZero();
 }

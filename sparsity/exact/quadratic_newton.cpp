@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include <taper/sparsity/exact/cholesky.hpp>
+#include <taper/optim/cholesky.hpp>
 #include <taper/sparsity/exact/quadratic_model.hpp>
 #include <taper/sparsity/group_norms.hpp>
 
@@ -109,7 +109,7 @@ bool QuadraticModel::step_on_support(const Support& support) {
     if (square > 0) corner -= square * scaled * scaled.transpose();
   });
   second.diagonal().array() += ridge;
-  const Cholesky factors(second);
+  const optim::Cholesky factors(second);
   if (!factors.succeeded()) return false;
   const Eigen::VectorXd right = -scale.cwiseProduct(gradient);
   Eigen::VectorXd d = factors.solve(right);
