@@ -235,7 +235,8 @@ void cut_some(nn::Sequential<T>& model, const data::Dataset<T>& some, const nn::
   const Index before = sizes.size();
   const auto is_enough = [&] {
     const Index now = sizes.size();
-    return now <= size || static_cast<double>(before - now) >= options.step * static_cast<double>(before);
+    return now <= size ||
+           static_cast<double>(before - now) >= options.step * static_cast<double>(before - size);
   };
   double now = loss_now();
   data::Dataset<T> for_curvature;

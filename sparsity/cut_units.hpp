@@ -14,8 +14,9 @@ enum class SizeMeasure { parameters, multiply_adds };
 
 template <class T> struct CutUnitsOptions {
   SizeMeasure measure = SizeMeasure::parameters;
-  /// The share of the size that goes before the rest is trained again: one unit, where a unit is larger.
-  double step = 0.03;
+  /// The share of what is above the size that goes before the rest is trained again, and one unit at least:
+  /// the closer, the smaller the steps.
+  double step = 0.3;
   /// How many rows of the data the rise of the loss is measured on, evenly spaced; all where there are fewer.
   Index rows = 4096;
   /// Up to so many parameters, all others make up for a unit that goes (BrainSurgeon); above, or where the
