@@ -54,6 +54,7 @@ Hunt::Hunt(const TuneData& data, const data::Dataset<float>& all, const TuneStud
       name_(std::move(name)),
       space_(std::move(searched.dimensions)),
       held_(std::move(searched.held)),
+      starts_(searched.starts),
       phases_(std::move(phases)) {
   const std::vector<View<const float>> views{data.train.x.view(), data.train.y.view(),
                                              data.validation.x.view(), data.validation.y.view()};
@@ -63,6 +64,10 @@ Hunt::Hunt(const TuneData& data, const data::Dataset<float>& all, const TuneStud
   note_ += phases_.measure == sparsity::SizeMeasure::parameters ? " parameters" : " multiply_adds";
   if (phases_.budget) note_ += fmt::format(" budget {}", *phases_.budget);
   if (phases_.rule == sparsity::BudgetRule::penalty) note_ += " soft";
+  if (starts_) {
+    note_ += fmt::format(" starts in {} s: {}, {} each, {} for each epoch above {}", starts_->seconds,
+                         starts_->rest, starts_->of_start, starts_->of_epoch, starts_->least_epochs);
+  }
 }
 
 Hunt::Trials Hunt::search(Index trials, double seconds) {
@@ -78,9 +83,8 @@ Hunt::Trials Hunt::search(Index trials, double seconds) {
   }
   say_progress(tune, name_);
   const sparsity::StartTrial start = sparsity::two_phase_trials(data_.train, data_.validation, phases_);
-  return run("", tune, space_, [&](const TrialSettings& settings, std::uint64_t seed) {
-    return start(merged(settings, held_), seed);
-  });
+  return run("", tune, space_,
+             [&](const TrialSettings& settings, std::uint64_t seed) { return start(whole(settings), seed); });
 }
 
 Trial Hunt::winner(const Trials& trials) {
@@ -168,41 +172,66 @@ nn::Sequential<float> Hunt::final_network(const Trial& winner, Index seed) const
 }
 
 TrialSettings Hunt::settings_of(const Trial& trial) const {
-  return merged(space_.settings(trial.point), held_);
+  return whole(space_.settings(trial.point));
 }
 
-Index Hunt::restarts(const Trial& winner, const DenseShape& shape) {
+TrialSettings Hunt::whole(TrialSettings settings) const {
+  settings = merged(std::move(settings), held_);
+  if (starts_) settings.set("starts", starts_->with(settings.number("epochs", 0)));
+  return settings;
+}
+
+StartsInTime Hunt::dense_starts(const Trial& winner, const DenseShape& shape, double least_epochs,
+                                double most_epochs) {
   sparsity::TuneOptions tune = options_for(1, options_.seed);
   tune.sampler = Sampler::grid;
   const SearchSpace one({SearchDimension::integer("run", 0, 0)});
+  const auto measured = [&](std::uint64_t seed) -> TrialResult {
+    const auto seconds_of = [&](const TrialSettings& settings, const Phases& phases) {
+      using Clock = std::chrono::steady_clock;
+      const auto start = Clock::now();
+      sparsity::two_phase(settings, seed, data_.train, data_.validation, phases);
+      return std::chrono::duration<double>(Clock::now() - start).count();
+    };
+    const OneThread as_trials_have_it;
+    const TrialSettings settings = settings_of(winner);
+    const Phases phases = control_phases(data_, shape, phases_);
+    const auto dense = [&](double starts, double epochs) {
+      TrialSettings other = settings;
+      other.set("starts", starts), other.set("epochs", epochs);
+      return seconds_of(other, phases);
+    };
+    StartsInTime time{.seconds = seconds_of(settings, with_all_epochs()), .least_epochs = least_epochs};
+    const double of_two = dense(2, least_epochs);
+    if (most_epochs > least_epochs) {
+      time.of_epoch = std::max(dense(2, most_epochs) - of_two, 0.0) / (2 * (most_epochs - least_epochs));
+    }
+    // The best start is refitted for longer, so the time does not grow in proportion: what two say of many is
+    // tried out.
+    const double many = std::clamp(std::round(2 * time.seconds / of_two), 4.0, 1000.0);
+    time.of_start = std::max(dense(many, least_epochs) - of_two, 1e-9) / (many - 2);
+    time.rest = std::max(of_two - 2 * time.of_start, 0.0);
+    return {.objectives = {0},
+            .figures = {{"trial_seconds", {time.seconds}},
+                        {"rest_seconds", {time.rest}},
+                        {"start_seconds", {time.of_start}},
+                        {"epoch_seconds", {time.of_epoch}}}};
+  };
   const auto trials =
       run(fmt::format(" time of control of {}", winner.number), tune, one,
           [&](const TrialSettings&, std::uint64_t seed) -> std::unique_ptr<sparsity::RunningTrial> {
-            return std::make_unique<Final>([&, seed]() -> TrialResult {
-              constexpr double most_starts = 1000;  // of a trial
-              const auto seconds_of = [&](const TrialSettings& settings, const Phases& phases) {
-                using Clock = std::chrono::steady_clock;
-                const auto start = Clock::now();
-                sparsity::two_phase(settings, seed, data_.train, data_.validation, phases);
-                return std::chrono::duration<double>(Clock::now() - start).count();
-              };
-              const OneThread as_trials_have_it;
-              TrialSettings settings = settings_of(winner);
-              const Phases dense = control_phases(data_, shape, phases_);
-              const double sparse = seconds_of(settings, with_all_epochs());
-              // The best start is refitted for longer, so the time does not grow in proportion: what two say
-              // of many is tried out, and mended.
-              double starts = 2;
-              for (int round = 0; round < 2; ++round) {
-                settings.set("starts", starts);
-                const double share = sparse / seconds_of(settings, dense);
-                starts = std::clamp(std::round(starts * share), 1.0, most_starts);
-              }
-              return {.objectives = {0}, .figures = {{"restarts", {starts}}}};
-            });
+            return std::make_unique<Final>([&, seed] { return measured(seed); });
           });
-  const double found = figure_in(trials.front().result, "restarts");
-  return std::isfinite(found) ? static_cast<Index>(found) : 1;
+  const TrialResult& result = trials.front().result;
+  const StartsInTime time{.seconds = figure_in(result, "trial_seconds"),
+                          .rest = figure_in(result, "rest_seconds"),
+                          .of_start = figure_in(result, "start_seconds"),
+                          .of_epoch = figure_in(result, "epoch_seconds"),
+                          .least_epochs = least_epochs};
+  if (std::isfinite(time.with(least_epochs))) return time;
+  const std::string& message = trials.front().message;
+  throw Error("tune", "how long a dense network takes was not measured: ",
+              message.empty() ? "the trial has no start_seconds" : message);
 }
 
 Hunt::Phases Hunt::control_phases(const TuneData& data, const DenseShape& shape, const Phases& from) {

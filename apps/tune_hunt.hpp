@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <taper/data/dataset.hpp>
 #include <taper/nn/layers/sequential.hpp>
@@ -31,9 +32,10 @@ class Hunt {
   Trials seeds(const sparsity::Trial& winner, const std::vector<DenseShape>& shapes = {});
   /// The network of one of these seeds.
   nn::Sequential<float> final_network(const sparsity::Trial& winner, Index seed) const;
-  /// How often a dense network is trained from another start in the time that the sparse one takes. Measured
-  /// once, and kept in the journal.
-  Index restarts(const sparsity::Trial& winner, const DenseShape& shape);
+  /// From how many starts a dense network of this shape can be trained in the time that the winner takes,
+  /// with so many epochs. Measured once, and kept in the journal.
+  StartsInTime dense_starts(const sparsity::Trial& winner, const DenseShape& shape, double least_epochs,
+                            double most_epochs);
 
   sparsity::TrialSettings settings_of(const sparsity::Trial& trial) const;
 
@@ -42,6 +44,8 @@ class Hunt {
   static Phases control_phases(const TuneData& data, const DenseShape& shape, const Phases& from);
 
  private:
+  /// With what is held, and the starts that there is time for.
+  sparsity::TrialSettings whole(sparsity::TrialSettings settings) const;
   struct Ended {
     nn::Sequential<float> model;
     sparsity::TrialResult result;
@@ -62,6 +66,7 @@ class Hunt {
   const std::string name_;
   const sparsity::SearchSpace space_;
   const sparsity::TrialSettings held_;
+  const std::optional<StartsInTime> starts_;
   const Phases phases_;
   std::string note_;
 };

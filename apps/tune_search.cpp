@@ -122,20 +122,22 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
     const double side = std::sqrt(static_cast<double>(budget));
     constexpr double widest = 28;
     const double least = std::clamp(std::round(0.7 * side), 2.0, widest / 2);
-    const double most = std::clamp(std::round(1.5 * side), least + 2, widest);
+    const double most = std::clamp(std::round(2 * side), least + 2, widest);
     // Small networks end in worse minima, and are trained quickly: from more starts. How many is not searched
     // for, as a single start with luck would be taken for a good setting.
-    result.held.set("starts", std::clamp(std::round(1000 / static_cast<double>(budget)), 2.0, 8.0));
-    search({SearchDimension::integer("layers", 2, 3),
-            SearchDimension::log_integer("width", static_cast<Index>(least), static_cast<Index>(most)),
-            SearchDimension::log_uniform("lr", 2e-3, 1e-2),
-            SearchDimension::log_uniform("penalty", 1e-6, 1e-3),
-            SearchDimension::log_integer("epochs", 12, 40),
-            SearchDimension::log_integer("cut_iterations", 10, 20),
-            // A mean over few rows needs more decay.
-            SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
-                                         std::max(1e-3, 13 / static_cast<double>(rows))),
-            SearchDimension::log_integer("refit_iterations", 100, 300)});
+    result.held.set("starts", std::clamp(std::round(600 / static_cast<double>(budget)), 2.0, 5.0));
+    // The first phase is the cheap one, unless there are very many rows.
+    const double epochs = std::round(std::clamp(1e7 / static_cast<double>(rows), 40.0, 800.0));
+    search(
+        {SearchDimension::integer("layers", 2, 3),
+         SearchDimension::log_integer("width", static_cast<Index>(least), static_cast<Index>(most)),
+         SearchDimension::log_uniform("lr", 2e-3, 1e-2), SearchDimension::log_uniform("penalty", 1e-6, 3e-4),
+         SearchDimension::log_integer("epochs", static_cast<Index>(epochs / 8), static_cast<Index>(epochs)),
+         SearchDimension::log_integer("cut_iterations", 10, 20),
+         // A mean over few rows needs more decay.
+         SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
+                                      std::max(1e-3, 13 / static_cast<double>(rows))),
+         SearchDimension::log_integer("refit_iterations", 100, 300)});
   }
   for (const std::string& one : options.search) read_search(one, result);
   return result;

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
 #include <string>
 #include <taper/nn/layers/sequential.hpp>
 #include <taper/sparsity/tune.hpp>
@@ -11,10 +13,25 @@
 /// What a search for a size is over: settings, and the networks that they stand for.
 namespace taper::apps {
 
+/// From how many starts a trial can train in so many seconds, by its epochs: the time of a trial is that of
+/// its starts, and the rest.
+struct StartsInTime {
+  double seconds = 0, rest = 0;
+  double of_start = 1;                    ///< with the fewest epochs
+  double of_epoch = 0, least_epochs = 0;  ///< seconds of each epoch more
+
+  /// 1 at least, and 1000 at most.
+  double with(double epochs) const {
+    const double each = of_start + of_epoch * std::max(epochs - least_epochs, 0.0);
+    return std::clamp(std::round((seconds - rest) / each), 1.0, 1000.0);
+  }
+};
+
 /// What is searched, and what is held.
 struct Searched {
   std::vector<sparsity::SearchDimension> dimensions;
   sparsity::TrialSettings held;
+  std::optional<StartsInTime> starts = {};  ///< in place of a setting
 
   void set(const sparsity::SearchDimension& dimension) {
     const auto found = std::ranges::find(dimensions, dimension.name, &sparsity::SearchDimension::name);

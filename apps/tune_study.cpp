@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <taper/autodiff/error.hpp>
+#include <tuple>
+#include <utility>
 
 #include "tune_report.hpp"
 #include "tune_search.hpp"
@@ -46,6 +48,23 @@ DenseShape shape_of(const Trial& trial) {
   return {list_in(trial.result, "widths"), list_in(trial.result, "inputs")};
 }
 
+/// A dense network may need fewer epochs than one that is cut.
+SearchDimension dense_epochs(SearchDimension epochs) {
+  constexpr double fewest = 5;
+  if (epochs.kind != SearchDimension::Kind::categorical && epochs.low > fewest) epochs.low = fewest;
+  return epochs;
+}
+
+/// The smallest and the largest number that is searched.
+std::pair<double, double> range_of(const SearchDimension& dimension) {
+  if (dimension.kind != SearchDimension::Kind::categorical) return {dimension.low, dimension.high};
+  std::vector<double> numbers;
+  for (const std::string& word : dimension.choices) {
+    numbers.push_back(TrialSettings({{"one", 0, word, true}}).number("one", 0));
+  }
+  return {std::ranges::min(numbers), std::ranges::max(numbers)};
+}
+
 /// Settings are searched for with the shape of the winner; then each seed that is judged, and reads anything,
 /// has a dense network of its own shape beside it.
 Control run_control(const TuneData& data, const data::Dataset<float>& all, const TuneStudyOptions& options,
@@ -65,26 +84,29 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   DenseShape shape = shape_of(winner);
   // A trial that another program has added says nothing of its network.
   if (!shape.is_network()) shape = shapes.front();
-  const Index restarts = hunt.restarts(winner, shape);
-  Searched searched_dense;
-  searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2),
-                               SearchDimension::log_integer("epochs", 5, 150)};
-  // What concerns both is searched for in the same ranges.
   const Searched of_both = searched(options, data.train.rows(), phases.budget.value_or(0));
+  Searched searched_dense;
+  searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2)};
+  double least_epochs = of_both.held.number("epochs", 100), most_epochs = least_epochs;
+  // What concerns both is searched for in the same ranges.
+  const auto concerns_both = [](const std::string& setting) {
+    return setting == "activation" || setting == "batch_size" || setting == "epochs" ||
+           setting.starts_with("refit");
+  };
   for (const SearchDimension& one : of_both.dimensions) {
-    if (one.name == "activation" || one.name.starts_with("refit") || one.name == "batch_size") {
-      searched_dense.dimensions.push_back(one);
-    }
+    if (!concerns_both(one.name)) continue;
+    searched_dense.dimensions.push_back(one.name == "epochs" ? dense_epochs(one) : one);
+    if (one.name == "epochs") std::tie(least_epochs, most_epochs) = range_of(dense_epochs(one));
   }
-  searched_dense.held.set("starts", static_cast<double>(restarts));
   for (const auto& one : of_both.held.all()) {
-    if (one.name != "activation" && !one.name.starts_with("refit") && one.name != "batch_size") continue;
+    if (!concerns_both(one.name)) continue;
     if (one.is_word) {
       searched_dense.held.set(one.name, one.word);
     } else {
       searched_dense.held.set(one.name, one.number);
     }
   }
+  searched_dense.starts = hunt.dense_starts(winner, shape, least_epochs, most_epochs);
   Hunt dense(data, all, options, fmt::format("{} control of {}", name, winner.number), searched_dense,
              Hunt::control_phases(data, shape, phases));
   const std::vector<Trial> trials = dense.search(tries, 0);
@@ -92,7 +114,7 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   control.seeds = dense.seeds(best, shapes);
   control.report = {{"widths", shape.widths},
                     {"tries", trials.size()},
-                    {"starts_of_each", restarts},
+                    {"starts_of_each", dense.settings_of(best).integer("starts", 1)},
                     {"winner", trial_as_json(dense, best, data)},
                     {"seeds", seeds_as_json(control.seeds, data)}};
   control.report.update(spread_of(control.seeds));

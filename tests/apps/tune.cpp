@@ -5,6 +5,7 @@
 #include <taper/version.hpp>
 
 #include "../../apps/tune_report.hpp"
+#include "../../apps/tune_search.hpp"
 #include "run.hpp"
 
 using namespace programs;
@@ -13,7 +14,7 @@ namespace {
 
 // On the embedded set, as short as it can be.
 const std::string settings =
-    "--budget-parameters 60 --search epochs=2 --search path_epochs=1 --search starts=1 "
+    "--budget-parameters 60 --search epochs=2,3 --search path_epochs=1 --search starts=1 "
     "--search refit_iterations=3 --search width=8:12:int --search layers=2 --search activation=tanh "
     "--search penalty_growth=2 ";
 const std::string quick = settings + "--trials 2 --seeds 2 ";
@@ -29,6 +30,18 @@ Json without_time(Json report) {
 }
 
 }  // namespace
+
+TEST_CASE("tune: as many starts as there is time for, by their epochs") {
+  const taper::apps::StartsInTime time{
+      .seconds = 100, .rest = 10, .of_start = 2, .of_epoch = 0.5, .least_epochs = 4};
+  CHECK(time.with(4) == 45);
+  CHECK(time.with(0) == 45);
+  CHECK(time.with(5) == 36);
+  CHECK(time.with(20) == 9);
+  CHECK(time.with(1e6) == 1);
+  CHECK(taper::apps::StartsInTime{.seconds = 1e6, .of_start = 1e-3}.with(7) == 1000);
+  CHECK(taper::apps::StartsInTime{.seconds = 1, .rest = 2}.with(7) == 1);
+}
 
 TEST_CASE("tune: a network within the budget, and a dense one beside it; taken up again, the same") {
   const Folder folder;
@@ -53,6 +66,7 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
   CHECK(found["control"]["widths"] == found["winner"]["widths"]);
   CHECK(found["control"]["tries"] == 2);
   CHECK(found["control"]["starts_of_each"] >= 1);
+  CHECK(found["control"]["winner"]["settings"]["starts"] == found["control"]["starts_of_each"]);
   CHECK(found["worth_it"] == (found["paired_median_difference"] < 0));
   for (std::size_t k = 0; k < 2; ++k) {  // each beside one of its own shape
     CHECK(found["control"]["seeds"][k]["widths"] == found["seeds"][k]["widths"]);
@@ -90,7 +104,8 @@ TEST_CASE("tune: a study goes on with more trials and seeds, and another measure
     table << i % 17 << ',' << i % 23 << ',' << std::sin(i % 17) + 0.1 * (i % 23) << '\n';
   }
   table.close();
-  const std::string small = settings + "--csv '" + (folder / "t.csv") + "' --target y ";
+  // Epochs are held here, elsewhere words or a range.
+  const std::string small = settings + "--search epochs=2 --csv '" + (folder / "t.csv") + "' --target y ";
   // The whole of a study of 4 trials, and the same by way of 2 trials, whose winner may be another one.
   const auto with = [&](const char* trials, const std::string& log) {
     return without_time(figures("tune", small + "--trials " + trials + " --seeds 3 --journal '" + log + "'"));
@@ -133,7 +148,8 @@ TEST_CASE("tune: with halving, the control ends trials early as the search does"
   const Folder folder;
   const std::string journal = folder / "study.log";
   const Json found =
-      figures("tune", settings + "--trials 9 --seeds 2 --halving --journal '" + journal + "'")["found"][0];
+      figures("tune", settings + "--search epochs=6:8:int --trials 9 --seeds 2 --halving --journal '" +
+                          journal + "'")["found"][0];
   CHECK(found["trials"] == 9);
   CHECK(found["control"]["tries"] == 9);
   std::ifstream lines(journal);

@@ -21,7 +21,8 @@ with open(chapter) as file:
 page = next(block for block in blocks if "--trial" in block)
 for old, new in {
     '"tune", "--data", "DATA",': f"{program!r},",
-    '"budget": 120,': '"budget": 120, "epochs": 2, "refit_iterations": 3, "cut_iterations": 1,',
+    '"budget": 120,': '"budget": 120, "refit_iterations": 3, "cut_iterations": 1,',
+    'trial.suggest_int("epochs", 50, 800, log=True)': "2",
     "optuna.create_study().optimize": "study = optuna.create_study()\nstudy.optimize",
     "n_trials=100": "n_trials=2",
 }.items():
