@@ -194,11 +194,12 @@ void average_pool(Index planes, const Cells& rows, const Cells& columns, const T
         double total = 0;
         for (Index row = rows.begin(o); row < rows.end(o); ++row) {
           const T* const run = from + row * columns.input + begin;
-          if (count > 16) {
-            total += sum(count, run);
-          } else {
+          if (count <= 16) {
             for (Index j = 0; j < count; ++j) total += static_cast<double>(run[j]);
+            continue;
           }
+          constexpr Index piece = 64;  // short enough for the digits of T in vectors of any length
+          for (Index j = 0; j < count; j += piece) total += sum(std::min(piece, count - j), run + j);
         }
         *to++ = static_cast<T>(total / static_cast<double>(rows.size(o) * columns.size(p)));
       }
