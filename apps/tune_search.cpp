@@ -117,8 +117,8 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
             SearchDimension::log_integer("refit_iterations", 50, 300)});
     result.held.set("starts", 4);
   } else {
-    // The budget does: what is offered is one to some times its size, and small enough to be trained by
-    // Levenberg-Marquardt on the way down.
+    // The budget does: what is offered is larger, so that there is something to cut, and small enough to be
+    // trained by Levenberg-Marquardt on the way down.
     const double side = std::sqrt(static_cast<double>(budget));
     constexpr double widest = 28;
     const double least = std::clamp(std::round(0.7 * side), 2.0, widest - 8);
