@@ -134,13 +134,45 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
          SearchDimension::log_uniform("lr", 2e-3, 1e-2), SearchDimension::log_uniform("penalty", 1e-6, 3e-4),
          SearchDimension::log_integer("epochs", static_cast<Index>(epochs / 8), static_cast<Index>(epochs)),
          SearchDimension::log_integer("cut_iterations", 10, 20),
-         // A mean over few rows needs more decay.
-         SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
-                                      std::max(1e-3, 13 / static_cast<double>(rows))),
+         // Few rows need a larger one.
+         SearchDimension::log_uniform("refit_penalty", std::max(1e-4, 1 / static_cast<double>(rows)),
+                                      std::max(1.5e-3, 20 / static_cast<double>(rows))),
          SearchDimension::log_integer("refit_iterations", 100, 300)});
   }
   for (const std::string& one : options.search) read_search(one, result);
   return result;
+}
+
+Searched searched_dense(const Searched& sparse, Index rows) {
+  Searched dense;
+  // Few rows need more decay.
+  dense.dimensions = {
+      SearchDimension::log_uniform("lr", 5e-4, 2e-2),
+      SearchDimension::log_uniform("refit_decay", std::max(1e-5, 0.1 / static_cast<double>(rows)),
+                                   std::max(1e-3, 13 / static_cast<double>(rows)))};
+  const auto concerns_both = [](const std::string& setting) {
+    return setting == "activation" || setting == "batch_size" || setting == "epochs" ||
+           (setting.starts_with("refit") && setting != "refit_penalty");
+  };
+  for (SearchDimension one : sparse.dimensions) {
+    if (!concerns_both(one.name)) continue;
+    // A dense network may need fewer epochs than one that is cut.
+    constexpr double fewest = 5;
+    if (one.name == "epochs" && one.kind != SearchDimension::Kind::categorical && one.low > fewest) {
+      one.low = fewest;
+    }
+    dense.set(one);
+  }
+  for (const auto& one : sparse.held.all()) {
+    if (!concerns_both(one.name)) continue;
+    dense.drop(one.name);
+    if (one.is_word) {
+      dense.held.set(one.name, one.word);
+    } else {
+      dense.held.set(one.name, one.number);
+    }
+  }
+  return dense;
 }
 
 TrialSettings merged(TrialSettings settings, const TrialSettings& held) {

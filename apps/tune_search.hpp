@@ -50,6 +50,10 @@ struct Searched {
 /// options.search. Throws Error for texts that say none.
 Searched searched(const TuneStudyOptions& options, Index rows, Index budget);
 
+/// What is searched for the dense networks of the control: settings that concern both kinds in the same
+/// ranges, epochs from 5, and a decay in place of the penalty.
+Searched searched_dense(const Searched& sparse, Index rows);
+
 /// Throws Error for a setting that there is not.
 void check_setting(const std::string& name);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <taper/autodiff/error.hpp>
-#include <tuple>
 #include <utility>
 
 #include "tune_report.hpp"
@@ -48,18 +47,16 @@ DenseShape shape_of(const Trial& trial) {
   return {list_in(trial.result, "widths"), list_in(trial.result, "inputs")};
 }
 
-/// A dense network may need fewer epochs than one that is cut.
-SearchDimension dense_epochs(SearchDimension epochs) {
-  constexpr double fewest = 5;
-  if (epochs.kind != SearchDimension::Kind::categorical && epochs.low > fewest) epochs.low = fewest;
-  return epochs;
-}
-
-/// The smallest and the largest number that is searched.
-std::pair<double, double> range_of(const SearchDimension& dimension) {
-  if (dimension.kind != SearchDimension::Kind::categorical) return {dimension.low, dimension.high};
+/// The fewest and the most epochs of what is searched.
+std::pair<double, double> range_of_epochs(const Searched& searched) {
+  const auto found = std::ranges::find(searched.dimensions, "epochs", &SearchDimension::name);
+  if (found == searched.dimensions.end()) {
+    const double held = searched.held.number("epochs", 100);
+    return {held, held};
+  }
+  if (found->kind != SearchDimension::Kind::categorical) return {found->low, found->high};
   std::vector<double> numbers;
-  for (const std::string& word : dimension.choices) {
+  for (const std::string& word : found->choices) {
     numbers.push_back(TrialSettings({{"one", 0, word, true}}).number("one", 0));
   }
   return {std::ranges::min(numbers), std::ranges::max(numbers)};
@@ -84,30 +81,11 @@ Control run_control(const TuneData& data, const data::Dataset<float>& all, const
   DenseShape shape = shape_of(winner);
   // A trial that another program has added says nothing of its network.
   if (!shape.is_network()) shape = shapes.front();
-  const Searched of_both = searched(options, data.train.rows(), phases.budget.value_or(0));
-  Searched searched_dense;
-  searched_dense.dimensions = {SearchDimension::log_uniform("lr", 5e-4, 2e-2)};
-  double least_epochs = of_both.held.number("epochs", 100), most_epochs = least_epochs;
-  // What concerns both is searched for in the same ranges.
-  const auto concerns_both = [](const std::string& setting) {
-    return setting == "activation" || setting == "batch_size" || setting == "epochs" ||
-           setting.starts_with("refit");
-  };
-  for (const SearchDimension& one : of_both.dimensions) {
-    if (!concerns_both(one.name)) continue;
-    searched_dense.dimensions.push_back(one.name == "epochs" ? dense_epochs(one) : one);
-    if (one.name == "epochs") std::tie(least_epochs, most_epochs) = range_of(dense_epochs(one));
-  }
-  for (const auto& one : of_both.held.all()) {
-    if (!concerns_both(one.name)) continue;
-    if (one.is_word) {
-      searched_dense.held.set(one.name, one.word);
-    } else {
-      searched_dense.held.set(one.name, one.number);
-    }
-  }
-  searched_dense.starts = hunt.dense_starts(winner, shape, least_epochs, most_epochs);
-  Hunt dense(data, all, options, fmt::format("{} control of {}", name, winner.number), searched_dense,
+  const Index rows = data.train.rows();
+  Searched dense_search = searched_dense(searched(options, rows, phases.budget.value_or(0)), rows);
+  const auto [least_epochs, most_epochs] = range_of_epochs(dense_search);
+  dense_search.starts = hunt.dense_starts(winner, shape, least_epochs, most_epochs);
+  Hunt dense(data, all, options, fmt::format("{} control of {}", name, winner.number), dense_search,
              Hunt::control_phases(data, shape, phases));
   const std::vector<Trial> trials = dense.search(tries, 0);
   const Trial best = dense.winner(trials);

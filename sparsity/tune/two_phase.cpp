@@ -15,75 +15,14 @@
 #include <taper/sparsity/factorize.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/shrink.hpp>
+#include <taper/sparsity/tune/two_phase_settings.hpp>
 #include <taper/train/fit.hpp>
 
 namespace taper::sparsity {
 namespace {
 
-constexpr const char* in_two_phase = "two_phase";
 /// Memory and time of Levenberg-Marquardt grow with the square and the cube.
 constexpr Index most_for_second_order = 2000;
-
-/// The settings of a trial, checked.
-struct TwoPhaseSettings {
-  explicit TwoPhaseSettings(const TrialSettings& from);
-
-  double lr, penalty, growth, refit_decay, refit_lr;
-  Index epochs, batch_size, path_epochs, refit_epochs, refit_iterations, cut_iterations, starts;
-  FactorizeOptions factorize;
-  Groups groups;
-  std::string refit;
-  bool by_units;
-};
-
-double above_zero(const TrialSettings& from, const char* name, double fallback) {
-  const double value = from.number(name, fallback);
-  if (std::isfinite(value) && value > 0) return value;
-  throw Error(in_two_phase, name, " is ", value, ": expected a number above 0");
-}
-double not_negative(const TrialSettings& from, const char* name, double fallback) {
-  const double value = from.number(name, fallback);
-  if (std::isfinite(value) && value >= 0) return value;
-  throw Error(in_two_phase, name, " is ", value, ": expected 0 or more");
-}
-Index whole_from(const TrialSettings& from, const char* name, Index fallback, Index low, Index high) {
-  const Index value = from.integer(name, fallback);
-  if (value >= low && value <= high) return value;
-  throw Error(in_two_phase, name, " is ", value, ": expected a whole number from ", low, " to ", high);
-}
-std::string one_of(const TrialSettings& from, const char* name, const std::vector<std::string>& words) {
-  const std::string word = from.word(name, words.front());
-  if (std::ranges::find(words, word) != words.end()) return word;
-  std::string list;
-  for (const std::string& each : words) list += (list.empty() ? "" : " or ") + each;
-  throw Error(in_two_phase, name, " is '", word, "': expected ", list);
-}
-
-constexpr Index many = 1'000'000;
-
-TwoPhaseSettings::TwoPhaseSettings(const TrialSettings& from)
-    : lr(above_zero(from, "lr", 2e-3)),
-      penalty(not_negative(from, "penalty", 1e-3)),
-      growth(above_zero(from, "penalty_growth", 1.3)),
-      refit_decay(not_negative(from, "refit_decay", 1e-6)),
-      refit_lr(above_zero(from, "refit_lr", 2e-3)),
-      epochs(whole_from(from, "epochs", 100, 0, many)),
-      batch_size(whole_from(from, "batch_size", 128, 1, many)),
-      path_epochs(whole_from(from, "path_epochs", 10, 1, many)),
-      refit_epochs(whole_from(from, "refit_epochs", 100, 0, many)),
-      refit_iterations(whole_from(from, "refit_iterations", 100, 0, many)),
-      cut_iterations(whole_from(from, "cut_iterations", 8, 0, many)),
-      starts(whole_from(from, "starts", 1, 1, 1000)),
-      refit(one_of(from, "refit", {"automatic", "adam", "levenberg_marquardt"})),
-      by_units(one_of(from, "cut", {"units", "penalty"}) == "units") {
-  factorize.depth = whole_from(from, "factors", 2, 2, 8);
-  const std::string weights = one_of(from, "weights", {"one", "sqrt_size", "parameters"});
-  factorize.weights = weights == "one"         ? GroupWeights::one
-                      : weights == "sqrt_size" ? GroupWeights::sqrt_size
-                                               : GroupWeights::parameters;
-  const std::string kind = one_of(from, "groups", {"inputs", "elements", "outputs"});
-  groups = kind == "inputs" ? Groups::inputs : kind == "elements" ? Groups::elements : Groups::outputs;
-}
 
 template <class T> Index size_of(const nn::Sequential<T>& model) {
   Index size = 0;
@@ -92,13 +31,18 @@ template <class T> Index size_of(const nn::Sequential<T>& model) {
   return size;
 }
 
+/// A decay for all entries that are no factors.
+template <class T> std::vector<optim::Group> beside_factors(nn::Module<T>& model, double decay) {
+  std::vector<optim::Group> groups;
+  for (const auto& entry : model.parameters().entries()) {
+    if (entry.factor_of == nullptr) groups.push_back({entry.name, {}, decay});
+  }
+  return groups;
+}
+
 /// Adam with decay on factors alone; without factors, on nothing.
 template <class T> optim::AdamOptions adam_with_penalty(nn::Module<T>& model, double lr, double alpha) {
-  optim::AdamOptions options{.lr = lr, .weight_decay = alpha};
-  for (const auto& entry : model.parameters().entries()) {
-    if (entry.factor_of == nullptr) options.groups.push_back({entry.name, {}, 0.0});
-  }
-  return options;
+  return {.lr = lr, .weight_decay = alpha, .groups = beside_factors(model, 0)};
 }
 
 template <class T>
@@ -111,16 +55,24 @@ Index share_of(Index count, double share) {
   return static_cast<Index>(std::llround(static_cast<double>(count) * share));
 }
 
-/// Trains what is left, for so many iterations of Levenberg-Marquardt or epochs of Adam.
+/// How what is left is trained: for so many iterations of Levenberg-Marquardt or epochs of Adam.
+struct Training {
+  Index iterations, epochs;
+  double penalty;  // 0: no factors
+};
+
+/// Trains a model as it is, with its factors or without.
 template <class T>
-void train_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
-                const data::Dataset<T>& data, const nn::Loss<T>& loss, Index iterations, Index epochs) {
-  const Index size = size_of(model);
-  if (size == 0) return;
-  if (settings.refit != "adam" && (size <= most_for_second_order || settings.refit != "automatic")) {
+void train_as_it_is(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
+                    const data::Dataset<T>& data, const nn::Loss<T>& loss, const Training& training) {
+  const std::vector<optim::Group> groups = beside_factors(model, settings.refit_decay);
+  const bool is_small = model.parameters().count() <= most_for_second_order;
+  if (settings.refit == "levenberg_marquardt" || (settings.refit == "automatic" && is_small)) {
     try {
-      const optim::LevenbergMarquardtOptions options{
-          .weight_decay = settings.refit_decay, .max_iterations = iterations, .seed = seed};
+      const optim::LevenbergMarquardtOptions options{.weight_decay = training.penalty,
+                                                     .groups = groups,
+                                                     .max_iterations = training.iterations,
+                                                     .seed = seed};
       if (options.max_iterations > 0) {
         optim::LevenbergMarquardt<T>(model, data, loss, options).minimize();
       }
@@ -129,18 +81,43 @@ void train_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std:
       if (settings.refit != "automatic") throw;
     }
   }
-  train::fit(
-      model, data, loss,
-      optim::Adam<T>(model.parameters(), {.lr = settings.refit_lr, .weight_decay = settings.refit_decay}),
-      quiet_fit<T>(settings, epochs, seed));
+  train::fit(model, data, loss,
+             optim::Adam<T>(model.parameters(),
+                            {.lr = settings.refit_lr, .weight_decay = training.penalty, .groups = groups}),
+             quiet_fit<T>(settings, training.epochs, seed));
 }
 
-/// The same, by `share` of those of the refit.
+/// Trains what is left: under a penalty with factors, which it does not have before and after. Changes
+/// nothing when it throws.
+template <class T>
+void train_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
+                const data::Dataset<T>& data, const nn::Loss<T>& loss, const Training& training) {
+  if (size_of(model) == 0) return;
+  nn::Sequential<T> trained = model;
+  if (training.penalty > 0) {
+    FactorizeOptions options = settings.factorize;
+    options.start = Start::balanced;
+    factorize(trained, settings.groups, options);
+  }
+  train_as_it_is(trained, settings, seed, data, loss, training);
+  if (training.penalty > 0) collapse(trained);
+  model = std::move(trained);
+}
+
+/// The same, by a share of the refit's iterations or epochs, and of its penalty.
 template <class T>
 void refit_rest(nn::Sequential<T>& model, const TwoPhaseSettings& settings, std::uint64_t seed,
-                const data::Dataset<T>& data, const nn::Loss<T>& loss, double share) {
-  train_rest(model, settings, seed, data, loss, share_of(settings.refit_iterations, share),
-             share_of(settings.refit_epochs, share));
+                const data::Dataset<T>& data, const nn::Loss<T>& loss, double share,
+                double penalty_share = 1) {
+  train_rest(model, settings, seed, data, loss,
+             {share_of(settings.refit_iterations, share), share_of(settings.refit_epochs, share),
+              penalty_share * settings.refit_penalty});
+}
+
+TwoPhaseSettings settings_for(const TrialSettings& settings, bool dense) {
+  TwoPhaseSettings result(settings);
+  if (dense) result.refit_penalty = 0;
+  return result;
 }
 
 /// One training from one start.
@@ -148,7 +125,11 @@ template <class T> class TwoPhaseRun {
  public:
   TwoPhaseRun(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,
               const data::Dataset<T>& validation, const TwoPhaseOptions<T>& options)
-      : settings_(settings), seed_(seed), train_(train), validation_(validation), options_(options) {
+      : settings_(settings_for(settings, options.dense)),
+        seed_(seed),
+        train_(train),
+        validation_(validation),
+        options_(options) {
     manual_seed(seed);
     model_ = options.model(settings);
     if (!options.dense) factorize(model_, settings_.groups, settings_.factorize);
@@ -254,11 +235,13 @@ template <class T> class TwoPhaseRun {
   nn::Sequential<T> cut_by_units(nn::Sequential<T>& model, Index target, double refit_share) const {
     nn::Sequential<T> result = cut(model, settings_.penalty);
     if (size_now(result) <= target) return result;
-    refit_rest(result, settings_, seed_, train_, options_.loss, refit_share);
+    // Under the whole penalty, the large network loses units that the small one needs.
+    constexpr double penalty_share = 0.5;
+    refit_rest(result, settings_, seed_, train_, options_.loss, refit_share, penalty_share);
     CutUnitsOptions<T> options{.measure = options_.measure};
     options.train = [&](nn::Sequential<T>& rest) {
-      train_rest(rest, settings_, seed_, train_, options_.loss, settings_.cut_iterations,
-                 settings_.path_epochs);
+      train_rest(rest, settings_, seed_, train_, options_.loss,
+                 {settings_.cut_iterations, settings_.path_epochs, penalty_share * settings_.refit_penalty});
     };
     cut_units(result, train_, options_.loss, target, options);
     return result;
@@ -356,14 +339,6 @@ template <class T> class TwoPhaseTrial : public RunningTrial {
 };
 
 }  // namespace
-
-const std::vector<std::string>& two_phase_settings() {
-  static const std::vector<std::string> names{
-      "lr",          "penalty",  "epochs",         "batch_size",       "factors",     "groups",
-      "weights",     "cut",      "cut_iterations", "penalty_growth",   "path_epochs", "refit",
-      "refit_decay", "refit_lr", "refit_epochs",   "refit_iterations", "starts"};
-  return names;
-}
 
 template <class T>
 TwoPhaseOutcome<T> two_phase(const TrialSettings& settings, std::uint64_t seed, const data::Dataset<T>& train,

@@ -1,7 +1,9 @@
 // Runs tune.
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <optional>
 #include <taper/version.hpp>
 
 #include "../../apps/tune_report.hpp"
@@ -43,6 +45,47 @@ TEST_CASE("tune: as many starts as there is time for, by their epochs") {
   CHECK(taper::apps::StartsInTime{.seconds = 1, .rest = 2}.with(7) == 1);
 }
 
+TEST_CASE("tune: dense networks are searched for in the same ranges, with a decay for the penalty") {
+  using taper::apps::searched;
+  using taper::sparsity::SearchDimension;
+  constexpr taper::Index rows = 13'600;
+  taper::apps::TuneStudyOptions options;
+  const auto dimension = [](const taper::apps::Searched& in, const char* name) {
+    const auto found = std::ranges::find(in.dimensions, name, &SearchDimension::name);
+    return found == in.dimensions.end() ? std::optional<SearchDimension>() : *found;
+  };
+  const auto sparse = searched(options, rows, 300), dense = searched_dense(sparse, rows);
+  CHECK(dimension(sparse, "refit_penalty"));
+  CHECK_FALSE(dimension(sparse, "refit_decay"));
+  CHECK_FALSE(dimension(dense, "refit_penalty"));
+  CHECK_FALSE(dimension(dense, "penalty"));
+  CHECK(dimension(dense, "refit_decay") == SearchDimension::log_uniform("refit_decay", 1e-5, 1e-3));
+  CHECK(dimension(dense, "lr") == SearchDimension::log_uniform("lr", 5e-4, 2e-2));
+  for (const char* same : {"activation", "refit_iterations"}) {
+    CHECK(dimension(dense, same));
+    CHECK(dimension(dense, same) == dimension(sparse, same));
+  }
+  auto epochs = dimension(sparse, "epochs");
+  REQUIRE(epochs);
+  epochs->low = 5;
+  CHECK(dimension(dense, "epochs") == epochs);
+
+  // Without a budget both have a decay.
+  const auto front = searched(options, rows, 0);
+  CHECK(dimension(front, "refit_decay"));
+  CHECK(dimension(searched_dense(front, rows), "refit_decay") == dimension(front, "refit_decay"));
+
+  // What the user asks for concerns both, but for the penalty.
+  options.search = {"refit_decay=0.1", "refit_penalty=1e-3", "epochs=7,9", "refit=adam", "batch_size=64"};
+  const auto asked = searched_dense(searched(options, rows, 300), rows);
+  CHECK_FALSE(dimension(asked, "refit_decay"));
+  CHECK(asked.held.number("refit_decay", 0) == 0.1);
+  CHECK_FALSE(asked.held.has("refit_penalty"));
+  CHECK(asked.held.word("refit", "") == "adam");
+  CHECK(asked.held.number("batch_size", 0) == 64);
+  CHECK(dimension(asked, "epochs") == SearchDimension::categorical("epochs", {"7", "9"}));
+}
+
 TEST_CASE("tune: a network within the budget, and a dense one beside it; taken up again, the same") {
   const Folder folder;
   const std::string journal = folder / "study.log";
@@ -64,6 +107,9 @@ TEST_CASE("tune: a network within the budget, and a dense one beside it; taken u
     CHECK(seed["test_mse"] < 1);
   }
   CHECK(found["control"]["widths"] == found["winner"]["widths"]);
+  CHECK(found["winner"]["settings"].contains("refit_penalty"));
+  CHECK_FALSE(found["control"]["winner"]["settings"].contains("refit_penalty"));
+  CHECK(found["control"]["winner"]["settings"].contains("refit_decay"));
   CHECK(found["control"]["tries"] == 2);
   CHECK(found["control"]["starts_of_each"] >= 1);
   CHECK(found["control"]["winner"]["settings"]["starts"] == found["control"]["starts_of_each"]);

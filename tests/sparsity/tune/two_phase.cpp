@@ -125,6 +125,13 @@ TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network
   TrialSettings deeper = job.settings();
   deeper.set("factors", 3);
   CHECK(two_phase(deeper, 1, job.train, job.validation, job.options).validation_loss < 0.1);
+  for (const char* groups : {"inputs", "elements", "outputs"}) {
+    CAPTURE(groups);
+    deeper.set("groups", std::string(groups)), deeper.set("refit_penalty", 1e-3);
+    const auto found = two_phase(deeper, 1, job.train, job.validation, job.options);
+    CHECK(found.size <= 20);
+    CHECK(found.validation_loss < 0.1);
+  }
 
   auto dense = job.options;
   dense.dense = true;
@@ -137,6 +144,70 @@ TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network
   // Of several starts, the best is taken: not worse than the worst of them.
   s.set("starts", 3);
   CHECK(two_phase(s, 1, job.train, job.validation, dense).validation_loss <= 1.05 * control.validation_loss);
+}
+
+namespace {
+
+/// Whether a network is stationary for mean squares, alpha ||w|| over the weights of each input (Yuan and Lin
+/// 2006), and decay on biases; and how many groups are not zero.
+Index check_stationary(nn::Sequential<float>& model, const data::Dataset<float>& data, double alpha,
+                       double decay, double tolerance) {
+  Tape<float> tape(Mode::evaluation);
+  tape.backward(nn::mse_loss(model(tape.constant(data.inputs())), tape.constant(data.targets())));
+  Index large = 0;
+  model.for_parameters([&](const std::string& name, const nn::Parameter<float>& parameter) {
+    CAPTURE(name);
+    REQUIRE(parameter.parametrization() == nullptr);
+    const auto value = parameter.value().matrix();
+    const auto slope = parameter.gradient().matrix();
+    if (name.ends_with("bias")) {
+      CHECK((slope + static_cast<float>(decay) * value).norm() < tolerance);
+      return;
+    }
+    for (Index j = 0; j < value.cols(); ++j) {
+      const float norm = value.col(j).norm();
+      CHECK(slope.col(j).norm() < alpha + tolerance);
+      if (norm < 1e-2) continue;
+      ++large;
+      CHECK((slope.col(j) + static_cast<float>(alpha) * value.col(j) / norm).norm() < tolerance);
+    }
+  });
+  return large;
+}
+
+}  // namespace
+
+TEST_CASE("two_phase: with a penalty in the refit, what is left is where the group lasso asks for") {
+  const Bent job;
+  constexpr double alpha = 0.02, decay = 0.01;
+  for (const char* refit : {"levenberg_marquardt", "adam"}) {
+    CAPTURE(refit);
+    auto options = job.options;
+    options.budget.reset();
+    TrialSettings s = job.settings();
+    s.set("refit", std::string(refit)), s.set("refit_iterations", 300), s.set("refit_epochs", 1500);
+    s.set("refit_lr", 5e-3), s.set("batch_size", 400), s.set("refit_penalty", alpha);
+    s.set("refit_decay", decay), s.set("penalty", 1e-3), s.set("width", 6);
+    auto found = two_phase(s, 3, job.train, job.validation, options);
+    CHECK(check_stationary(found.model, job.train, alpha, decay, 2e-3) >= 3);
+    // It is no part of a dense network's training.
+    options.dense = true;
+    const auto dense = two_phase(s, 3, job.train, job.validation, options);
+    s.set("refit_penalty", 0);
+    CHECK(two_phase(s, 3, job.train, job.validation, options).validation_loss == dense.validation_loss);
+  }
+}
+
+TEST_CASE("two_phase: between cuts there is half the penalty") {
+  const Bent job;
+  constexpr double alpha = 0.04, decay = 0.01;
+  TrialSettings s = job.settings();
+  s.set("refit", std::string("levenberg_marquardt")), s.set("refit_iterations", 0);
+  s.set("cut_iterations", 300), s.set("penalty", 1e-5), s.set("refit_penalty", alpha);
+  s.set("refit_decay", decay);
+  auto found = two_phase(s, 3, job.train, job.validation, job.options);
+  CHECK(found.size <= 20);  // so there were cuts
+  CHECK(check_stationary(found.model, job.train, alpha / 2, decay, 2e-3) >= 3);
 }
 
 TEST_CASE("two_phase: a start whose loss is not finite is not taken, and why none is, is said") {
@@ -199,6 +270,8 @@ TEST_CASE("two_phase: what cannot be is one sentence") {
                                                                                {"lr", -1},
                                                                                {"lr", std::nan("")},
                                                                                {"penalty", -1},
+                                                                               {"refit_penalty", -1},
+                                                                               {"refit_penalty", INFINITY},
                                                                                {"epochs", -1},
                                                                                {"epochs", 1.5},
                                                                                {"factors", 1},
