@@ -120,8 +120,8 @@ Searched searched(const TuneStudyOptions& options, Index rows, Index budget) {
     // The budget does: what is offered is larger, so that there is something to cut, and small enough to be
     // trained by Levenberg-Marquardt on the way down.
     const double side = std::sqrt(static_cast<double>(budget));
-    constexpr double widest = 28;
-    const double least = std::clamp(std::round(0.7 * side), 2.0, widest - 8);
+    constexpr double widest = 28, widest_least = 20;  // a range is left for large budgets, too
+    const double least = std::clamp(std::round(0.7 * side), 2.0, widest_least);
     const double most = std::clamp(std::round(2 * side), least + 2, widest);
     // Small networks end in worse minima, and are trained quickly: from more starts. How many is not searched
     // for, as a single start with luck would be taken for a good setting.

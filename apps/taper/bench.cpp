@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <string>
 #include <taper/autodiff/error.hpp>
 #include <taper/autodiff/threads.hpp>
+#include <utility>
 
 #include "../output.hpp"
 #include "../table_model.hpp"
@@ -40,7 +42,8 @@ class Bench : public Verb {
     set_threads(options_.threads);
     const TableModel model = load_table_model(open_model(model_, options_), model_);
     read_like(model, table_);
-    const auto [text, source] = table_.read_text(options_);
+    const std::pair<std::string, std::string> read = table_.read_text(options_);
+    const std::string &text = read.first, &source = read.second;
     auto table = parse_table(table_, text, source);
     std::vector<std::string> notes;
     const auto prepare = [&] {
