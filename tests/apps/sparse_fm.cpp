@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 #include <random>
-#include <tuple>
 
 #include "run.hpp"
 
@@ -108,12 +107,15 @@ TEST_CASE("sparse_fm: the units of ratings change the errors by their factor, an
   };
   const Json one = scaled("one", 1, 0);
   const double error = one["test_rmse"]["refitted"];
-  for (const auto& [name, by, plus] :
-       {std::tuple("large", 1e8, 0.0), std::tuple("small", 1e-8, 0.0), std::tuple("far", 1.0, 1e8)}) {
-    const Json report = scaled(name, by, plus);
-    CAPTURE(name);
+  struct Units {
+    const char* name;
+    double by, plus;
+  };
+  for (const Units& units : {Units{"large", 1e8, 0}, Units{"small", 1e-8, 0}, Units{"far", 1, 1e8}}) {
+    CAPTURE(units.name);
+    const Json report = scaled(units.name, units.by, units.plus);
     CHECK(report["rank"] == one["rank"]);
-    CHECK(report["test_rmse"]["refitted"].get<double>() / by == doctest::Approx(error).epsilon(0.02));
+    CHECK(report["test_rmse"]["refitted"].get<double>() / units.by == doctest::Approx(error).epsilon(0.02));
   }
 }
 

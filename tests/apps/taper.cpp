@@ -275,9 +275,8 @@ TEST_CASE("taper: tune searches within a budget, of numbers and of classes, and 
   write_table(table, bent(400, 5));
   write_table(classes, passengers(200, 5));
   const std::string quick =
-      " --trials 3 --seeds 2 --search epochs=30 --search starts=1 --search width=8 --search layers=2 "
-      "--search "
-      "path_epochs=3 --quiet --json -";
+      " --trials 8 --seeds 2 --search epochs=30 --search starts=1 --search width=8 --search layers=2 "
+      "--search refit_iterations=50 --quiet --json -";
   const Run run_tune =
       run("taper", "tune " + table + " --target y --budget 40 --no-control --save " + model + quick);
   INFO(run_tune.err);
@@ -294,7 +293,7 @@ TEST_CASE("taper: tune searches within a budget, of numbers and of classes, and 
   INFO(of_classes.err);
   REQUIRE(of_classes.status == 0);
   const Json found = Json::parse(of_classes.out)["found"][0];
-  CHECK(found["winner"]["validation_log_loss"] < 0.68);  // of an even guess: 0.693
+  CHECK(found["winner"]["validation_log_loss"] < 0.5);  // of an even guess: 0.693
   CHECK(found.contains("control"));
   const std::string drawn = folder / "figures";
   const Run of_products = run(

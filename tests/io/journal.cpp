@@ -61,7 +61,7 @@ struct Curve : RunningTrial {
   }
   double limit;
   bool fails;
-  static inline int calls = 0;
+  static inline std::atomic<int> calls = 0;
 };
 
 StartTrial curves() {
@@ -217,9 +217,9 @@ TEST_CASE("journal: what others write, as Python writes it, ends no study, neith
       CAPTURE(study);
       const StudyFile file;
       // A trial of theirs, in our study or in their own, and one line that is about it.
-      bool is_written = false;
+      std::atomic<bool> is_written = false;  // trials run side by side
       const StartTrial start = [&](const TrialSettings& s, std::uint64_t seed) {
-        if (!std::exchange(is_written, true)) {
+        if (!is_written.exchange(true)) {
           const std::string text = file.text();
           std::size_t id = 0;
           for (std::size_t at = 0; (at = text.find("\"op_code\":4", at)) != text.npos; ++at) ++id;

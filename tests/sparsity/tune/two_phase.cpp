@@ -110,14 +110,12 @@ TEST_CASE("two_phase: the rules of a budget") {
 
 TEST_CASE("two_phase: other factors, groups, weights and refits; a dense network keeps its widths") {
   const Bent job;
-  for (const auto& [name, word] : std::vector<std::pair<const char*, const char*>>{{"weights", "parameters"},
-                                                                                   {"weights", "sqrt_size"},
-                                                                                   {"groups", "elements"},
-                                                                                   {"refit", "adam"},
-                                                                                   {"cut", "penalty"}}) {
-    CAPTURE(word);
+  using Word = std::pair<const char*, const char*>;
+  for (const Word& one : {Word("weights", "parameters"), Word("weights", "sqrt_size"),
+                          Word("groups", "elements"), Word("refit", "adam"), Word("cut", "penalty")}) {
+    CAPTURE(one.second);
     TrialSettings s = job.settings();
-    s.set(name, std::string(word)), s.set("refit_epochs", 20);
+    s.set(one.first, std::string(one.second)), s.set("refit_epochs", 20);
     const auto found = two_phase(s, 1, job.train, job.validation, job.options);
     CHECK(found.size <= 20);
     CHECK(found.validation_loss < 0.1);
@@ -266,20 +264,14 @@ TEST_CASE("two_phase: what cannot be is one sentence") {
     s.set(name, value);
     return two_phase(s, 0, job.train, job.validation, job.options);
   };
-  for (const auto& [name, value] : std::vector<std::pair<const char*, double>>{{"lr", 0},
-                                                                               {"lr", -1},
-                                                                               {"lr", std::nan("")},
-                                                                               {"penalty", -1},
-                                                                               {"refit_penalty", -1},
-                                                                               {"refit_penalty", INFINITY},
-                                                                               {"epochs", -1},
-                                                                               {"epochs", 1.5},
-                                                                               {"factors", 1},
-                                                                               {"batch_size", 0},
-                                                                               {"starts", 0},
-                                                                               {"groups", 3}}) {
-    CAPTURE(name);
-    CHECK_THROWS_AS(with(name, value), Error);
+  using Number = std::pair<const char*, double>;
+  for (const Number& one :
+       {Number("lr", 0), Number("lr", -1), Number("lr", std::nan("")), Number("penalty", -1),
+        Number("refit_penalty", -1), Number("refit_penalty", INFINITY), Number("epochs", -1),
+        Number("epochs", 1.5), Number("factors", 1), Number("batch_size", 0), Number("starts", 0),
+        Number("groups", 3)}) {
+    CAPTURE(one.first);
+    CHECK_THROWS_AS(with(one.first, one.second), Error);
   }
   TrialSettings s = job.settings();
   s.set("weights", std::string("all"));
