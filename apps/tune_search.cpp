@@ -167,23 +167,14 @@ Searched searched_dense(const Searched& sparse, Index rows) {
   for (const auto& one : sparse.held.all()) {
     if (!concerns_both(one.name)) continue;
     dense.drop(one.name);
-    if (one.is_word) {
-      dense.held.set(one.name, one.word);
-    } else {
-      dense.held.set(one.name, one.number);
-    }
+    dense.held.set(one);
   }
   return dense;
 }
 
 TrialSettings merged(TrialSettings settings, const TrialSettings& held) {
   for (const auto& one : held.all()) {
-    if (settings.has(one.name)) continue;
-    if (one.is_word) {
-      settings.set(one.name, one.word);
-    } else {
-      settings.set(one.name, one.number);
-    }
+    if (!settings.has(one.name)) settings.set(one);
   }
   return settings;
 }

@@ -9,6 +9,7 @@
 #include <taper/instantiate.hpp>
 #include <taper/optim/adam.hpp>
 #include <taper/sparsity/factorized_weights.hpp>
+#include <taper/sparsity/penalized.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/refit.hpp>
 
@@ -21,15 +22,6 @@ void check_alphas(const std::vector<double>& alphas, const char* where) {
   const bool rise = std::ranges::adjacent_find(alphas, std::greater_equal()) == alphas.end();
   const bool fall = std::ranges::adjacent_find(alphas, std::less_equal()) == alphas.end();
   if (!rise && !fall) throw Error(where, "alphas that neither rise nor fall: expected one of the two");
-}
-
-/// Adam with the penalty on factors alone.
-template <class T> optim::AdamOptions penalized(nn::Module<T>& model, double lr, double alpha) {
-  optim::AdamOptions options{.lr = lr, .weight_decay = alpha};
-  for (const auto& entry : model.parameters().entries()) {
-    if (entry.factor_of == nullptr) options.groups.push_back({entry.name, {}, 0.0});
-  }
-  return options;
 }
 
 }  // namespace
@@ -56,8 +48,8 @@ std::vector<NetworkPoint<T>> network_path(nn::Sequential<T>& model, const data::
     } else if (alpha < path[path.size() - 2].alpha) {
       point.revived = revive(model, data, loss, alpha);
     }
-    train::fit(model, data, loss, optim::Adam<T>(model.parameters(), penalized(model, options.lr, alpha)),
-               fit);
+    train::fit(model, data, loss,
+               optim::Adam<T>(model.parameters(), penalized_adam(model, options.lr, alpha)), fit);
     proximal_step(model, data, loss, alpha);
     point.certificate = certify(model, data, loss, alpha);
 

@@ -62,6 +62,7 @@ class TrialSettings {
   std::string word(std::string_view name, const std::string& fallback) const;
   void set(const std::string& name, double value);
   void set(const std::string& name, const std::string& word);
+  void set(const Setting& setting) { at(setting.name) = setting; }
 
  private:
   const Setting* find(std::string_view name) const;

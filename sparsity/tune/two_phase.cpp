@@ -13,6 +13,7 @@
 #include <taper/optim/adam.hpp>
 #include <taper/optim/levenberg_marquardt.hpp>
 #include <taper/sparsity/factorize.hpp>
+#include <taper/sparsity/penalized.hpp>
 #include <taper/sparsity/proximal.hpp>
 #include <taper/sparsity/shrink.hpp>
 #include <taper/sparsity/tune/two_phase_settings.hpp>
@@ -29,20 +30,6 @@ template <class T> Index size_of(const nn::Sequential<T>& model) {
   model.for_parameters(
       [&](const std::string&, const nn::Parameter<T>& parameter) { size += parameter.shape().size(); });
   return size;
-}
-
-/// A decay for all entries that are no factors.
-template <class T> std::vector<optim::Group> beside_factors(nn::Module<T>& model, double decay) {
-  std::vector<optim::Group> groups;
-  for (const auto& entry : model.parameters().entries()) {
-    if (entry.factor_of == nullptr) groups.push_back({entry.name, {}, decay});
-  }
-  return groups;
-}
-
-/// Adam with decay on factors alone; without factors, on nothing.
-template <class T> optim::AdamOptions adam_with_penalty(nn::Module<T>& model, double lr, double alpha) {
-  return {.lr = lr, .weight_decay = alpha, .groups = beside_factors(model, 0)};
 }
 
 template <class T>
@@ -134,7 +121,7 @@ template <class T> class TwoPhaseRun {
     model_ = options.model(settings);
     if (!options.dense) factorize(model_, settings_.groups, settings_.factorize);
     optimizer_ = std::make_unique<optim::Adam<T>>(
-        model_.parameters(), adam_with_penalty(model_, settings_.lr, options.dense ? 0 : settings_.penalty));
+        model_.parameters(), penalized_adam(model_, settings_.lr, options.dense ? 0 : settings_.penalty));
     trainer_ = std::make_unique<train::Trainer<T>>(model_, train, options.loss, *optimizer_,
                                                    quiet_fit<T>(settings_, settings_.epochs, seed));
     random_ = random_state();
@@ -216,7 +203,7 @@ template <class T> class TwoPhaseRun {
       const double alpha_before = alpha;
       alpha *= growth;
       train::fit(model, train_, options_.loss,
-                 optim::Adam<T>(model.parameters(), adam_with_penalty(model, settings_.lr, alpha)),
+                 optim::Adam<T>(model.parameters(), penalized_adam(model, settings_.lr, alpha)),
                  quiet_fit<T>(settings_, settings_.path_epochs, seed_ + static_cast<std::uint64_t>(step)));
       nn::Sequential<T> next = cut(model, alpha);
       if (10 * size_now(next) < 8 * target && back < 2) {
@@ -239,8 +226,8 @@ template <class T> class TwoPhaseRun {
     constexpr double penalty_share = 0.5;
     refit_rest(result, settings_, seed_, train_, options_.loss, refit_share, penalty_share);
     CutUnitsOptions<T> options{.measure = options_.measure};
-    options.train = [&](nn::Sequential<T>& rest) {
-      train_rest(rest, settings_, seed_, train_, options_.loss,
+    options.train = [&](nn::Sequential<T>& network) {
+      train_rest(network, settings_, seed_, train_, options_.loss,
                  {settings_.cut_iterations, settings_.path_epochs, penalty_share * settings_.refit_penalty});
     };
     cut_units(result, train_, options_.loss, target, options);

@@ -33,9 +33,10 @@ enum class BudgetRule {
 ///    2000 entries (factors are entries), or where it is asked for. With `refit_penalty` above 0 the weights
 ///    are factorized again while they are trained, and this is the decay of the factors; `refit_decay` is
 ///    then that of the biases, and that of all entries otherwise. Training between cuts of units has half of
-///    `refit_penalty`. Such a penalty shrinks a large group by a smaller share than a small one, where decay
-///    shrinks all by the same share: fewer and larger features are left. What the refit brings to zero is not
-///    cut any more.
+///    `refit_penalty`. Such a penalty (Yuan and Lin, "Model selection and estimation in regression with
+///    grouped variables", 2006, equation 2.1) shrinks a large group by a smaller share than a small one,
+///    where decay shrinks all by the same share: fewer and larger features are left. What the refit brings to
+///    zero is not cut any more.
 ///
 /// Settings by name, with what they are when they are not given: `lr` 2e-3, `penalty` 1e-3, `epochs` 100,
 /// `batch_size` 128, `factors` 2, `groups` inputs (or elements, outputs), `weights` one (or sqrt_size,
